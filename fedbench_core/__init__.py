@@ -1,0 +1,20 @@
+"""fedbench: a benchmark harness for federated learning and distillation on medical images."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedbench_core.federation.spec import RunSpec
+    from fedbench_core.results.run import run
+
+__version__ = "0.1.0"
+__all__ = ["RunSpec", "__version__", "run"]
+
+_HOMES = {"RunSpec": "fedbench_core.federation.spec", "run": "fedbench_core.results.run"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: a bare `import fedbench_core` loads no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fedbench_core' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,79 @@
+"""What a dataset gives: three splits of labelled images, mapped from disk."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fedbench_core.api.context import Backbone
+from fedbench_core.api.examples import Examples
+from fedbench_core.api.task import Task
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A dataset in MedMNIST's layout.
+
+    train, val, test: whole splits over memory-mapped arrays; sites: split -> (n,) site numbers 0..S-1, where the data has
+    them; digest: MD5 of the source file, or a name for its generator and version; official: whether the digest is the
+    published one.
+    """
+
+    name: str
+    task: Task
+    train: Examples
+    val: Examples
+    test: Examples
+    digest: str
+    official: bool
+    sites: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+
+    @property
+    def channels(self) -> int:
+        """Input channels of a backbone: 1 for grey images, 3 for colour, the depth for volumes."""
+        shape = self.train.images.shape
+        return {"none": 1, "last": shape[-1], "first": shape[1]}[self.train.channels]
+
+    @property
+    def image_size(self) -> int:
+        """Height (and width) of an image in pixels."""
+        return int(self.train.images.shape[2 if self.train.channels != "none" else 1])
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """Where a dataset may look and what it may accept.
+
+    root: a folder with files already there (None: MedMNIST's own default); cache: where arrays are unpacked to be mapped;
+    image_size: pixels per side, None for the dataset's default; say: told one line at a time what takes long.
+    """
+
+    cache: Path
+    root: Path | None = None
+    image_size: int | None = None
+    allow_unofficial: bool = False
+    say: Callable[[str], None] = lambda _line: None
+
+
+class Dataset(Protocol):
+    """A named source of images."""
+
+    def load(self, request: DataRequest) -> Splits:
+        """The splits; DataError says which file is missing or wrong, and how."""
+        ...
+
+
+class Architecture(Protocol):
+    """A named kind of backbone, with its options bound."""
+
+    name: str
+    """The exact id that a record holds."""
+
+    def build(self, outputs: int, channels: int, image_size: int) -> Backbone:
+        """A network with fresh weights drawn from torch's global generator, which the engine has seeded and guards."""
+        ...

@@ -1,0 +1,169 @@
+"""The parts a method is made of. A part is a value that holds its options and nothing else.
+
+What must survive a visit lives in the client (`models`, `memory`) or in the memory that is handed in. Subclass one of
+these as a frozen dataclass, and register a factory for it (see `hookspecs`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from fedbench_core.api.context import Backbone, RoundContext
+from fedbench_core.api.examples import Examples, Indices
+from fedbench_core.api.payload import Payload
+
+Place = int
+HUB: Place = -1
+"""The place of the server. Every other place is a client's own desk and has the client's number."""
+
+Memory = dict[str, Tensor | int | float | str]
+"""What a party keeps between visits; it rests on disk as safetensors and JSON."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a partitioner may see of the training images: classes (n,) or multi-label (n, L), and sites (n,) if known."""
+
+    classes: npt.NDArray[np.int64]
+    sites: npt.NDArray[np.int64] | None = None
+    kind: str = "multi-class"
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+@dataclass
+class Client:
+    """A hospital on a visit. `models` and `memory` are kept between visits, nothing else is."""
+
+    id: int
+    backbone: str
+    train: Examples
+    val: Examples
+    models: dict[str, Backbone] = field(default_factory=dict)
+    memory: Memory = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a visit ends with. `weight` is the number of training samples; `metrics` go to `rounds.csv`."""
+
+    payload: Payload | None
+    weight: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A reply that has arrived, as its receiver decoded it."""
+
+    sender: int
+    payload: Payload
+    weight: float
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One client's turn: it hears what lies at its home and writes to these places."""
+
+    client: int
+    writes: tuple[Place, ...]
+
+
+class Partitioner(Protocol):
+    """Deals the training images out to the clients."""
+
+    by: Literal["labels", "sites"] = "labels"
+    """What shares differ in. Under "labels" images of one class are alike everywhere; under "sites" they are not."""
+
+    def split(self, labels: Labels, clients: int, rng: np.random.Generator) -> list[Indices]:
+        """One array of indices per client: disjoint, complete, none empty; RequestError where that is impossible."""
+        ...
+
+
+class LocalUpdate(Protocol):
+    """What a client does on its visit, and what it would predict with."""
+
+    def setup(self, client: Client, ctx: RoundContext) -> None:  # noqa: B027 - optional by design
+        """Make what the client keeps, at its first visit (or before it is evaluated unvisited)."""
+
+    def update(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Reply:
+        """Train. `heard` is what lies at the client's home, None if nothing has been left there yet."""
+        ...
+
+    def predictors(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
+        """The models this client could deploy now, by role; the first is the headline. Changes nothing it is given."""
+        ...
+
+
+class Compressor(Protocol):
+    """Makes payloads smaller on their way; what the receiver gets is what `decode` gives."""
+
+    def encode(self, payload: Payload, ctx: RoundContext, memory: Memory) -> Payload:
+        """The payload to send. `memory` is the sender's, for error feedback and the like."""
+        ...
+
+    def decode(self, payload: Payload) -> Payload:
+        """The received payload: names, shapes, dtypes and meta of the original."""
+        ...
+
+
+class Merge(Protocol):
+    """A fold over the letters that arrive at one place in one step."""
+
+    def add(self, letter: Letter) -> None:
+        """Take in one letter; letters come in order of sender."""
+        ...
+
+    def close(self) -> Payload:
+        """What now lies at the place."""
+        ...
+
+
+class Aggregator(Protocol):
+    """Makes one payload of the letters written to a place."""
+
+    takes: Literal["many", "one"] = "many"
+    """How many letters a place may get in one step."""
+
+    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Merge:
+        """Start a merge. `memory` is the place's; `standing` is its present payload as its readers decoded it."""
+        ...
+
+
+class Topology(Protocol):
+    """Who visits in which step of a round, and where they write."""
+
+    def home(self, client: int) -> Place:
+        """Where this client hears: HUB, or its own desk (its own number)."""
+        ...
+
+    def plan(self, present: Sequence[int], clients: int, ctx: RoundContext) -> Iterable[Sequence[Visit]]:
+        """The steps of a round for the clients present (sorted); visits in one step are simultaneous."""
+        ...
+
+
+@dataclass(frozen=True)
+class Method:
+    """A federated method: four parts by name, and what holds of them. Pure data, so that every part can be swapped.
+
+    options: {"compressor": {"energy_end": 0.98}}, they lapse when the part is swapped. downlink: the hub's compressor,
+    None for the same as the clients'. data: "pooled" joins all shares before clients are made.
+    """
+
+    local_update: str
+    aggregator: str = "mean"
+    compressor: str = "dense"
+    downlink: str | None = None
+    topology: str = "star"
+    options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    data: Literal["clients", "pooled"] = "clients"
+    mixed_backbones: bool = False
+    partial_participation: bool = True
+    fidelity: Literal["full", "reconstruction"] = "full"
+    paper: str = ""
+    summary: str = ""
