@@ -73,7 +73,7 @@ class RoundContext:
     seed: int
     task: Task
     training: Training
-    device: torch.device = torch.device("cpu")
+    device: str = "cpu"
     build: Build | Callable[..., Backbone] = _unbuildable
 
     @property

@@ -19,9 +19,9 @@ SPLITS = ("train", "val", "test")
 class Splits:
     """A dataset in MedMNIST's layout.
 
-    train, val, test: whole splits over memory-mapped arrays; sites: split -> (n,) site numbers 0..S-1, where the data has
-    them; digest: MD5 of the source file, or a name for its generator and version; official: whether the digest is the
-    published one.
+    train, val, test: whole splits over memory-mapped arrays; sites: split -> (n,) site numbers 0..S-1, where the data
+    has them; digest: MD5 of the source file, or a name for its generator and version; official: whether the digest is
+    the published one.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Splits:
     def channels(self) -> int:
         """Input channels of a backbone: 1 for grey images, 3 for colour, the depth for volumes."""
         shape = self.train.images.shape
-        return {"none": 1, "last": shape[-1], "first": shape[1]}[self.train.channels]
+        return int({"none": 1, "last": shape[-1], "first": shape[1]}[self.train.channels])
 
     @property
     def image_size(self) -> int:
@@ -49,8 +49,8 @@ class Splits:
 class DataRequest:
     """Where a dataset may look and what it may accept.
 
-    root: a folder with files already there (None: MedMNIST's own default); cache: where arrays are unpacked to be mapped;
-    image_size: pixels per side, None for the dataset's default; say: told one line at a time what takes long.
+    root: a folder with files already there (None: MedMNIST's own default); cache: where arrays are unpacked to be
+    mapped; image_size: pixels per side, None for the dataset's default; say: told one line at a time what takes long.
     """
 
     cache: Path

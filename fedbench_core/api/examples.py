@@ -35,7 +35,7 @@ class Examples:
         return replace(self, device=device)
 
     def tensors(self, positions: Indices | None = None) -> tuple[Tensor, Tensor]:
-        """Images (b, C, H, W) as float32 in [-1, 1] and their labels: int64 (b,), or float32 (b, L) when there are L > 1."""
+        """Images (b, C, H, W) as float32 in [-1, 1]; labels int64 (b,), or float32 (b, L) when there are L > 1."""
         rows = self.indices if positions is None else self.indices[positions]
         images = torch.from_numpy(np.asarray(self.images[rows])).to(self.device)
         if self.channels == "none":

@@ -26,7 +26,7 @@ Memory = dict[str, Tensor | int | float | str]
 
 @dataclass(frozen=True)
 class Labels:
-    """What a partitioner may see of the training images: classes (n,) or multi-label (n, L), and sites (n,) if known."""
+    """What a partitioner may see of the training images: classes (n,), multi-label (n, L); sites (n,) if known."""
 
     classes: npt.NDArray[np.int64]
     sites: npt.NDArray[np.int64] | None = None
@@ -88,7 +88,7 @@ class Partitioner(Protocol):
 class LocalUpdate(Protocol):
     """What a client does on its visit, and what it would predict with."""
 
-    def setup(self, client: Client, ctx: RoundContext) -> None:  # noqa: B027 - optional by design
+    def setup(self, client: Client, ctx: RoundContext) -> None:
         """Make what the client keeps, at its first visit (or before it is evaluated unvisited)."""
 
     def update(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Reply:

@@ -48,7 +48,7 @@ def pack(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> bytes:
 
     Any memory layout is accepted (tied, transposed, channels-last); values are written in row-major order.
     """
-    entries = {}
+    entries: dict[str, Any] = {}
     for name in sorted(tensors):
         tensor = tensors[name].detach()
         if tensor.dtype not in _DTYPES:
@@ -69,7 +69,7 @@ def unpack(blob: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         header = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
         meta = json.loads(header.get("__metadata__", {}).get(_META, "{}"))
-        tensors = {name: _tensor(entry) for name, entry in deserialize(blob)}
+        tensors = {name: _tensor(entry) for name, entry in deserialize(blob)}  # type: ignore[no-untyped-call]  # the library has no stub for it
     except (SafetensorError, ValueError, KeyError, AttributeError) as error:
         raise PayloadError(f"these {len(blob)} bytes are no payload: {error}") from error
     return {name: tensors[name] for name in sorted(tensors)}, meta
