@@ -1,0 +1,157 @@
+"""A factory's signature as a list of options, and values checked against it."""
+
+import dataclasses
+import functools
+import inspect
+import json
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from fedbench_core.api.errors import RequestError, unknown
+from fedbench_core.registry.words import description, range_words, type_words
+
+# Options end up in records, which are JSON: no infinity, no NaN.
+_CONFIG = ConfigDict(allow_inf_nan=False)
+_OWN_WORDS = {"value_error", "assertion_error", "predicate_failed"}
+
+
+class UnreadableError(Exception):
+    """A factory whose signature is no list of options; the message says why."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One thing that can be set on a part. type and accepts are words for a person; default is None if required."""
+
+    name: str
+    type: str
+    accepts: str
+    default: object
+    required: bool
+    description: str
+    adapter: TypeAdapter[Any] = field(repr=False, compare=False)
+
+    def parse(self, value: object) -> object:
+        """`value` as the option's type; strings, as a command line has them, are read; ValueError if refused."""
+        if isinstance(value, str) and value.lower() in {"none", "null"} and self._accepts_none():
+            return None
+        try:
+            return self._validate(value)
+        except ValueError:
+            if not isinstance(value, str):
+                raise
+            return self._parse_json(value)
+
+    def _parse_json(self, text: str) -> object:
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        return self._validate(value)
+
+    def _validate(self, value: object) -> object:
+        parsed = self.adapter.validate_python(value)
+        if isinstance(value, bool) and not isinstance(parsed, bool):  # pydantic reads true as the number 1
+            raise ValueError(f"{value} is no {self.type}")  # noqa: TRY004  # as pydantic: one kind to catch
+        return parsed
+
+    def _accepts_none(self) -> bool:
+        try:
+            return self.adapter.validate_python(None) is None
+        except ValidationError:
+            return False
+
+
+def read_options(factory: Callable[..., object]) -> tuple[Option, ...]:
+    """The options of `factory`, in order of its signature; UnreadableError names the option that is no option.
+
+    What `functools.partial` has bound by name is no longer an option.
+    """
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+        hints = _hints(factory)
+    except Exception as error:  # evaluating annotations runs a plugin's code, which may raise anything
+        raise UnreadableError(f"its signature cannot be read: {error}") from error
+    bound = factory.keywords if isinstance(factory, functools.partial) else {}
+    return tuple(_read_option(factory, parameter, hints) for parameter in parameters if parameter.name not in bound)
+
+
+def bind(label: str, prefix: str, options: Sequence[Option], given: Mapping[str, object]) -> dict[str, object]:
+    """Every option with its parsed or default value; RequestError on an unknown, refused or missing one.
+
+    label: whose options these are, for the sentence; prefix: as in `--set prefix.option=value`.
+    """
+    _refuse_unknown(label, options, given)
+    return {option.name: _value(label, prefix, option, given) for option in options}
+
+
+def _refuse_unknown(label: str, options: Iterable[Option], given: Iterable[str]) -> None:
+    names = [option.name for option in options]
+    for name in given:
+        if name not in names:
+            raise unknown(f"option of {label}", name, names)
+
+
+def _value(label: str, prefix: str, option: Option, given: Mapping[str, object]) -> object:
+    if option.name in given:
+        return _parsed(label, option, given[option.name])
+    if not option.required:
+        return option.default
+    meaning = f" ({option.description})" if option.description else ""
+    raise RequestError(
+        f"{label} needs its option {option.name!r}{meaning}: {option.accepts}. "
+        f"Give it as --set {prefix}.{option.name}=VALUE."
+    )
+
+
+def _parsed(label: str, option: Option, value: object) -> object:
+    try:
+        return option.parse(value)
+    except ValueError as error:
+        said = error.errors()[0] if isinstance(error, ValidationError) else None
+        why = f" ({said['msg']})" if said and said["type"] in _OWN_WORDS else ""
+        raise RequestError(
+            f"{label} does not accept {option.name}={value!s}{why}: {option.name} must be {option.accepts}."
+        ) from error
+
+
+def _hints(factory: Callable[..., object]) -> dict[str, Any]:
+    if isinstance(factory, functools.partial):
+        return _hints(factory.func)
+    if dataclasses.is_dataclass(factory) or inspect.isroutine(factory):
+        return typing.get_type_hints(factory, include_extras=True)
+    if isinstance(factory, type):
+        return typing.get_type_hints(factory.__init__, include_extras=True)  # type: ignore[misc]  # only read
+    return typing.get_type_hints(type(factory).__call__, include_extras=True)
+
+
+def _read_option(factory: Callable[..., object], parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Option:
+    name = parameter.name
+    if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
+        raise UnreadableError(f"{parameter} cannot be given by name; every option needs a name of its own")
+    if name not in hints:
+        raise UnreadableError(f"option {name!r} has no type annotation")
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(hints[name], config=_CONFIG)
+        schema = adapter.json_schema()
+        words = type_words(schema), range_words(schema)
+    except Exception as error:  # pydantic raises many kinds, and an annotation may hold a plugin's code
+        raise UnreadableError(f"the type of option {name!r} cannot be checked: {error}") from error
+    required = parameter.default is parameter.empty
+    option = Option(name, *words, None, required, description(schema), adapter)
+    return option if required else dataclasses.replace(option, default=_default(factory, parameter, option))
+
+
+def _default(factory: Callable[..., object], parameter: inspect.Parameter, option: Option) -> object:
+    value = parameter.default
+    if dataclasses.is_dataclass(factory):
+        made = {f.name: f.default_factory for f in dataclasses.fields(factory)}[option.name]
+        value = value if made is dataclasses.MISSING else made()
+    try:
+        return option.parse(value)
+    except ValueError as error:
+        raise UnreadableError(f"the default of option {option.name!r}, {value!r}, is not {option.accepts}") from error
