@@ -133,8 +133,8 @@ def _unfit(kind: str, name: object, factory: object) -> str:
     if not isinstance(name, str) or not name:
         return f"{name!r} is no name"
     if kind == "method":
-        return "" if isinstance(factory, Method) else f"{name!r} is a {type(factory).__name__}, not a Method"
-    return "" if callable(factory) else f"{name!r} is a {type(factory).__name__}, not a callable factory"
+        return "" if isinstance(factory, Method) else f"{name!r} is of type {type(factory).__name__}, not a Method"
+    return "" if callable(factory) else f"{name!r} is of type {type(factory).__name__}, not a callable factory"
 
 
 def _reason(error: BaseException) -> str:
