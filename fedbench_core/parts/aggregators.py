@@ -1,0 +1,189 @@
+"""Ways to make one payload of the letters that arrive at a place."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from fedbench_core.api import Aggregator, Letter, Memory, Merge, Payload, RoundContext, RunError
+
+Layout = dict[str, tuple[torch.dtype, torch.Size]]
+
+
+@dataclass(frozen=True)
+class Mean(Aggregator):
+    """The mean of the letters, weighted by training samples; integers, such as BatchNorm's batch counter, by maximum.
+
+    With `accumulate` the place keeps the running sum of these means over the rounds, unrounded, and that sum is what
+    lies there: for clients who say what they changed. Integers then take the maximum over the rounds too.
+    """
+
+    uniform: Annotated[bool, Field(description="every letter counts the same, whatever its samples")] = False
+    accumulate: Annotated[bool, Field(description="add each round's mean to the sum of the means before")] = False
+
+    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Merge:  # noqa: ARG002  # as every aggregator
+        """A fold that holds one float64 copy of the tensors; RunError names two senders whose letters do not match."""
+        return _Mean(self.uniform, memory if self.accumulate else None)
+
+
+@dataclass(frozen=True)
+class Relay(Aggregator):
+    """The one letter that arrives, unchanged; a second letter to the same place is an error."""
+
+    takes = "one"
+
+    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Merge:  # noqa: ARG002  # as every aggregator
+        """A fold of exactly one letter; RunError names the senders of two."""
+        return _Relay()
+
+
+AGGREGATORS = {"mean": Mean, "relay": Relay}
+
+
+class _Relay(Merge):
+    def __init__(self) -> None:
+        self._letter: Letter | None = None
+
+    def add(self, letter: Letter) -> None:
+        if self._letter is not None:
+            raise RunError(
+                f"relay passes on exactly one letter, but clients {self._letter.sender} and {letter.sender} wrote to "
+                "the same place. Use --topology ring, or an aggregator for many letters (--aggregator mean)."
+            )
+        self._letter = letter
+
+    def close(self) -> Payload:
+        if self._letter is None:
+            raise RunError("relay passes on exactly one letter, but its merge was closed without any.")
+        return self._letter.payload
+
+
+class _Mean(Merge):
+    """Holds the mean so far and moves it towards each letter, by the letter's share of the weight so far.
+
+    Unlike dividing a weighted sum at the end, this gives equal payloads back to the bit in every dtype: their
+    difference is 0, and subtracting that keeps even the sign of a zero. Nor can large weights overflow.
+    """
+
+    def __init__(self, uniform: bool, memory: Memory | None) -> None:
+        self._uniform = uniform
+        self._memory = memory
+        self._senders: list[int] = []
+        self._weight = 0.0
+        self._layout: Layout = {}
+        self._means: dict[str, Tensor] = {}
+        self._meta = _SharedMeta()
+        self._scratch = torch.empty(0, dtype=torch.float64)
+
+    def add(self, letter: Letter) -> None:
+        weight = 1.0 if self._uniform else _checked_weight(letter)
+        self._expect_layout(letter)
+        self._meta.add(letter)
+        self._senders.append(letter.sender)
+        self._weight += weight
+        share = weight / self._weight if weight else 0.0
+        for name, tensor in letter.payload.tensors.items():
+            if not tensor.is_floating_point():
+                self._means[name] = torch.maximum(self._means[name], tensor) if name in self._means else tensor.clone()
+            elif share:
+                self._move(name, tensor.detach(), share)
+
+    def close(self) -> Payload:
+        if not self._weight:
+            who = f"clients {', '.join(map(str, self._senders))}" if self._senders else "nobody"
+            raise RunError(
+                f"A weighted mean of letters from {who} has a total weight of 0. Reply with the number of training "
+                "samples as weight, or use --set aggregator.uniform=true."
+            )
+        merged = self._means if self._memory is None else _accumulated(self._means, self._memory)
+        tensors = {name: merged[name].to(dtype, copy=True) for name, (dtype, _) in self._layout.items()}
+        return Payload(tensors, self._meta.shared(len(self._senders)))
+
+    def _expect_layout(self, letter: Letter) -> None:
+        layout = {name: (tensor.dtype, tensor.shape) for name, tensor in letter.payload.tensors.items()}
+        if not self._senders:
+            self._layout = layout
+        elif layout != self._layout:
+            raise _mismatch(self._senders[0], self._layout, letter.sender, layout)
+
+    def _move(self, name: str, tensor: Tensor, share: float) -> None:
+        if name not in self._means:
+            self._means[name] = tensor.to(torch.float64, copy=True, memory_format=torch.contiguous_format)
+            return
+        mean = self._means[name]
+        if self._scratch.numel() < mean.numel() or self._scratch.device != mean.device:
+            self._scratch = torch.empty_like(mean).view(-1)  # allocating anew for every letter is five times slower
+        away = torch.sub(mean, tensor, out=self._scratch[: mean.numel()].view(mean.shape))
+        mean.sub_(away, alpha=share)
+
+
+class _SharedMeta:
+    """The metadata that all letters share."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[str, int]] = {}
+        self._count: dict[str, int] = {}
+
+    def add(self, letter: Letter) -> None:
+        for key, value in letter.payload.meta.items():
+            known, sender = self._first.setdefault(key, (value, letter.sender))
+            if known != value:
+                raise RunError(
+                    f"Clients {sender} and {letter.sender} disagree about the metadata {key!r}: {known!r} against "
+                    f"{value!r}. A merge keeps what all letters share: leave {key!r} out, or use --aggregator relay."
+                )
+            self._count[key] = self._count.get(key, 0) + 1
+
+    def shared(self, letters: int) -> dict[str, str]:
+        return {key: self._first[key][0] for key, count in self._count.items() if count == letters}
+
+
+def _checked_weight(letter: Letter) -> float:
+    if letter.weight >= 0 and math.isfinite(letter.weight):
+        return float(letter.weight)
+    raise RunError(
+        f"Client {letter.sender}'s letter has the weight {letter.weight:g}; expected a number of training samples, "
+        "0 or more. Mend the local update's reply, or use --set aggregator.uniform=true."
+    )
+
+
+def _mismatch(
+    first: int,
+    expected: Layout,
+    second: int,
+    got: Layout,
+) -> RunError:
+    name = min(name for name in expected.keys() | got.keys() if expected.get(name) != got.get(name))
+    told = [f"{_words(layout, name)} from client {sender}" for sender, layout in ((first, expected), (second, got))]
+    return RunError(
+        f"mean merges letters with the same tensors, but {name!r} is {' and '.join(told)}. Give all clients one "
+        "backbone (--backbones resnet18), or use a method for mixed backbones."
+    )
+
+
+def _words(layout: Layout, name: str) -> str:
+    if name not in layout:
+        return "missing"
+    dtype, shape = layout[name]
+    return f"{str(dtype).removeprefix('torch.')} {tuple(shape)}"
+
+
+def _accumulated(means: dict[str, Tensor], memory: Memory) -> dict[str, Tensor]:
+    """The sums so far with `means` added, which `memory` then holds as new tensors under "sum NAME"."""
+    held = {key.removeprefix("sum "): value for key, value in memory.items() if isinstance(value, Tensor)}
+    if held and {name: sum_.shape for name, sum_ in held.items()} != {name: mean.shape for name, mean in means.items()}:
+        raise RunError(
+            f"mean(accumulate) keeps a sum of {len(held)} tensors, and this round's {len(means)} differ from them in "
+            "name or shape. Say the same tensors in every round."
+        )
+    for name, mean in means.items():
+        if not held:
+            memory[f"sum {name}"] = mean
+        elif mean.is_floating_point():
+            memory[f"sum {name}"] = held[name] + mean
+        else:
+            memory[f"sum {name}"] = torch.maximum(held[name], mean)
+    return {name: value for name in means if isinstance(value := memory[f"sum {name}"], Tensor)}
