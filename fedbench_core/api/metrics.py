@@ -1,0 +1,76 @@
+"""Per-class scores that say NaN where a class leaves them undefined, and a mean that leaves those out.
+
+Everything is asked of torchmetrics class by class: its own macro averages count absent classes as zero. The library is
+imported inside the functions because its import takes a second.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+THRESHOLD = 0.5
+"""From which probability on a label is predicted."""
+BINS = 15
+"""Of the expected calibration error."""
+
+
+def mean(values: Tensor) -> float | None:
+    """The mean of the values that are defined (not NaN), whatever their dtype; None if there is none."""
+    defined = values.double()
+    defined = defined[~defined.isnan()]
+    return float(defined.mean()) if len(defined) else None
+
+
+def recalls(predicted: Tensor, members: Tensor) -> Tensor:
+    """The part of each class that is predicted as such, (classes,); NaN for a class without an image.
+
+    predicted, members: bool (n, classes). On the complements, this gives the specificities.
+    """
+    from torchmetrics.functional.classification import multilabel_recall  # noqa: PLC0415  # slow to import
+
+    found = multilabel_recall(predicted.long(), members.long(), members.shape[1], average=None)
+    return _defined(found, members.any(dim=0))
+
+
+def f1s(predicted: Tensor, members: Tensor) -> Tensor:
+    """The F1 score of each class, (classes,); NaN for a class without an image. Both are bool (n, classes)."""
+    from torchmetrics.functional.classification import multilabel_f1_score  # noqa: PLC0415  # slow to import
+
+    scores = multilabel_f1_score(predicted.long(), members.long(), members.shape[1], average=None)
+    return _defined(scores, members.any(dim=0))
+
+
+def aucs(probabilities: Tensor, members: Tensor) -> Tensor:
+    """The area under each class's ROC curve, one against the rest, (classes,); NaN without a positive or a negative.
+
+    probabilities, members (bool): (n, classes).
+    """
+    from torchmetrics.functional.classification import binary_auroc  # noqa: PLC0415  # slow to import
+
+    areas = torch.full((members.shape[1],), math.nan)
+    for k in torch.nonzero(members.any(dim=0) & ~members.all(dim=0)).flatten().tolist():
+        areas[k] = binary_auroc(probabilities[:, k], members[:, k].long())
+    return areas
+
+
+def ece(probabilities: Tensor, labels: Tensor) -> float | None:
+    """The expected calibration error: the l1 distance of confidence and accuracy over equal bins; None without images.
+
+    labels (n,): of the predicted class. labels (n, L): of all n * L probabilities, against how often the label holds.
+    """
+    from torchmetrics.functional.classification import (  # noqa: PLC0415  # slow to import
+        binary_calibration_error,
+        multiclass_calibration_error,
+    )
+
+    if not len(labels):
+        return None
+    exact = probabilities.double()
+    if labels.dim() > 1:
+        return float(binary_calibration_error(exact.flatten(), labels.flatten(), BINS, "l1"))
+    return float(multiclass_calibration_error(exact, labels, exact.shape[1], BINS, "l1"))
+
+
+def _defined(values: Tensor, where: Tensor) -> Tensor:
+    return torch.where(where, values, math.nan)

@@ -1,0 +1,60 @@
+"""From what a user types to timm's exact id of an architecture."""
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from fedbench_core.api import RequestError
+
+ALIASES = {"mobilenetv3": "mobilenetv3_small_100"}
+"""Names that are no timm ids, and the one id each stands for."""
+_SHOWN = 10
+
+
+def names(pattern: str = "") -> list[str]:
+    """The timm ids that match `pattern` (`*` and `?` are wildcards; without one, ids that contain it), sorted."""
+    import timm  # noqa: PLC0415  # takes two seconds to import
+
+    return timm.list_models(pattern if re.search(r"[*?\[]", pattern) else f"*{pattern}*")
+
+
+def resolve(name: str) -> str:
+    """The exact timm id that `name` stands for, with its tag if it names pretrained weights; RequestError on a miss."""
+    import timm  # noqa: PLC0415  # takes two seconds to import
+
+    exact = ALIASES.get(name, name)
+    base, _, tag = exact.partition(".")
+    known = timm.list_models()
+    if base not in known:
+        raise _miss(name, known)
+    if tag and exact not in (tagged := timm.list_models(f"{base}.*", pretrained=True)):
+        raise RequestError(
+            f"timm has no weights {tag!r} of {base}. Available: {', '.join(tagged) or 'none'}. "
+            f"For fresh weights use {base}."
+        )
+    return exact
+
+
+def with_weights(name: str) -> str:
+    """The id of the pretrained weights of `name` (timm's default ones unless it has a tag); RequestError if none."""
+    import timm  # noqa: PLC0415  # takes two seconds to import
+
+    default: Any = timm.get_pretrained_cfg(name)
+    exact = name if "." in name else f"{name}.{default.tag}"
+    if exact not in timm.list_models(pretrained=True):
+        raise RequestError(f"timm has no pretrained weights of {name}. Use fresh weights or another backbone.")
+    return exact
+
+
+def _miss(name: str, known: Iterable[str]) -> RequestError:
+    matches = names(name)
+    if matches:
+        more = f" and {len(matches) - _SHOWN} more" if len(matches) > _SHOWN else ""
+        guess = f"It fits {', '.join(matches[:_SHOWN])}{more}: name one of them."
+    else:
+        close = get_close_matches(name.lower(), [*known, *ALIASES], n=3)
+        guess = f"Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+    family = re.match(r"[a-z]*", name.lower())
+    search = f"Search timm's with: fedbench list backbones '{family.group() if family else ''}*'."
+    return RequestError(f"No backbone named {name!r}. {guess}{guess and ' '}{search}")
