@@ -1,7 +1,7 @@
 """Entry points -> plugins -> names -> factories with checked options."""
 
 from fedbench_core.registry.catalogue import Description, Registry, registry
-from fedbench_core.registry.options import Option
+from fedbench_core.registry.options import Option, bind, read_options
 from fedbench_core.registry.plugins import GROUP, HOOKS, KINDS, Plugin
 
-__all__ = ["GROUP", "HOOKS", "KINDS", "Description", "Option", "Plugin", "Registry", "registry"]
+__all__ = ["GROUP", "HOOKS", "KINDS", "Description", "Option", "Plugin", "Registry", "bind", "read_options", "registry"]

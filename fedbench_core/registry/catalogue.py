@@ -47,9 +47,14 @@ class Registry:
             self._settle(key, rivals)
 
     def names(self, kind: str, pattern: str = "") -> list[str]:
-        """The usable names of a kind, sorted; `pattern` may hold wildcards (`mobile*`)."""
+        """The usable names of a kind that match, sorted; a `pattern` without wildcards may stand anywhere in a name."""
         _expect(kind)
-        return sorted(name for k, name in self._owned if k == kind and fnmatchcase(name, pattern or "*"))
+        glob = pattern if set(pattern) & set("*?[") else f"*{pattern}*"
+        return sorted(name for k, name in self._owned if k == kind and fnmatchcase(name, glob))
+
+    def kinds(self, name: str) -> list[str]:
+        """The kinds in which a plugin claims `name`, also where asking for it would be refused."""
+        return [kind for kind in KINDS if (kind, name) in self._owned or (kind, name) in self._refused]
 
     def options(self, kind: str, name: str) -> tuple[Option, ...]:
         """What can be set on a part; RequestError if there is no such name."""

@@ -70,6 +70,8 @@ def test_a_plugin_is_found_by_its_entry_point(distribution, load):
     assert plugin.registers == {"compressor": ["test-thin", "test-silent"], "method": ["test-method"]}
     assert found.names("compressor", "test-*") == ["test-silent", "test-thin"]
     assert found.names("compressor", "test-t*") == ["test-thin"]
+    assert found.names("compressor", "st-thi") == ["test-thin"]
+    assert found.names("compressor", "thi?") == []
     assert found.make("compressor", "test-thin").every == 2
     assert found.make("compressor", "test-thin", {"every": "5"}).every == 5
     assert found.check("compressor", "test-thin", {"every": "5"}) == {"every": 5}
@@ -115,6 +117,8 @@ def test_a_second_claim_is_an_error_that_names_both_and_harms_no_other_name(dist
         )
     assert found.names("compressor", "test-*") == ["test-own", "test-silent"]
     assert found.make("compressor", "test-own") == "own"
+    assert found.kinds("test-thin") == found.kinds("test-own") == ["compressor"]
+    assert found.kinds("test-nobody") == []
     for name in ("fedbench-good", "fedbench-taker"):
         (problem,) = the(found.plugins(), name).problems
         assert "fedbench-good" in problem

@@ -1,0 +1,107 @@
+"""What `list` and `show` tell about names, as values that JSON can hold."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+from fedbench_core.api import Method, RequestError, unknown
+from fedbench_core.cli import backbones
+from fedbench_core.registry import KINDS, Option, registry
+
+Entry = dict[str, Any]
+
+_PARTS = {
+    "local_update": "local_update",
+    "aggregator": "aggregator",
+    "compressor": "compressor",
+    "downlink": "compressor",
+    "topology": "topology",
+}
+
+
+def listed(kind: str, pattern: str, everything: bool = False) -> list[Entry]:
+    """One entry per name of `kind` that matches; RequestError with close matches where a pattern matches nothing.
+
+    Of timm's backbones only the aliases are among them, unless there is a pattern or `everything` is asked for.
+    """
+    line = _method_line if kind == "method" else partial(_part_line, kind)
+    entries = [line(name) for name in registry().names(kind, pattern)]
+    if kind == "backbone":
+        entries += backbones.aliases(pattern)
+        entries += backbones.architectures(pattern) if pattern or everything else []
+    if pattern and not entries:
+        hint = backbones.close(pattern) if kind == "backbone" else ""
+        raise unknown(kind.replace("_", " "), pattern, registry().names(kind), hint)
+    return entries
+
+
+def unlisted(kind: str, pattern: str) -> int:
+    """How many names `listed` leaves out."""
+    return len(backbones.architectures("")) if kind == "backbone" and not pattern else 0
+
+
+def shown(name: str) -> list[Entry]:
+    """All there is to know about `name`, once per kind that has it, a method first.
+
+    RequestError with close matches if there is none, with the reason if the name cannot be used.
+    """
+    kinds = sorted(registry().kinds(name), key=lambda kind: kind != "method")
+    found = [_method(name) if kind == "method" else _part(kind, name) for kind in kinds]
+    if "backbone" not in kinds and backbones.knows(name):
+        found.append({**backbones.origin(name), "options": [_option(option) for option in backbones.options()]})
+    if not found:
+        raise unknown("method, part, dataset or backbone", name, _every_name(), backbones.close(name))
+    return found
+
+
+def _method_line(name: str) -> Entry:
+    method, origin = registry().method(name), registry().describe("method", name)
+    return {
+        "name": name,
+        "summary": origin.summary,
+        "mixed_backbones": method.mixed_backbones,
+        "partial_participation": method.partial_participation,
+        "distribution": origin.distribution,
+    }
+
+
+def _part_line(kind: str, name: str) -> Entry:
+    origin = registry().describe(kind, name)
+    options = [option.name for option in registry().options(kind, name)]
+    return {"name": name, "summary": origin.summary, "options": options, "distribution": origin.distribution}
+
+
+def _part(kind: str, name: str) -> Entry:
+    return {**_origin(kind, name), "options": [_option(option) for option in registry().options(kind, name)]}
+
+
+def _origin(kind: str, name: str) -> Entry:
+    origin = registry().describe(kind, name)
+    return {key: getattr(origin, key) for key in ("kind", "name", "distribution", "version", "doc")}
+
+
+def _option(option: Option) -> Entry:
+    return {field.name: getattr(option, field.name) for field in fields(option) if field.name != "adapter"}
+
+
+def _method(name: str) -> Entry:
+    method = registry().method(name)
+    facts = ("paper", "fidelity", "data", "mixed_backbones", "partial_participation")
+    parts = {part: _method_part(method, part, kind) for part, kind in _PARTS.items() if getattr(method, part)}
+    return {**_origin("method", name), **{fact: getattr(method, fact) for fact in facts}, "parts": parts}
+
+
+def _method_part(method: Method, part: str, kind: str) -> Entry:
+    name = getattr(method, part)
+    given: Mapping[str, object] = method.options.get(part, {})
+    try:
+        values = registry().check(kind, name, given)
+        options = [_option(option) | {"value": values[option.name]} for option in registry().options(kind, name)]
+    except RequestError as error:  # a method whose part is missing can be looked at, but not run
+        return {"name": name, "options": [], "problem": str(error)}
+    return {"name": name, "options": options, "problem": None}
+
+
+def _every_name() -> Iterable[str]:
+    return {name for kind in KINDS for name in registry().names(kind)}

@@ -1,0 +1,39 @@
+"""`fedbench list KIND [PATTERN]`."""
+
+import click
+
+from fedbench_core.cli.output import json_option, print_json, print_table
+
+KINDS = {
+    "methods": "method",
+    "partitioners": "partitioner",
+    "compressors": "compressor",
+    "aggregators": "aggregator",
+    "topologies": "topology",
+    "local-updates": "local_update",
+    "datasets": "dataset",
+    "backbones": "backbone",
+}
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(list(KINDS)), metavar="KIND")
+@click.argument("pattern", default="")
+@json_option
+def command(kind: str, pattern: str, as_json: bool) -> None:
+    """What is installed: methods, datasets, backbones and every kind of part.
+
+    KIND is one of methods, partitioners, compressors, aggregators, topologies, local-updates, datasets, backbones.
+    PATTERN may hold wildcards, in quotes: 'mobile*'.
+    """
+    from fedbench_core.cli.catalogue import listed, unlisted  # noqa: PLC0415  # torch: seconds that --help does not need
+
+    entries = listed(KINDS[kind], pattern, everything=as_json)
+    if as_json:
+        print_json(entries)
+        return
+    if entries:
+        print_table([key.replace("_", " ") for key in entries[0]], [list(entry.values()) for entry in entries])
+    more = unlisted(KINDS[kind], pattern)
+    if more:
+        click.echo(f"And {more} architectures of timm, by a pattern: fedbench list {kind} 'resnet*'")

@@ -1,0 +1,32 @@
+"""`fedbench plugins`."""
+
+from dataclasses import asdict
+
+import click
+
+from fedbench_core.cli.output import json_option, print_json, print_table
+
+
+@click.command("plugins")
+@json_option
+def command(as_json: bool) -> None:
+    """Every plugin: what it registers, or why it failed to load."""
+    from fedbench_core.registry import registry  # noqa: PLC0415  # torch: seconds that --help does not need
+
+    plugins = registry().plugins()
+    if as_json:
+        print_json([asdict(plugin) for plugin in plugins])
+        return
+    columns = ("distribution", "version", "entry point", "registers", "problems")
+    rows = [
+        (plugin.distribution, plugin.version, plugin.entry_point, _names(plugin.registers), len(plugin.problems))
+        for plugin in plugins
+    ]
+    print_table(columns, rows)
+    for plugin in plugins:
+        for problem in plugin.problems:
+            click.echo(f"{plugin}: {problem}")
+
+
+def _names(registers: dict[str, list[str]]) -> str:
+    return "\n".join(f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in registers.items()) or "nothing"

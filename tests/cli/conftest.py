@@ -1,0 +1,95 @@
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fedbench_core.cli import fedbench
+from fedbench_core.registry import registry
+
+
+@pytest.fixture
+def cli() -> Iterator[Callable[..., Result]]:
+    """Run the command line in this process, with a registry that sees what the test installed."""
+    registry.cache_clear()
+    yield lambda *arguments: CliRunner().invoke(fedbench, arguments, prog_name="fedbench")
+    registry.cache_clear()
+
+
+@pytest.fixture
+def cli_json(cli) -> Callable[..., Any]:
+    """What a command prints with --json."""
+
+    def read(*arguments: str) -> Any:
+        result = cli(*arguments, "--json")
+        assert (result.exit_code, result.stderr) == (0, "")
+        return json.loads(result.stdout)
+
+    return read
+
+
+PLUGIN = '''
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fedbench_core.api import Method, hookimpl
+
+
+def thin(
+    every: Annotated[int, Field(ge=1, description="stride")] = 2,
+    side: Literal["left", "right"] = "left",
+    soft: bool = False,
+    cap: float | None = None,
+):
+    """Keeps every n-th entry.
+
+    The rest is gone.
+    """
+
+
+def twice():
+    """Says everything twice."""
+
+
+def file(path: Annotated[str, Field(description="which")]):
+    """One file."""
+
+
+@hookimpl
+def fedbench_register_compressors():
+    return {"test-thin": thin, "test-twice": twice}
+
+
+@hookimpl
+def fedbench_register_local_updates():
+    return {"test-twice": twice}
+
+
+@hookimpl
+def fedbench_register_datasets():
+    return {"test-file": file}
+
+
+@hookimpl
+def fedbench_register_methods():
+    return {
+        "test-method": Method(
+            local_update="test-twice",
+            compressor="test-thin",
+            options={"compressor": {"every": 7}},
+            mixed_backbones=True,
+            paper="Doe 2020",
+            summary="Thin federations.",
+        ),
+        "test-halfway": Method(local_update="test-nowhere"),
+    }
+'''
+
+
+@pytest.fixture
+def plugin(distribution) -> None:
+    """A plugin with parts, a dataset and methods, and one that fails."""
+    distribution("fedbench-test", PLUGIN, version="4.5")
+    distribution("fedbench-broken", "raise OSError('no disk')")
