@@ -117,7 +117,7 @@ def test_a_method_comes_before_the_part_of_the_same_name(cli_json, distribution)
     distribution(
         "fedbench-same",
         "from fedbench_core.api import Method, hookimpl\n"
-        "@hookimpl\ndef fedbench_register_local_updates(): return {'test-same': dict}\n"
+        "@hookimpl\ndef fedbench_register_local_updates(): return {'test-same': lambda: None}\n"
         "@hookimpl\ndef fedbench_register_methods(): return {'test-same': Method('test-same')}",
     )
     assert [entry["kind"] for entry in cli_json("show", "test-same")] == ["method", "local_update"]
