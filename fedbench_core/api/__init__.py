@@ -1,7 +1,7 @@
 """The contract between fedbench and its plugins: everything a plugin may import, with `fedbench_core.learning`."""
 
 from fedbench_core.api.context import Backbone, Build, Outputs, RoundContext, Training
-from fedbench_core.api.datasets import Architecture, DataRequest, Dataset, Splits
+from fedbench_core.api.datasets import SPLITS, Architecture, DataRequest, Dataset, Splits
 from fedbench_core.api.errors import DataError, FedbenchError, RequestError, RunError, unknown
 from fedbench_core.api.examples import Examples, Indices
 from fedbench_core.api.hookspecs import hookimpl, hookspec
@@ -28,6 +28,7 @@ from fedbench_core.api.task import Task
 
 __all__ = [
     "HUB",
+    "SPLITS",
     "Aggregator",
     "Architecture",
     "Backbone",

@@ -71,8 +71,10 @@ class Dataset(Protocol):
 class Architecture(Protocol):
     """A named kind of backbone, with its options bound."""
 
-    name: str
-    """The exact id that a record holds."""
+    @property
+    def name(self) -> str:
+        """The exact id that a record holds."""
+        ...
 
     def build(self, outputs: int, channels: int, image_size: int) -> Backbone:
         """A network with fresh weights drawn from torch's global generator, which the engine has seeded and guards."""

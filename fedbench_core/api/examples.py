@@ -43,8 +43,10 @@ class Examples:
         elif self.channels == "last":
             images = images.permute(0, 3, 1, 2)
         scaled = images.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
-        return scaled, self._targets(rows).to(self.device)
+        return scaled, self.targets(positions).to(self.device)
 
-    def _targets(self, rows: Indices) -> Tensor:
+    def targets(self, positions: Indices | None = None) -> Tensor:
+        """The labels alone, on the CPU: int64 (b,), or float32 (b, L) when there are L > 1."""
+        rows = self.indices if positions is None else self.indices[positions]
         labels = torch.from_numpy(np.asarray(self.labels[rows]))
         return labels[:, 0] if labels.shape[1] == 1 else labels.to(torch.float32)

@@ -5,38 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, deserialize, serialize
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from fedbench_core.api.errors import FedbenchError
 
 # One key for all metadata: safetensors writes several in random order, and equal payloads must be equal bytes.
 _META = "meta"
-_DTYPES = {
-    torch.float64: "float64",
-    torch.float32: "float32",
-    torch.float16: "float16",
-    torch.bfloat16: "bfloat16",
-    torch.int64: "int64",
-    torch.int32: "int32",
-    torch.int16: "int16",
-    torch.int8: "int8",
-    torch.uint8: "uint8",
-    torch.bool: "bool",
-}
-_TORCH = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
 
 
 class PayloadError(FedbenchError):
@@ -48,20 +24,17 @@ def pack(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> bytes:
 
     Any memory layout is accepted (tied, transposed, channels-last); values are written in row-major order.
     """
-    entries: dict[str, Any] = {}
+    plain: dict[str, Tensor] = {}
+    storages: set[int] = set()
     for name in sorted(tensors):
-        tensor = tensors[name].detach()
-        if tensor.dtype not in _DTYPES:
-            raise PayloadError(
-                f"tensor {name!r} has dtype {tensor.dtype}; a payload holds {', '.join(_DTYPES.values())}"
-            )
-        flat = tensor.cpu().contiguous().reshape(-1)
-        entries[name] = {
-            "dtype": _DTYPES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data": flat.view(torch.uint8).numpy().tobytes(),
-        }
-    return serialize(entries, {_META: json.dumps(meta, sort_keys=True)})
+        tensor = tensors[name].detach().cpu().contiguous()
+        storage = tensor.untyped_storage().data_ptr()
+        plain[name] = tensor.clone() if storage in storages else tensor  # safetensors refuses memory that is shared
+        storages.add(storage)
+    try:
+        return save(plain, {_META: json.dumps(meta, sort_keys=True)})
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise PayloadError(f"these tensors cannot be written: {error}") from error
 
 
 def unpack(blob: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -69,18 +42,11 @@ def unpack(blob: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         header = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
         meta = json.loads(header.get("__metadata__", {}).get(_META, "{}"))
-        tensors = {name: _tensor(entry) for name, entry in deserialize(blob)}  # type: ignore[no-untyped-call]  # the library has no stub for it
+        tensors = load(blob)
     except (SafetensorError, ValueError, KeyError, AttributeError) as error:
         raise PayloadError(f"these {len(blob)} bytes are no payload: {error}") from error
-    return {name: tensors[name] for name in sorted(tensors)}, meta
-
-
-def _tensor(entry: Mapping[str, Any]) -> Tensor:
-    dtype, shape, data = _TORCH[entry["dtype"]], entry["shape"], entry["data"]
-    tensor = torch.empty(shape, dtype=dtype)
-    if data:  # an own, aligned copy: kernels may take another path, to other bits, on unaligned memory
-        tensor.view(-1).copy_(torch.frombuffer(bytearray(data), dtype=dtype))
-    return tensor
+    # Into torch's own, aligned memory: kernels may take another path, to other bits, on unaligned memory.
+    return {name: tensors[name].clone() for name in sorted(tensors)}, meta
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,73 @@
+"""The flags that `run` and `partition` share: one for each setting of a run, read off its fields."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import click
+
+from fedbench_core.api.errors import RequestError
+from fedbench_core.federation.spec import RunSpec, read_config
+
+Command = Callable[..., Any]
+
+
+def spec_flags(command: Command) -> Command:
+    """Add a flag for every setting of a RunSpec, and `--config`; values are checked by the spec, not by click."""
+    for name, field in reversed(RunSpec.model_fields.items()):
+        command = _flag(name, field)(command)
+    config = click.option("--config", type=click.Path(path_type=Path), help="a TOML file of settings, or a record.json")
+    return config(command)
+
+
+def place_flags(command: Command) -> Command:
+    """Add the flags that say where things are; they never change a result."""
+    command = click.option(
+        "--data-root",
+        type=click.Path(path_type=Path),
+        default=lambda: os.environ.get("FEDBENCH_DATA"),
+        help="folder with dataset files already there  [env: FEDBENCH_DATA]",
+    )(command)
+    return click.option("--debug", is_flag=True, hidden=True, expose_value=False)(command)
+
+
+def read_spec(flags: dict[str, Any], config: Path | None, **defaults: Any) -> RunSpec:
+    """The spec that a config file and, over it, the flags ask for."""
+    given = {name: value for name, value in flags.items() if value not in (None, False, ())}
+    base = {**defaults, **(read_config(config) if config else {})}
+    if "epochs" in given or "steps" in given:
+        base = {name: value for name, value in base.items() if name not in ("epochs", "steps")}
+    options = {**base.pop("set", {}), **dict(_option(text) for text in given.pop("set", ()))}
+    return RunSpec.of({**base, **given, **({"set": options} if options else {})})
+
+
+def _option(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise RequestError(f"--set {text}: expected PART.OPTION=VALUE, for instance partitioner.alpha=0.1.")
+    return key, value
+
+
+def _flag(name: str, field: Any) -> Callable[[Command], Command]:
+    flag = f"--{name.replace('_', '-')}"
+    words = field.description or ""
+    if field.annotation is bool:
+        return click.option(flag, name, is_flag=True, help=words)
+    if name == "set":
+        return click.option(flag, name, multiple=True, metavar="PART.OPTION=VALUE", help=f"{words}; repeatable")
+    shown = "" if field.is_required() or field.default is None else f"  [default: {_text(field.default)}]"
+    return click.option(flag, name, metavar=_metavar(field.annotation), help=words + shown)
+
+
+def _text(default: Any) -> str:
+    return ",".join(default) if isinstance(default, tuple) else str(default)
+
+
+def _metavar(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return "|".join(get_args(annotation))
+    if get_origin(annotation) in (Union, UnionType):
+        return _metavar(get_args(annotation)[0])
+    return {int: "N", float: "X", str: "NAME"}.get(annotation, "A,B,..." if get_origin(annotation) is tuple else "N")

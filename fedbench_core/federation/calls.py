@@ -1,0 +1,93 @@
+"""What the engine asks of a worker, and what comes back. Small values: tensors go by file or as encoded bytes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class File:
+    """A file at rest and the sha256 of what is in it."""
+
+    path: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What lies at a place: `encoded` if it has gone through the wire."""
+
+    file: File
+    encoded: bool
+
+
+@dataclass(frozen=True)
+class VisitCall:
+    """One visit. `state` is None at the first; `rests` is where the state is to be written."""
+
+    client: int
+    round: int
+    step: int
+    state: File | None
+    heard: Heard | None
+    own: bool
+    """Whether something is to be left on the client's own desk."""
+    remote: bool
+    """Whether something is to be sent elsewhere."""
+    rests: Path
+
+
+@dataclass(frozen=True)
+class VisitDone:
+    """A visit's outcome. `sent` is the encoded blob for other places, `left` the plain one for the own desk."""
+
+    client: int
+    weight: float
+    metrics: Mapping[str, float]
+    state: File | None
+    sent: bytes | None
+    left: bytes | None
+    bytes_dense: int
+
+
+@dataclass(frozen=True)
+class ScoreCall:
+    """Score the predictors that a client has after a round, on one split."""
+
+    client: int
+    share: int
+    """Whose local images the own predictions are for: the client's, or everybody's in turn where data are pooled."""
+    round: int
+    split: str
+    state: File | None
+    heard: Heard | None
+
+
+@dataclass(frozen=True)
+class RoleScore:
+    """One predictor on one split: whole-split scores, and probabilities on the images of one share."""
+
+    digest: str
+    scores: Mapping[str, float | None]
+    recalls: npt.NDArray[np.float64]
+    """(classes,), NaN where the split has no image of a class."""
+    correct: npt.NDArray[np.uint8]
+    """Packed bits: right or wrong per image (multi-label: per image and label)."""
+    own: npt.NDArray[np.float32]
+    """(images of the share, classes)."""
+
+
+@dataclass(frozen=True)
+class ScoreDone:
+    """Scores by role; the first role is the headline."""
+
+    client: int
+    share: int
+    roles: Mapping[str, RoleScore] = field(default_factory=dict)
+
+
+Call = VisitCall | ScoreCall
+Done = VisitDone | ScoreDone

@@ -1,0 +1,193 @@
+"""One loop for every method: plan, hear, update, say, merge; evaluate; commit."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fedbench_core.api import HUB, Letter, Payload, Place, RoundContext, Visit
+from fedbench_core.federation.calls import ScoreCall, ScoreDone, VisitCall, VisitDone
+from fedbench_core.federation.evaluation import evaluate
+from fedbench_core.federation.executors import Executor
+from fedbench_core.federation.participation import present
+from fedbench_core.federation.places import OpenPlace, Places
+from fedbench_core.federation.setting import Setting
+from fedbench_core.federation.shares import Shares
+from fedbench_core.federation.store import Store
+from fedbench_core.federation.tables import MESSAGES, VISITS, Table
+from fedbench_core.federation.wire import decode
+from fedbench_core.federation.worker import context
+
+
+@dataclass
+class Progress:
+    """What a run has come to so far; rests in the journal."""
+
+    round: int = 0
+    """Rounds that are done."""
+    bytes_up: int = 0
+    bytes_down: int = 0
+    bytes_peer: int = 0
+    dense_hub: int = 0
+    steps: dict[str, int] = field(default_factory=dict)
+    """Local steps by backbone."""
+    skipped: list[int] = field(default_factory=list)
+    """Rounds in which nobody was present."""
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    selected: dict[str, Any] | None = None
+    """The last-round evaluation's twin for the round that validation chose."""
+    tables: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """News for whoever watches: `visits` of `expected` done in round `round`; a curve point where one was measured."""
+
+    round: int
+    rounds: int
+    visits: int
+    expected: int
+    progress: Progress
+    point: dict[str, Any] | None = None
+
+
+Watch = Callable[[Event], None]
+
+
+class Engine:
+    """Runs one federation into a run folder, from where `progress` left off."""
+
+    def __init__(
+        self, setting: Setting, shares: Shares, executor: Executor, folder: Path, store: Store, progress: Progress
+    ) -> None:
+        self._setting = setting
+        self._shares = shares
+        self._executor = executor
+        self._store = store
+        self.progress = progress
+        self._places = Places(setting, store, progress.dense_hub)
+        self._visits = Table(folder / "rounds.csv", VISITS, progress.tables.get("rounds.csv", 0))
+        self._messages = Table(folder / "messages.csv", MESSAGES, progress.tables.get("messages.csv", 0))
+
+    def run(self, watch: Watch, checkpoint_every: int = 1) -> dict[str, Any]:
+        """Run what rounds are left; gives the evaluation of the last round on the test split."""
+        rounds = self._setting.spec.rounds
+        for round_ in range(self.progress.round, rounds):
+            self._round(round_, watch)
+            point = self._validate(round_)
+            self.progress.round = round_ + 1
+            if (round_ + 1) % checkpoint_every == 0 or round_ + 1 == rounds:
+                self._commit()
+            watch(Event(round_, rounds, 1, 1, self.progress, point))
+        return self._evaluate(rounds - 1, "test")
+
+    def _round(self, round_: int, watch: Watch) -> None:
+        there = present(self._setting.spec, self._setting.trained, round_)
+        steps = self._setting.topology.plan(there, self._setting.trained, self._context(round_, 0))
+        visited = 0
+        for step, visits in enumerate(steps):
+            for _ in self._step(round_, step, sorted(visits, key=lambda visit: visit.client)):
+                visited += 1
+                watch(Event(round_, self._setting.spec.rounds, visited, len(visits) * (step + 1), self.progress))
+        if not visited:
+            self.progress.skipped.append(round_)
+
+    def _step(self, round_: int, step: int, visits: Sequence[Visit]) -> Iterator[VisitDone]:
+        """All visits of a step, then all its merges: what is written is read in the next step."""
+        ctx = self._context(round_, step)
+        merges: dict[Place, OpenPlace] = {}
+        calls = [self._call(visit, round_, step) for visit in visits]
+        for visit, call, done in zip(visits, calls, self._executor.run(calls), strict=True):
+            if not isinstance(done, VisitDone):
+                raise TypeError(type(done))
+            self._account(visit, call, done)
+            for place, letter in self._letters(visit, done):
+                if place not in merges:
+                    merges[place] = self._places.open(place, ctx)
+                merges[place].merge.add(letter)
+            if done.state is not None:
+                self._store.keep(f"client-{done.client}", done.state)
+            yield done
+        self._places.close(merges, ctx)
+
+    def _call(self, visit: Visit, round_: int, step: int) -> VisitCall:
+        key = f"client-{visit.client}"
+        return VisitCall(
+            client=visit.client,
+            round=round_,
+            step=step,
+            state=self._store.get(key),
+            heard=self._places.heard(self._setting.topology.home(visit.client)),
+            own=visit.client in visit.writes,
+            remote=any(place != visit.client for place in visit.writes),
+            rests=self._store.path(key, round_, step),
+        )
+
+    def _letters(self, visit: Visit, done: VisitDone) -> Iterator[tuple[Place, Letter]]:
+        """The letters of a visit, each as its receiver decoded it."""
+        for place in visit.writes:
+            if place == visit.client and done.left is not None:
+                yield place, Letter(done.client, Payload.from_bytes(done.left), done.weight)
+            elif place != visit.client and done.sent is not None:
+                yield place, Letter(done.client, decode(self._setting.compressor, done.sent), done.weight)
+
+    def _account(self, visit: Visit, call: VisitCall, done: VisitDone) -> None:
+        """Count every blob that crossed between two places."""
+        home = self._setting.topology.home(visit.client)
+        moment = {"round": call.round, "step": call.step}
+        down = up = peer = 0
+        if call.heard is not None and home != visit.client:
+            down = call.heard.file.path.stat().st_size
+            self._message(moment, home, visit.client, down, self._places.dense)
+        for place in visit.writes if done.sent is not None else ():
+            if place != visit.client:
+                size = len(done.sent or b"")
+                up, peer = (up + size, peer) if place == HUB else (up, peer + size)
+                self._message(moment, visit.client, place, size, done.bytes_dense)
+        bytes_ = {"bytes_up": up, "bytes_down": down, "bytes_peer": peer}
+        for name, size in bytes_.items():
+            setattr(self.progress, name, getattr(self.progress, name) + size)
+        backbone = self._setting.backbone(visit.client)
+        self.progress.steps[backbone] = self.progress.steps.get(backbone, 0) + int(done.metrics.get("steps", 0))
+        self._visits.add({**moment, "client": visit.client, "samples": int(done.weight), **bytes_}, done.metrics)
+
+    def _message(self, moment: dict[str, int], sender: Place, receiver: Place, size: int, dense: int) -> None:
+        self._messages.add({**moment, "sender": sender, "receiver": receiver, "bytes": size, "bytes_dense": dense})
+
+    def _validate(self, round_: int) -> dict[str, Any] | None:
+        """A point of the learning curve; where validation finds a new best round, that round's test scores too."""
+        spec = self._setting.spec
+        if not spec.evaluate_every or (round_ + 1) % spec.evaluate_every:
+            return None
+        found = self._evaluate(round_, spec.evaluate_on)
+        point = {"round": round_, "split": spec.evaluate_on, **found["metrics"]}
+        self.progress.curve.append(point)
+        if spec.evaluate_on == "val":
+            self._select(round_, point["personalisation"])
+        return point
+
+    def _select(self, round_: int, score: float | None) -> None:
+        best = self.progress.selected
+        last = round_ + 1 == self._setting.spec.rounds
+        if score is None or (best is not None and best["validation"] >= score):
+            return
+        metrics = None if last else self._evaluate(round_, "test")["metrics"]
+        self.progress.selected = {"round": round_, "validation": score, "metrics": metrics}
+
+    def _evaluate(self, round_: int, split: str) -> dict[str, Any]:
+        calls = (self._score_call(share, round_, split) for share in range(self._setting.spec.clients))
+        scored = [done for done in self._executor.run(calls) if isinstance(done, ScoreDone)]
+        return evaluate(scored, self._shares, split, self._setting.partitioner.by)
+
+    def _score_call(self, share: int, round_: int, split: str) -> ScoreCall:
+        client = share % self._setting.trained
+        heard = self._places.heard(self._setting.topology.home(client))
+        return ScoreCall(client, share, round_, split, self._store.get(f"client-{client}"), heard)
+
+    def _context(self, round_: int, step: int) -> RoundContext:
+        return context(self._setting, self._shares, round_, step)
+
+    def _commit(self) -> None:
+        self.progress.dense_hub = self._places.dense
+        self.progress.tables = {"rounds.csv": self._visits.flush(), "messages.csv": self._messages.flush()}
+        self._store.commit({"progress": asdict(self.progress)})

@@ -1,0 +1,40 @@
+"""Files written whole: a temporary name, then a rename; a digest finds what a crash tore."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from fedbench_core.api import RunError
+from fedbench_core.federation.calls import File
+
+
+def replace_file(path: Path, blob: bytes, *, durable: bool = False) -> None:
+    """Write a file whole or not at all; `durable` waits until it is on the disk. OSError becomes a RunError."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(blob)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise RunError(f"{path} could not be written: {error.strerror}.") from error
+
+
+def write(path: Path, blob: bytes) -> File:
+    """Write a file whole and remember its digest."""
+    replace_file(path, blob)
+    return File(path, hashlib.sha256(blob).hexdigest())
+
+
+def read(file: File) -> bytes:
+    """The file's bytes; RunError if it is gone or not what was written."""
+    try:
+        blob = file.path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{file.path} could not be read: {error.strerror}.") from error
+    if hashlib.sha256(blob).hexdigest() != file.digest:
+        raise RunError(f"{file.path} is damaged: its contents are not what was written there.")
+    return blob

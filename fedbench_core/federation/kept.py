@@ -1,0 +1,77 @@
+"""What a party keeps between visits, as bytes: safetensors for tensors, JSON for the rest, nothing pickled."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from fedbench_core.api import Memory, RunError, pack, unpack
+
+
+def pack_memory(memory: Memory) -> bytes:
+    """A memory as a safetensors file; RunError names an entry that is no tensor, number or string."""
+    return pack(*_parted({"": memory}))
+
+
+def unpack_memory(blob: bytes) -> Memory:
+    """What `pack_memory` wrote."""
+    return _joined(*unpack(blob)).get("", {})
+
+
+@dataclass
+class Kept:
+    """A client between visits: weights by role, its memory, and its compressor's memory."""
+
+    models: dict[str, tuple[str, dict[str, Tensor]]] = field(default_factory=dict)
+    memory: Memory = field(default_factory=dict)
+    sent: Memory = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.models or self.memory or self.sent)
+
+    def to_bytes(self) -> bytes:
+        """The state as one safetensors file."""
+        tensors, values = _parted({"memory": self.memory, "sent": self.sent})
+        for number, (_, weights) in enumerate(self.models.values()):
+            tensors |= {f"model {number}/{name}": value for name, value in weights.items()}
+        roles = [[role, backbone] for role, (backbone, _) in self.models.items()]
+        return pack(tensors, {"values": values, "roles": roles})
+
+    @classmethod
+    def from_bytes(cls, blob: bytes) -> "Kept":
+        """What `to_bytes` wrote."""
+        tensors, meta = unpack(blob)
+        memories = _joined(
+            {key: value for key, value in tensors.items() if not key.startswith("model ")}, meta["values"]
+        )
+        models = {
+            role: (backbone, _below(f"model {number}/", tensors))
+            for number, (role, backbone) in enumerate(meta["roles"])
+        }
+        return cls(models, memories.get("memory", {}), memories.get("sent", {}))
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _parted(memories: dict[str, Memory]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors: dict[str, Tensor] = {}
+    values: dict[str, dict[str, Any]] = {}
+    for section, memory in memories.items():
+        for key, value in memory.items():
+            if isinstance(value, Tensor):
+                tensors[f"{section}/{key}"] = value
+            elif isinstance(value, (int, float, str)):
+                values.setdefault(section, {})[key] = value
+            else:
+                raise RunError(f"memory holds tensors, numbers and strings; {key!r} is a {type(value).__name__}")
+    return tensors, values
+
+
+def _joined(tensors: dict[str, Tensor], values: dict[str, Any]) -> dict[str, Memory]:
+    memories: dict[str, Memory] = {section: dict(entries) for section, entries in values.items()}
+    for path, tensor in tensors.items():
+        section, _, key = path.partition("/")
+        memories.setdefault(section, {})[key] = tensor
+    return memories

@@ -1,0 +1,181 @@
+"""A spec's names made into parts that fit together, before anything is read or trained."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from fedbench_core.api import (
+    HUB,
+    Aggregator,
+    Architecture,
+    Compressor,
+    Dataset,
+    LocalUpdate,
+    Method,
+    Partitioner,
+    RequestError,
+    RoundContext,
+    Task,
+    Topology,
+    unknown,
+)
+from fedbench_core.federation.spec import RunSpec
+from fedbench_core.models import TimmArchitecture
+from fedbench_core.registry import bind, read_options, registry
+
+KINDS = {
+    "partitioner": "partitioner",
+    "local_update": "local_update",
+    "aggregator": "aggregator",
+    "compressor": "compressor",
+    "downlink": "compressor",
+    "topology": "topology",
+    "dataset": "dataset",
+    "backbone": "backbone",
+}
+"""Prefixes of options -> kind of part."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All parts of a run. `spec` is resolved: every part and option named, every backbone by its exact id."""
+
+    spec: RunSpec
+    method: Method
+    dataset: Dataset
+    partitioner: Partitioner
+    local_update: LocalUpdate
+    aggregator: Aggregator
+    compressor: Compressor
+    downlink: Compressor
+    topology: Topology
+    architectures: Mapping[str, Architecture]
+
+    def backbone(self, client: int) -> str:
+        """The backbone of a client: the list is dealt out in turn."""
+        return self.spec.backbones[client % len(self.spec.backbones)]
+
+    @property
+    def trained(self) -> int:
+        """How many clients train: one where the data are pooled."""
+        return 1 if self.method.data == "pooled" else self.spec.clients
+
+
+class _Options:
+    """The options of a request: those of `--set`, over those of the method for parts that were not swapped."""
+
+    def __init__(self, spec: RunSpec, method: Method) -> None:
+        self.method = method
+        self.given: dict[str, dict[str, Any]] = {}
+        self.used: dict[str, Any] = {}
+        for key, value in spec.set.items():
+            prefix, _, option = key.partition(".")
+            if prefix not in KINDS or not option:
+                raise unknown("part", prefix, KINDS, f"Options are written PART.OPTION=VALUE; got {key!r}.")
+            self.given.setdefault(prefix, {})[option] = value
+
+    def part(self, prefix: str, name: str, own: str | None = None) -> Any:
+        """The part `name`; the method's options hold if it is the method's `own`."""
+        options = {**(self.method.options.get(prefix, {}) if name == own else {}), **self.given.pop(prefix, {})}
+        checked = registry().check(KINDS[prefix], name, options)
+        self.used |= {f"{prefix}.{option}": value for option, value in checked.items()}
+        return registry().make(KINDS[prefix], name, checked)
+
+
+def resolve(spec: RunSpec) -> Setting:
+    """The parts of `spec`; RequestError for what doesn't exist, is out of range, or doesn't fit together."""
+    method = registry().method(spec.method)
+    options = _Options(spec, method)
+    names = {part: getattr(spec, part) or getattr(method, part) for part in ("aggregator", "compressor", "topology")}
+    parts = {part: options.part(part, name, getattr(method, part)) for part, name in names.items()}
+    parts["local_update"] = options.part("local_update", method.local_update, method.local_update)
+    parts["partitioner"] = options.part("partitioner", spec.partitioner)
+    names["downlink"] = _downlink(spec, method)
+    parts["downlink"] = parts["compressor"]
+    if names["downlink"] is not None:
+        parts["downlink"] = options.part("downlink", names["downlink"], method.downlink)
+    parts["dataset"] = _dataset(spec.dataset, options)
+    architectures = _architectures(spec, options)
+    if options.given:
+        prefix = next(iter(options.given))
+        raise RequestError(f"--set {prefix}.*: this run has no {prefix} of its own. It is the same as the compressor.")
+    used = to_jsonable_python(dict(sorted(options.used.items())))
+    resolved = spec.model_copy(update={**names, "backbones": tuple(a.name for a in architectures), "set": used})
+    setting = Setting(resolved, method, architectures={a.name: a for a in architectures}, **parts)
+    _check(setting)
+    return setting
+
+
+def _downlink(spec: RunSpec, method: Method) -> str | None:
+    """The hub's compressor; a swapped compressor takes the method's downlink with it."""
+    swapped = spec.compressor not in (None, method.compressor)
+    return spec.downlink or (None if swapped else method.downlink)
+
+
+def _dataset(request: str, options: _Options) -> Dataset:
+    name, colon, argument = request.partition(":")
+    if colon:
+        options.given.setdefault("dataset", {}).setdefault("path", argument)
+    part: Dataset = options.part("dataset", name)
+    return part
+
+
+def _architectures(spec: RunSpec, options: _Options) -> list[Architecture]:
+    """One architecture per name: a plugin's, or else timm's; the options of prefix `backbone` hold for all."""
+    given = {**options.given.pop("backbone", {}), **({"pretrained": True} if spec.pretrained else {})}
+    found: list[Architecture] = []
+    for name in spec.backbones:
+        if "backbone" in registry().kinds(name):  # also one that two plugins claim, which is refused
+            checked = registry().check("backbone", name, given)
+            found.append(registry().make("backbone", name, checked))
+        else:
+            factory = partial(TimmArchitecture, name=name)
+            checked = bind(f"backbone {name!r}", "backbone", read_options(factory), given)
+            found.append(factory(**checked))  # type: ignore[arg-type]  # checked against this very signature
+        options.used |= {f"backbone.{option}": value for option, value in checked.items() if option != "pretrained"}
+    return found
+
+
+def _check(setting: Setting) -> None:
+    """Refuse what cannot work, before the first round."""
+    spec, method = setting.spec, setting.method
+    dealt = sorted({setting.backbone(client) for client in range(spec.clients)})
+    if len(dealt) > 1 and not method.mixed_backbones:
+        able = [name for name in registry().names("method") if registry().method(name).mixed_backbones]
+        raise RequestError(
+            f"{spec.method} needs one backbone for all clients; got {', '.join(dealt)}. "
+            f"Use --backbones {spec.backbones[0]}, or a method for mixed backbones: {', '.join(able)}."
+        )
+    if len(dealt) < len(set(spec.backbones)):
+        raise RequestError(f"--backbones names {len(spec.backbones)} kinds for --clients {spec.clients}; give fewer.")
+    if not method.partial_participation and (spec.fraction < 1 or spec.dropout > 0):
+        raise RequestError(
+            f"{spec.method} needs every client in every round (what one client misses is lost to it); "
+            f"got --fraction {spec.fraction:g} --dropout {spec.dropout:g}. Leave both out."
+        )
+    _check_topology(setting)
+
+
+def _check_topology(setting: Setting) -> None:
+    """Walk through one round on paper: places exist, and no place gets more letters than its aggregator takes."""
+    spec, clients = setting.spec, setting.trained
+    ctx = RoundContext(0, spec.rounds, 0, spec.seed, Task("multi-class", ("a", "b")), spec.training)
+    for client in range(clients):
+        if setting.topology.home(client) not in (HUB, client):
+            raise RequestError(f"topology {spec.topology}: client {client}'s home is neither the hub nor its own desk.")
+    for visits in setting.topology.plan(range(clients), clients, ctx):
+        letters = Counter(place for visit in visits for place in visit.writes)
+        lost = [place for place in letters if place not in range(HUB, clients)]
+        if lost:
+            raise RequestError(f"topology {spec.topology} writes to place {lost[0]}, which does not exist.")
+        crowded = [place for place, count in letters.items() if count > 1]
+        if crowded and setting.aggregator.takes == "one":
+            raise RequestError(
+                f"aggregator {spec.aggregator} takes one letter per place, but topology {spec.topology} brings "
+                f"{letters[crowded[0]]} to {'the hub' if crowded[0] == HUB else f'desk {crowded[0]}'}. "
+                f"Use --aggregator mean, or another --topology."
+            )

@@ -1,0 +1,144 @@
+"""What is asked for: every setting that decides a run's numbers, and nothing that doesn't."""
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from fedbench_core.api.context import Training
+from fedbench_core.api.errors import RequestError, unknown
+
+Positive = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class RunSpec(BaseModel):
+    """One run, whole: equal specs under equal versions give equal records.
+
+    `set` holds options of parts as {"part.option": value}, for instance {"partitioner.alpha": 0.1}. Parts that are None
+    are the method's own. The local budget is `epochs` or `steps`; without either it is one epoch.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Annotated[Name, Field(description="what to run: see `fedbench list methods`")]
+    backbones: Annotated[
+        tuple[Name, ...], Field(min_length=1, description="one or more, comma-separated, dealt to the clients in turn")
+    ] = ("resnet18",)
+    dataset: Annotated[Name, Field(description="a name of `fedbench list datasets`, or npz:PATH")] = "phantom"
+    image_size: Annotated[
+        Positive | None, Field(description="pixels per side; the dataset's smallest if not given")
+    ] = None
+    clients: Annotated[int, Field(ge=1, description="hospitals in the federation")] = 4
+    rounds: Annotated[int, Field(ge=1, description="communication rounds")] = 5
+    epochs: Annotated[
+        Positive | None, Field(description="local passes over a client's images per visit; 1 if not given")
+    ] = None
+    steps: Annotated[Positive | None, Field(description="local batches per visit, instead of epochs")] = None
+    batch_size: Annotated[int, Field(ge=1, description="images per local batch")] = 32
+    lr: Annotated[float, Field(gt=0, description="local learning rate")] = 0.02
+    optimizer: Annotated[Literal["sgd", "adam", "adamw"], Field(description="local optimiser, fresh at each visit")] = (
+        "sgd"
+    )
+    momentum: Annotated[float, Field(ge=0, lt=1, description="of sgd")] = 0.9
+    weight_decay: Annotated[float, Field(ge=0, description="of the local optimiser")] = 0.0
+    partitioner: Annotated[Name, Field(description="how images are dealt out")] = "dirichlet"
+    aggregator: Annotated[Name | None, Field(description="in place of the method's own")] = None
+    compressor: Annotated[Name | None, Field(description="in place of the method's own, in both directions")] = None
+    downlink: Annotated[Name | None, Field(description="compressor from the hub to the clients, if it is another")] = (
+        None
+    )
+    topology: Annotated[Name | None, Field(description="in place of the method's own")] = None
+    fraction: Annotated[float, Field(gt=0, le=1, description="part of the clients that is asked in each round")] = 1.0
+    dropout: Annotated[float, Field(ge=0, lt=1, description="chance that a client that is asked doesn't come")] = 0.0
+    limit: Annotated[Positive | None, Field(description="use a stratified subset of so many training images")] = None
+    seed: Annotated[int, Field(ge=0, description="of everything that is drawn")] = 0
+    pretrained: Annotated[bool, Field(description="start from published weights")] = False
+    evaluate_on: Annotated[Literal["val", "test"], Field(description="split of the learning curve")] = "val"
+    evaluate_every: Annotated[int, Field(ge=0, description="rounds between points of the curve; 0 for none")] = 1
+    threads: Annotated[int, Field(ge=1, description="torch threads per process; other numbers give other bits")] = 1
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")] = "cpu"
+    allow_unofficial: Annotated[bool, Field(description="accept a file that is not the published one")] = False
+    set: Annotated[dict[str, Any], Field(description="an option of a part: see `fedbench show PART`")] = Field(
+        default_factory=dict
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        backbones = values.get("backbones")
+        if isinstance(backbones, str):
+            values = {**values, "backbones": tuple(name.strip() for name in backbones.split(","))}
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settle_budget(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("epochs") is None:
+            return values if values.get("steps") is not None else {**values, "epochs": 1}
+        if values.get("steps") is not None:
+            raise PydanticCustomError("budget", "give --epochs or --steps, not both: one would be ignored")
+        return values
+
+    @property
+    def training(self) -> Training:
+        """The local budget."""
+        names = ("epochs", "steps", "batch_size", "lr", "optimizer", "momentum", "weight_decay")
+        values = {name: getattr(self, name) for name in names}
+        return Training(**{**values, "epochs": self.epochs or 1})
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the spec in canonical JSON."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "RunSpec":
+        """A spec from plain values; RequestError names the setting, its value and what is accepted."""
+        misses = sorted(set(values) - set(cls.model_fields))
+        if misses:
+            raise unknown("setting", misses[0], cls.model_fields)
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise RequestError("; ".join(_sentence(problem) for problem in error.errors())) from None
+
+
+def _sentence(problem: Any) -> str:
+    if not problem["loc"]:
+        return str(problem["msg"])
+    setting = str(problem["loc"][0]).replace("_", "-")
+    if problem["type"] == "missing":
+        return f"--{setting} is missing"
+    return f"--{setting}: got {problem['input']!r}; {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The settings in a `run.toml`, or in a record (its block `spec`), as plain values.
+
+    Raises RequestError for a file that can't be read, or that holds no table of settings.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise RequestError(f"--config {path}: {error}. Give a TOML file of settings, or a record.json.") from None
+    if isinstance(values, dict) and isinstance(values.get("spec"), dict):
+        values = values["spec"]
+    if not isinstance(values, dict):
+        raise RequestError(f"--config {path}: expected a table of settings, got {type(values).__name__}.")
+    return {key.replace("-", "_"): value for key, value in values.items()} | _options(values.get("set", {}))
+
+
+def _options(table: Any) -> dict[str, Any]:
+    """`[set.partitioner] alpha = 1` in TOML means the same as `"partitioner.alpha" = 1` under `[set]`."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items() if isinstance(table, dict) else ():
+        flat |= {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
+    return {"set": flat} if flat else {}

@@ -1,0 +1,140 @@
+"""The pure function of a run: (client state, heard bytes, context) -> (client state, said bytes, metrics)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from fedbench_core.api import Client, FedbenchError, Payload, Reply, RoundContext, RunError, torch_seed
+from fedbench_core.federation.calls import Call, Done, Heard, ScoreCall, ScoreDone, VisitCall, VisitDone
+from fedbench_core.federation.files import read, write
+from fedbench_core.federation.kept import Kept
+from fedbench_core.federation.lending import Lender, load, snapshot
+from fedbench_core.federation.scoring import Scorer
+from fedbench_core.federation.setting import Setting
+from fedbench_core.federation.shares import Shares
+from fedbench_core.federation.wire import check_finite, decode, encode
+
+
+class Worker:
+    """Does visits and scorings in one process; keeps nothing that a result could depend on."""
+
+    def __init__(self, setting: Setting, shares: Shares) -> None:
+        self._setting = setting
+        self._shares = shares
+        self._lender = Lender(setting.architectures, shares.splits, setting.spec.seed, setting.spec.device)
+        self._scorer = Scorer(setting.spec.device, shares)
+        self._broadcast: tuple[str, Payload] = ("", Payload({}))
+
+    def do(self, call: Call) -> Done:
+        """One call; RunError names client and round, whatever a plugin raised."""
+        try:
+            with _own_generator(torch_seed(self._setting.spec.seed, "torch", call.client, call.round)):
+                return self._visit(call) if isinstance(call, VisitCall) else self._score(call)
+        except (FedbenchError, MemoryError) as error:
+            raise RunError(f"client {call.client}, round {call.round}: {error}") from error
+        except Exception as error:
+            part = f"local update {self._setting.method.local_update}"
+            raise RunError(
+                f"client {call.client}, round {call.round}: {part} raised {type(error).__name__}: {error}"
+            ) from error
+        finally:
+            self._lender.recall()
+
+    def context(self, round_: int, step: int) -> RoundContext:
+        """The moment of a visit."""
+        return context(self._setting, self._shares, round_, step, self._lender)
+
+    def _visit(self, call: VisitCall) -> VisitDone:
+        ctx = self.context(call.round, call.step)
+        client, kept = self._enter(call, ctx)
+        heard = self._hear(call.heard)
+        versions = _versions(heard)
+        reply = self._setting.local_update.update(client, heard, ctx)
+        if _versions(heard) != versions:
+            raise RunError(
+                "its local update changed the payload it heard, which others hear too. Clone the tensors first."
+            )
+        _check_reply(reply)
+        sent = left = None
+        if reply.payload is not None:
+            left = reply.payload.to_bytes() if call.own else None
+            sent = encode(self._setting.compressor, reply.payload, ctx, kept.sent) if call.remote else None
+        kept.models = {role: (net.name, snapshot(net)) for role, net in client.models.items()}
+        kept.memory = client.memory
+        state = write(call.rests, kept.to_bytes()) if kept else None
+        return VisitDone(
+            call.client,
+            reply.weight,
+            dict(reply.metrics),
+            state,
+            None if sent is None else sent.blob,
+            left,
+            0 if sent is None else sent.bytes_dense,
+        )
+
+    def _score(self, call: ScoreCall) -> ScoreDone:
+        ctx = self.context(call.round, 0)
+        client, _ = self._enter(call, ctx)
+        nets = self._setting.local_update.predictors(client, self._hear(call.heard), ctx)
+        roles = {role: self._scorer.score(net, call.split, call.share) for role, net in nets.items()}
+        return ScoreDone(call.client, call.share, roles)
+
+    def _enter(self, call: Call, ctx: RoundContext) -> tuple[Client, Kept]:
+        """The client as it was left, or set up for the first time."""
+        pooled = self._setting.method.data == "pooled"
+        train, val = (
+            (self._shares.pooled(split) if pooled else self._shares.examples(split, call.client)).on(ctx.device)
+            for split in ("train", "val")
+        )
+        client = Client(call.client, self._setting.backbone(call.client), train, val)
+        if call.state is None:
+            self._setting.local_update.setup(client, ctx)
+            return client, Kept()
+        kept = Kept.from_bytes(read(call.state))
+        for role, (backbone, weights) in kept.models.items():
+            client.models[role] = self._lender.lend(backbone)
+            load(client.models[role], weights)
+        client.memory = kept.memory
+        return client, kept
+
+    def _hear(self, heard: Heard | None) -> Payload | None:
+        """What was left, decoded; the last broadcast is decoded once."""
+        if heard is None:
+            return None
+        if self._broadcast[0] == heard.file.digest:
+            return self._broadcast[1]
+        blob = read(heard.file)
+        payload = decode(self._setting.downlink, blob) if heard.encoded else Payload.from_bytes(blob)
+        payload = replace(payload, tensors={k: v.to(self._setting.spec.device) for k, v in payload.tensors.items()})
+        self._broadcast = (heard.file.digest, payload)
+        return payload
+
+
+def context(setting: Setting, shares: Shares, round_: int, step: int, lender: Lender | None = None) -> RoundContext:
+    """The moment of a visit, or (without a lender) of a merge."""
+    spec = setting.spec
+    ctx = RoundContext(round_, spec.rounds, step, spec.seed, shares.splits.task, spec.training, spec.device)
+    return ctx if lender is None else replace(ctx, build=lender.build)
+
+
+@contextmanager
+def _own_generator(seed: int) -> Iterator[None]:
+    """Torch's global generator, which dropout reads, seeded for this call and put back after it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def _versions(payload: Payload | None) -> list[int]:
+    return [] if payload is None else [tensor._version for tensor in payload.tensors.values()]  # noqa: SLF001 - torch has no public name for it
+
+
+def _check_reply(reply: Reply) -> None:
+    if not isinstance(reply, Reply):
+        raise RunError(f"its local update returned {type(reply).__name__}; expected a Reply")
+    if not reply.weight >= 0:
+        raise RunError(f"its reply has weight {reply.weight}; expected the number of training samples")
+    if reply.payload is not None:
+        check_finite(reply.payload)

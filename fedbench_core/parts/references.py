@@ -1,0 +1,47 @@
+"""Reference methods: the floor (nothing travels) and the ceiling (all data in one place)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from fedbench_core.api import Client, LocalUpdate, Method, Payload, Reply, RoundContext
+from fedbench_core.learning import fit
+
+
+@dataclass(frozen=True)
+class Local(LocalUpdate):
+    """Train one's own model on one's own images and say nothing."""
+
+    def setup(self, client: Client, ctx: RoundContext) -> None:
+        """Make the model that the client keeps."""
+        client.models["model"] = ctx.build(client.backbone)
+
+    def update(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Reply:  # noqa: ARG002 - hears nothing
+        """Train the kept model further."""
+        metrics = fit(client.models["model"], client, ctx)
+        return Reply(None, weight=len(client.train), metrics=metrics)
+
+    def predictors(
+        self,
+        client: Client,
+        heard: Payload | None,  # noqa: ARG002 - hears nothing
+        ctx: RoundContext,  # noqa: ARG002 - needs no scratch model
+    ) -> Mapping[str, nn.Module]:
+        """The kept model."""
+        return {"model": client.models["model"]}
+
+
+LOCAL_UPDATES = {"local": Local}
+METHODS = {
+    "local": Method(
+        local_update="local",
+        mixed_backbones=True,
+        summary="Every client trains alone and nothing travels: the floor that federation must beat.",
+    ),
+    "pooled": Method(
+        local_update="local",
+        data="pooled",
+        summary="One model trained on all clients' images in one place: the ceiling.",
+    ),
+}

@@ -1,0 +1,115 @@
+"""A run as one JSON document. Everything outside the block `how` is the same for equal specs and versions."""
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fedbench_core.api import RunError
+from fedbench_core.federation.engine import Progress
+from fedbench_core.federation.files import replace_file
+from fedbench_core.federation.setting import KINDS, Setting
+from fedbench_core.federation.shares import Shares
+from fedbench_core.registry import registry
+
+FORMAT = 1
+RECORD = "record.json"
+
+
+def versions(setting: Setting) -> dict[str, str]:
+    """The distributions that decide a run's numbers, with their versions."""
+    spec, method = setting.spec, setting.method
+    used = {("method", spec.method), ("local_update", method.local_update), ("dataset", spec.dataset.partition(":")[0])}
+    for part in ("partitioner", "aggregator", "compressor", "downlink", "topology"):
+        used.add((KINDS[part], getattr(spec, part) or ""))
+    used |= {("backbone", name) for name in spec.backbones}
+    described = [registry().describe(kind, name) for kind, name in used if name in registry().names(kind)]
+    plugins = {description.distribution: description.version for description in described}
+    libraries = {name: version(name) for name in ("fedbench-core", "torch", "timm", "numpy", "torchmetrics")}
+    return dict(sorted({**plugins, **libraries, "python": platform.python_version()}.items()))
+
+
+def build(
+    setting: Setting,
+    shares: Shares,
+    progress: Progress,
+    test: Mapping[str, Any],
+    costs: Mapping[str, Mapping[str, int]],
+    how: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The record of a finished run."""
+    return {
+        "format": FORMAT,
+        "spec": setting.spec.model_dump(mode="json"),
+        "spec_digest": setting.spec.digest,
+        "method": {name: getattr(setting.method, name) for name in ("fidelity", "paper", "summary")},
+        "data": _data(shares),
+        "population": _population(setting, shares),
+        "test": {"round": setting.spec.rounds - 1, **test},
+        "selected": _selected(progress, test),
+        "curve": progress.curve,
+        "rounds_skipped": progress.skipped,
+        "costs": _costs(progress, costs),
+        "versions": versions(setting),
+        "how": dict(how),
+    }
+
+
+def _data(shares: Shares) -> dict[str, Any]:
+    splits = shares.splits
+    return {
+        "name": splits.name,
+        "digest": splits.digest,
+        "official": splits.official,
+        "task": splits.task.kind,
+        "classes": list(splits.task.classes),
+        "image_shape": list(splits.train.images.shape[1:]),
+        "images": {split: len(getattr(splits, split)) for split in ("train", "val", "test")},
+    }
+
+
+def _population(setting: Setting, shares: Shares) -> dict[str, Any]:
+    return {
+        "clients": setting.spec.clients,
+        "trained": setting.trained,
+        "backbones": [setting.backbone(client) for client in range(setting.trained)],
+        "images": {split: [len(rows) for rows in shares.indices[split]] for split in shares.indices},
+    }
+
+
+def _selected(progress: Progress, test: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The test scores of the round that validation chose; those of the last round, if it chose that."""
+    if progress.selected is None:
+        return None
+    return {**progress.selected, "metrics": progress.selected["metrics"] or test["metrics"]}
+
+
+def _costs(progress: Progress, costs: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    flops = sum(costs[name]["flops_per_step"] * steps for name, steps in progress.steps.items())
+    return {
+        "bytes_up": progress.bytes_up,
+        "bytes_down": progress.bytes_down,
+        "bytes_peer": progress.bytes_peer,
+        "training_gflops": flops / 1e9,
+        "backbones": {name: dict(cost) for name, cost in costs.items()},
+    }
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write `record.json`, whole and on disk before it has its name: its presence means that the run is done."""
+    text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
+    replace_file(folder / RECORD, text.encode(), durable=True)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record in a run folder or file; RunError if it can't be read or is of a newer format."""
+    file = path / RECORD if path.is_dir() else path
+    try:
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} could not be read as a record: {error}.") from None
+    if record.get("format") != FORMAT:
+        raise RunError(f"{file} has format {record.get('format')}; this fedbench reads format {FORMAT}. Upgrade it.")
+    return record
