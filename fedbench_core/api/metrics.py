@@ -5,6 +5,7 @@ imported inside the functions because its import takes a second.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -29,16 +30,14 @@ def recalls(predicted: Tensor, members: Tensor) -> Tensor:
     """
     from torchmetrics.functional.classification import multilabel_recall  # noqa: PLC0415  # slow to import
 
-    found = multilabel_recall(predicted.long(), members.long(), members.shape[1], average=None)
-    return _defined(found, members.any(dim=0))
+    return _per_class(multilabel_recall, predicted, members)
 
 
 def f1s(predicted: Tensor, members: Tensor) -> Tensor:
     """The F1 score of each class, (classes,); NaN for a class without an image. Both are bool (n, classes)."""
     from torchmetrics.functional.classification import multilabel_f1_score  # noqa: PLC0415  # slow to import
 
-    scores = multilabel_f1_score(predicted.long(), members.long(), members.shape[1], average=None)
-    return _defined(scores, members.any(dim=0))
+    return _per_class(multilabel_f1_score, predicted, members)
 
 
 def aucs(probabilities: Tensor, members: Tensor) -> Tensor:
@@ -72,5 +71,8 @@ def ece(probabilities: Tensor, labels: Tensor) -> float | None:
     return float(multiclass_calibration_error(exact, labels, exact.shape[1], BINS, "l1"))
 
 
-def _defined(values: Tensor, where: Tensor) -> Tensor:
-    return torch.where(where, values, math.nan)
+def _per_class(score: Callable[..., Tensor], predicted: Tensor, members: Tensor) -> Tensor:
+    if not len(members):  # torchmetrics cannot be asked about no image
+        return torch.full((members.shape[1],), math.nan)
+    values = score(predicted.long(), members.long(), num_labels=members.shape[1], average=None)
+    return torch.where(members.any(dim=0), values, math.nan)
