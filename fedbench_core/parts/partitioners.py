@@ -12,9 +12,9 @@ from fedbench_core.api import Indices, Labels, Partitioner, RequestError
 Numbers = npt.NDArray[np.int64]
 
 # A failing draw has to end within a second, whatever its size: so many proportions are drawn at most.
-_MOST_PROPORTIONS = 8_000_000
+_MOST_PROPORTIONS = 4_000_000
 _MOST_DRAWS = 1000
-_FEWEST_DRAWS = 10
+_FEWEST_DRAWS = 5
 
 MinSize = Annotated[int, Field(ge=1, description="fewest images of a client; networks with BatchNorm need 2")]
 Alpha = Annotated[float, Field(ge=1e-4, le=1e6, description="evenness: 0.1 is very skewed, 100 almost even")]

@@ -1,0 +1,185 @@
+"""What every aggregator keeps to."""
+
+import gc
+import re
+import weakref
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+import torch
+
+from fedbench_core.api import Aggregator, Letter, Memory, Payload, RunError
+from fedbench_core.testing.contract import PartContract, global_randomness_untouched
+from fedbench_core.testing.examples import from_disk, moment, normal, versions
+
+SENDERS = (2, 11, 37, 41, 58)
+ROUNDS = 3
+TOLERANCE = 1e-6
+
+
+def _payload(seed: int, **meta: str) -> Payload:
+    tensors = {
+        "conv.weight": normal(4, 3, 3, 3, seed=seed),
+        "fc.bias": normal(3, seed=seed),
+        "scale": torch.tensor(0.1 + seed),
+        "half": normal(5, seed=seed).half(),
+        "batches": torch.tensor(10 + seed),
+    }
+    return Payload(tensors, meta)
+
+
+def _letters(part: Aggregator, seed: int = 0) -> list[Letter]:
+    """Letters with different values and weights; one for an aggregator that takes one."""
+    senders = SENDERS if part.takes == "many" else SENDERS[:1]
+    return [Letter(sender, _payload(sender + seed, round=str(seed)), 3.0 + 7 * sender) for sender in senders]
+
+
+def _merged(part: Aggregator, letters: Iterable[Letter], memory: Memory | None = None, number: int = 0) -> Payload:
+    merge = part.open(moment(number, ROUNDS), {} if memory is None else memory, None)
+    for letter in letters:
+        merge.add(letter)
+    return merge.close()
+
+
+def _assert_close(got: Payload, expected: Payload, why: str) -> None:
+    assert set(got.tensors) == set(expected.tensors), f"other tensors {why}"
+    for name, tensor in expected.tensors.items():
+        # half precision has no more than three digits: a last bit of its own may differ
+        limit = 1e-3 if tensor.dtype == torch.float16 else TOLERANCE
+        off = (got.tensors[name].double() - tensor.double()).abs().max().item()
+        scale = max(1.0, tensor.double().abs().max().item())
+        assert off <= limit * scale, f"{name!r} differs by {off:g} {why}: add up in float64"
+
+
+def _assert_names_both(part: Aggregator, first: Letter, second: Letter, what: str) -> None:
+    with pytest.raises(RunError) as caught:
+        _merged(part, [first, second])
+    for sender in (first.sender, second.sender):
+        assert re.search(rf"\b{sender}\b", str(caught.value)), (
+            f"the error about {what} does not name client {sender}: {caught.value}"
+        )
+
+
+class AggregatorContract(PartContract[Aggregator]):
+    """A streaming fold: repeatable, fair to order and scale, exact on equals, its state in the place's memory."""
+
+    kind = "aggregator"
+
+    def test_same_letters_same_bits(self, part: Aggregator) -> None:
+        """Letters in order of sender give the same bits every time, from any instance of the part."""
+        first = _merged(part, _letters(part)).to_bytes()
+        for again in (part, self.make()):
+            assert _merged(again, _letters(part)).to_bytes() == first, (
+                "the same letters and memory gave other bits: keep state in `memory`, draw from ctx.rng(...)"
+            )
+
+    def test_order_hardly_matters(self, part: Aggregator) -> None:
+        """Letters in any other order give the same to 1e-6."""
+        letters = _many(part)
+        expected = _merged(part, letters)
+        for order in (letters[::-1], letters[2:] + letters[:2]):
+            _assert_close(_merged(part, order), expected, "when the letters come in another order")
+
+    @pytest.mark.parametrize("factor", [0.001, 0.5, 1e6])
+    def test_scale_of_weights_is_irrelevant(self, part: Aggregator, factor: float) -> None:
+        """All weights times a factor give the same."""
+        letters = _letters(part)
+        scaled = [Letter(letter.sender, letter.payload, letter.weight * factor) for letter in letters]
+        _assert_close(_merged(part, scaled), _merged(part, letters), f"when all weights are {factor:g} times as large")
+
+    def test_equal_payloads_give_that_payload(self, part: Aggregator) -> None:
+        """Nothing is lost where there is nothing to merge, to the bit; shared metadata stays."""
+        payload = _payload(1, backbone="resnet18")
+        letters = [Letter(letter.sender, payload, letter.weight) for letter in _letters(part)]
+        merged = _merged(part, letters)
+        assert dict(merged.meta) == dict(payload.meta), (
+            f"metadata {dict(merged.meta)} from letters that all say {dict(payload.meta)}: keep what all share"
+        )
+        assert merged.to_bytes() == payload.to_bytes(), (
+            f"{len(letters)} equal payloads gave another one: merge in float64 and return each tensor in its own dtype"
+        )
+
+    def test_mismatched_names_name_both_senders(self, part: Aggregator) -> None:
+        """Letters with other tensors cannot be merged; the error says whose they are."""
+        first, second = _many(part)[1:3]
+        fewer = {name: tensor for name, tensor in second.payload.tensors.items() if name != "fc.bias"}
+        odd = Letter(second.sender, Payload(fewer, second.payload.meta), second.weight)
+        _assert_names_both(part, first, odd, "different tensors")
+
+    def test_differing_metadata_names_both_senders(self, part: Aggregator) -> None:
+        """A value that differs cannot be kept and must not be dropped unseen."""
+        first, second = _many(part)[1:3]
+        odd = Letter(second.sender, Payload(second.payload.tensors, {"round": "other"}), second.weight)
+        _assert_names_both(part, first, odd, "different metadata")
+
+    def test_holds_one_letter_at_a_time(self, part: Aggregator) -> None:
+        """Letters are folded in as they come: the memory of a merge does not grow with the clients."""
+        _many(part)
+        merge = part.open(moment(), {}, None)
+        alive = []
+        for sender in SENDERS:
+            values = np.full(1000, float(sender), dtype=np.float32)
+            alive.append(weakref.ref(values))
+            merge.add(Letter(sender, Payload({"fc.weight": torch.from_numpy(values)}), 1.0))
+            del values
+        gc.collect()
+        held = sum(reference() is not None for reference in alive)
+        assert held <= 1, f"after {len(alive)} letters {held} are still in memory: add each to a sum and let it go"
+        merge.close()
+
+    def test_second_letter_is_refused(self, part: Aggregator) -> None:
+        """An aggregator that takes one letter says who wrote the second."""
+        if part.takes == "many":
+            pytest.skip("this aggregator takes many letters")
+        first, second = (Letter(sender, _payload(sender), 1.0) for sender in SENDERS[1:3])
+        _assert_names_both(part, first, second, "a second letter")
+
+    def test_letters_are_untouched(self, part: Aggregator) -> None:
+        """No letter's tensor is written to, neither in the merge nor in the next."""
+        letters = _letters(part)
+        before = [(letter.payload.to_bytes(), versions(letter.payload)) for letter in letters]
+        memory: Memory = {}
+        for number in range(2):
+            _merged(part, letters, memory, number)
+        for letter, (blob, version) in zip(letters, before, strict=True):
+            assert letter.payload.to_bytes() == blob, f"client {letter.sender}'s letter was changed: work on a clone"
+            assert versions(letter.payload) == version, f"client {letter.sender}'s letter was written to in place"
+
+    def test_memory_survives_the_disk(self, part: Aggregator) -> None:
+        """A place's memory that was saved and loaded between rounds gives the same bits."""
+        kept: Memory = {}
+        memory: Memory = {}
+        for number in range(ROUNDS):
+            letters = _letters(part, seed=number)
+            expected = _merged(part, letters, kept, number).to_bytes()
+            got = _merged(part, letters, memory, number).to_bytes()
+            assert got == expected, f"other bits in round {number} after `memory` was saved and loaded: keep all in it"
+            memory = from_disk(memory)
+
+    def test_state_is_only_in_memory(self, part: Aggregator) -> None:
+        """Another place that merges with the same part, even at the same time, changes nothing."""
+        expected = [
+            _merged(part, _letters(part, n), memory, n).to_bytes() for memory in [Memory()] for n in range(ROUNDS)
+        ]
+        mine: Memory = {}
+        other: Memory = {}
+        for number in range(ROUNDS):
+            elsewhere = part.open(moment(number, ROUNDS), other, None)
+            elsewhere.add(_letters(part, seed=90 + number)[0])
+            got = _merged(part, _letters(part, number), mine, number).to_bytes()
+            elsewhere.close()
+            assert got == expected[number], (
+                "a merge at another place changed this one: keep state in the merge and memory"
+            )
+
+    def test_global_randomness_is_untouched(self, part: Aggregator) -> None:
+        """No global generator is read or seeded."""
+        with global_randomness_untouched(f"{self.name}'s merge"):
+            _merged(part, _letters(part))
+
+
+def _many(part: Aggregator) -> list[Letter]:
+    if part.takes == "one":
+        pytest.skip("this aggregator takes one letter")
+    return _letters(part)

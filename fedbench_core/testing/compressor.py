@@ -1,0 +1,117 @@
+"""What every compressor keeps to."""
+
+import pytest
+
+from fedbench_core.api import Compressor, Memory, Payload
+from fedbench_core.testing.contract import PartContract, global_randomness_untouched
+from fedbench_core.testing.examples import from_disk, layout, moment, normal, payloads, versions
+
+ROUNDS = 3
+SLACK = 512
+"""How many bytes more than the dense payload a blob may have, for notes in its header."""
+
+each_payload = pytest.mark.parametrize("case", payloads())
+
+
+def _said(number: int, seed: int = 0) -> Payload:
+    """What a sender says in round `number`: the same tensors every round, with other values."""
+    tensors = {
+        "conv.weight": normal(8, 3, 3, 3, seed=seed + number),
+        "fc.weight": normal(40, 2, seed=seed + number) @ normal(2, 30, seed=seed + number),
+        "fc.bias": normal(3, seed=seed + number),
+    }
+    return Payload(tensors, {"backbone": "resnet18"})
+
+
+def _blobs(part: Compressor, memory: Memory, rounds: range, seed: int = 0) -> list[bytes]:
+    return [part.encode(_said(number, seed), moment(number, ROUNDS), memory).to_bytes() for number in rounds]
+
+
+class CompressorContract(PartContract[Compressor]):
+    """What is encoded comes back in form, is never larger than dense, and depends on payload, context and memory."""
+
+    kind = "compressor"
+
+    @each_payload
+    def test_form_comes_back(self, part: Compressor, case: str) -> None:
+        """Names, shapes, dtypes and meta survive the wire, in the first round and in the last; finite stays finite."""
+        payload, memory = payloads()[case], Memory()
+        for number in range(ROUNDS):
+            blob = part.encode(payload, moment(number, ROUNDS), memory).to_bytes()
+            back = part.decode(Payload.from_bytes(blob))
+            got, expected = layout(back), layout(payload)
+            assert got == expected, f"decode gave {got} for a payload of {expected}: note in meta what encode changed"
+            assert dict(back.meta) == dict(payload.meta), (
+                f"decode gave the metadata {dict(back.meta)} for {dict(payload.meta)}: take out what encode added"
+            )
+            bad = [name for name, tensor in back.tensors.items() if not tensor.isfinite().all()]
+            assert not bad, f"{bad} came back with NaN or infinity from finite values"
+
+    @each_payload
+    def test_input_is_untouched(self, part: Compressor, case: str) -> None:
+        """Neither encode nor decode writes to the tensors it is given."""
+        payload = payloads()[case]
+        before, old = payload.to_bytes(), versions(payload)
+        encoded = part.encode(payload, moment(), Memory())
+        assert payload.to_bytes() == before, "encode changed its payload: work on a clone"
+        assert versions(payload) == old, "encode wrote to its payload's tensors in place: work on a clone"
+        sent = encoded.to_bytes()
+        part.decode(encoded)
+        assert encoded.to_bytes() == sent, "decode changed what it was given, which others will read: work on a clone"
+
+    @each_payload
+    def test_never_much_larger_than_dense(self, part: Compressor, case: str) -> None:
+        """A blob has at most 512 bytes more than the payload sent as it is."""
+        payload, memory = payloads()[case], Memory()
+        dense = len(payload.to_bytes())
+        for number in range(ROUNDS):
+            blob = len(part.encode(payload, moment(number, ROUNDS), memory).to_bytes())
+            assert blob <= dense + SLACK, (
+                f"{blob} bytes for a payload of {dense} in round {number}: send a tensor as it is where that is smaller"
+            )
+
+    def test_same_memory_same_bytes(self, part: Compressor) -> None:
+        """Equal payloads, contexts and memories give equal blobs, from any instance of the part."""
+        first = _blobs(part, {}, range(ROUNDS))
+        for again in (part, self.make()):
+            assert _blobs(again, {}, range(ROUNDS)) == first, (
+                "equal payloads, contexts and memory gave other bytes: draw from ctx.rng(...), keep nothing here"
+            )
+
+    def test_state_is_only_in_memory(self, part: Compressor) -> None:
+        """Two senders that take turns at one part send what each would have sent alone."""
+        alone = _blobs(part, {}, range(ROUNDS))
+        mine: Memory = {}
+        other: Memory = {}
+        in_turns = []
+        for number in range(ROUNDS):
+            in_turns += _blobs(part, mine, range(number, number + 1))
+            _blobs(part, other, range(number, number + 1), seed=100)
+        assert in_turns == alone, "another sender changed this one's bytes: keep state in `memory`, not in the part"
+
+    def test_memory_survives_the_disk(self, part: Compressor) -> None:
+        """A memory that was saved and loaded gives the same continuation."""
+        kept: Memory = {}
+        straight = _blobs(part, kept, range(ROUNDS))
+        memory: Memory = {}
+        resumed = []
+        for number in range(ROUNDS):
+            resumed += _blobs(part, memory, range(number, number + 1))
+            memory = from_disk(memory)
+        assert resumed == straight, "other bytes after `memory` was saved and loaded: keep all state in it, by value"
+
+    def test_decode_needs_no_state(self, part: Compressor) -> None:
+        """A part that has encoded nothing decodes the same, as often as asked."""
+        memory: Memory = {}
+        for number in range(ROUNDS):
+            encoded = part.encode(_said(number), moment(number, ROUNDS), memory)
+            first = part.decode(encoded).to_bytes()
+            for reader in (part, self.make()):
+                assert reader.decode(encoded).to_bytes() == first, (
+                    "decode gave other values the second time: all it needs must be in the payload"
+                )
+
+    def test_global_randomness_is_untouched(self, part: Compressor) -> None:
+        """No global generator is read or seeded."""
+        with global_randomness_untouched(f"{self.name}.encode and decode"):
+            part.decode(part.encode(_said(0), moment(), {}))

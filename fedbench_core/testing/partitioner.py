@@ -1,0 +1,107 @@
+"""What every partitioner keeps to."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from fedbench_core.api import Indices, Labels, Partitioner, RequestError
+from fedbench_core.testing.contract import PartContract, global_randomness_untouched
+
+CLIENTS = 4
+_USUAL = "eight classes"
+
+
+def _classes() -> dict[str, Indices]:
+    rng = np.random.default_rng(0)
+    return {
+        _USUAL: rng.permutation(np.arange(400) % 8),
+        "two classes, nine to one": rng.permutation((np.arange(300) % 10 == 0).astype(np.int64)),
+        "one class": np.zeros(100, dtype=np.int64),
+        "a class with one image": rng.permutation(np.append(np.arange(200) % 2, 2)),
+        "class numbers with gaps": rng.permutation(np.array([1, 5, 6])[np.arange(240) % 3]),
+        "multi-label": rng.binomial(1, 0.3, (300, 4)),
+    }
+
+
+def _labels(case: str, clients: int) -> Labels:
+    """The labels of a case, with as many sites as clients; a part that writes to them fails."""
+    classes = _classes()[case]
+    sites = np.random.default_rng(1).permutation(np.arange(len(classes)) % clients)
+    classes.flags.writeable = sites.flags.writeable = False
+    return Labels(classes, sites, "multi-label" if classes.ndim > 1 else "multi-class")
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@contextmanager
+def _may_refuse(case: str, clients: int) -> Iterator[None]:
+    """Lets a RequestError pass that says why, but for the usual case, which everyone can deal out."""
+    try:
+        yield
+    except RequestError as error:
+        if case == _USUAL and clients == CLIENTS:
+            pytest.fail(f"refuses {CLIENTS} clients with 400 images of 8 equally large classes: {error}")
+        if not str(error).strip():
+            pytest.fail("a RequestError without a sentence: say what was asked, why not, what to type next")
+
+
+class PartitionerContract(PartContract[Partitioner]):
+    """Disjoint, complete shares with no client empty, that follow from labels and generator alone, or one sentence."""
+
+    kind = "partitioner"
+
+    @pytest.mark.parametrize("clients", [1, 2, CLIENTS, 13])
+    @pytest.mark.parametrize("case", _classes())
+    def test_shares_are_disjoint_complete_and_not_empty(self, part: Partitioner, case: str, clients: int) -> None:
+        """Every image has one owner, every client an image; each share is sorted."""
+        labels = _labels(case, clients)
+        with _may_refuse(case, clients):
+            shares = part.split(labels, clients, _rng())
+            assert len(shares) == clients, f"{len(shares)} shares for {clients} clients: give one array per client"
+            sizes = [len(share) for share in shares]
+            assert min(sizes) > 0, f"a client without images; sizes are {sizes}: draw again, or raise RequestError"
+            dealt = np.concatenate(shares)
+            twice = len(dealt) - len(np.unique(dealt))
+            assert twice == 0, f"{twice} images belong to more than one client: shares must be disjoint"
+            assert set(dealt.tolist()) == set(range(len(labels))), (
+                f"{len(np.unique(dealt))} of {len(labels)} images dealt out: every index 0..{len(labels) - 1} once"
+            )
+            for share in shares:
+                assert share.dtype == np.int64, f"indices of dtype {share.dtype}; expected int64"
+                assert (np.diff(share) > 0).all(), "a share that is not sorted: return np.sort(share)"
+
+    def test_same_generator_same_split(self, part: Partitioner) -> None:
+        """Equal labels and equally seeded generators give the same shares, from any instance of the part."""
+        first = part.split(_labels(_USUAL, CLIENTS), CLIENTS, _rng())
+        part.split(_labels("one class", CLIENTS), CLIENTS, np.random.default_rng(8))
+        for again in (part, self.make()):
+            _same(first, again.split(_labels(_USUAL, CLIENTS), CLIENTS, _rng()), "the same labels and generator")
+
+    def test_draws_from_its_generator_only(self, part: Partitioner) -> None:
+        """No global generator is read or seeded."""
+        with global_randomness_untouched(f"{self.name}.split"):
+            part.split(_labels(_USUAL, CLIENTS), CLIENTS, _rng())
+
+    def test_depends_on_labels_only(self, part: Partitioner) -> None:
+        """A partitioner by labels does not look at sites: `by` decides how clients are tested."""
+        if part.by == "sites":
+            pytest.skip("this partitioner is by sites")
+        labels = _labels(_USUAL, CLIENTS)
+        with_sites = part.split(labels, CLIENTS, _rng())
+        without = part.split(Labels(labels.classes, None, labels.kind), CLIENTS, _rng())
+        _same(with_sites, without, 'labels with and without sites (a partitioner that reads sites says by = "sites")')
+
+    def test_more_clients_than_images_is_refused(self, part: Partitioner) -> None:
+        """What is impossible ends with a RequestError that has a sentence."""
+        labels = Labels(np.arange(5) % 2, np.arange(5) % 3)
+        with pytest.raises(RequestError, match=r"\w+ \w+"):
+            part.split(labels, 8, _rng())
+
+
+def _same(first: list[Indices], second: list[Indices], given: str) -> None:
+    equal = len(first) == len(second) and all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert equal, f"two different splits for {given}: draw from the generator that is handed in, keep nothing"

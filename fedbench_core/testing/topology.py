@@ -1,0 +1,107 @@
+"""What every topology keeps to."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pytest
+
+from fedbench_core.api import HUB, Place, Topology, Visit
+from fedbench_core.testing.contract import PartContract, global_randomness_untouched
+from fedbench_core.testing.examples import moment
+
+CLIENTS = 6
+
+each_presence = pytest.mark.parametrize(
+    "present", [list(range(CLIENTS)), [0, 2, 5], [1, 4], [3]], ids=["all", "three", "two", "one"]
+)
+
+
+def _steps(part: Topology, present: Sequence[int], number: int = 0, rounds: int = CLIENTS) -> list[list[Visit]]:
+    return [list(step) for step in part.plan(tuple(present), CLIENTS, moment(number, rounds))]
+
+
+class TopologyContract(PartContract[Topology]):
+    """Plans that name real clients and places, that follow from the context, and that let news reach everyone.
+
+    connected: set it to False in a subclass whose topology keeps some clients apart on purpose.
+    """
+
+    kind = "topology"
+    connected: ClassVar[bool] = True
+
+    def test_homes_are_places(self, part: Topology) -> None:
+        """A client hears at the hub or at its own desk, always the same."""
+        for client in range(CLIENTS):
+            home = part.home(client)
+            assert home in {HUB, client}, f"client {client}'s home is {home}; expected HUB ({HUB}) or {client}"
+            assert part.home(client) == home, f"client {client}'s home changed: it depends on the client alone"
+
+    @each_presence
+    def test_visits_are_valid(self, part: Topology, present: list[int]) -> None:
+        """Only clients that are present visit, at most once per step, and write to places that exist."""
+        places = {HUB, *range(CLIENTS)}
+        for number in range(3):
+            for step, visits in enumerate(_steps(part, present, number)):
+                clients = [visit.client for visit in visits]
+                assert set(clients) <= set(present), (
+                    f"step {step} plans visits of {clients}, but only {present} are present: plan for those alone"
+                )
+                assert len(clients) == len(set(clients)), f"a client visits twice in step {step}: {clients}"
+                for visit in visits:
+                    assert set(visit.writes) <= places, (
+                        f"client {visit.client} writes to {visit.writes}; places are {HUB} (hub) and 0..{CLIENTS - 1}"
+                    )
+                    assert len(set(visit.writes)) == len(visit.writes), f"{visit} names a place twice"
+
+    @each_presence
+    def test_something_is_written(self, part: Topology, present: list[int]) -> None:
+        """A round with somebody present leaves something somewhere."""
+        written = [visit for step in _steps(part, present) for visit in step if visit.writes]
+        assert written, f"nothing is written in a round with {present} present: nobody would ever learn from others"
+
+    @each_presence
+    def test_same_context_same_plan(self, part: Topology, present: list[int]) -> None:
+        """A plan follows from who is present and the context, whatever was planned before, from any instance."""
+        first = _steps(part, present, number=1)
+        _steps(part, [0, 1], number=2)
+        for again in (part, self.make()):
+            assert _steps(again, present, number=1) == first, (
+                "the same context gave another plan: draw from ctx.rng(...), keep nothing in the part"
+            )
+
+    def test_nobody_present(self, part: Topology) -> None:
+        """A round with nobody present has no visits."""
+        visits = [visit for step in _steps(part, []) for visit in step]
+        assert not visits, f"nobody is present, yet the plan has {visits}: give an empty plan"
+
+    def test_news_reaches_everyone(self, part: Topology) -> None:
+        """What one client knows has reached every other within as many rounds as there are clients."""
+        if not self.connected:
+            pytest.skip("this topology is declared not to connect everyone")
+        knows = _spread(part)
+        cut_off = {
+            client: sorted(set(range(CLIENTS)) - known) for client, known in knows.items() if len(known) < CLIENTS
+        }
+        assert not cut_off, (
+            f"after {CLIENTS} rounds these clients have heard nothing of: {cut_off}. Mend the plan, or declare "
+            "connected = False in the suite."
+        )
+
+    def test_global_randomness_is_untouched(self, part: Topology) -> None:
+        """No global generator is read or seeded."""
+        with global_randomness_untouched(f"{self.name}.plan"):
+            _steps(part, range(CLIENTS))
+
+
+def _spread(part: Topology) -> dict[int, set[int]]:
+    """Of whom each client has heard after as many rounds as clients, when everyone passes on all they know."""
+    knows = {client: {client} for client in range(CLIENTS)}
+    places: dict[Place, set[int]] = {}
+    for number in range(CLIENTS):
+        for step in _steps(part, range(CLIENTS), number):
+            for visit in step:
+                knows[visit.client] |= places.get(part.home(visit.client), set())
+            letters = [(place, knows[visit.client]) for visit in step for place in visit.writes]
+            for place in {place for place, _ in letters}:
+                places[place] = set().union(*(said for to, said in letters if to == place))
+    return knows
