@@ -1,1 +1,26 @@
-"""..."""
+"""A dataset's name to its splits: MedMNIST's sets, an npz file of one's own, the embedded phantom."""
+
+from collections.abc import Callable, Mapping
+
+from fedbench_core.api.datasets import Dataset
+from fedbench_core.data.cache import default_cache
+from fedbench_core.data.medmnist import NAMES, MedMNIST
+from fedbench_core.data.npz import Npz
+from fedbench_core.data.phantom import Phantom
+
+__all__ = ["DATASETS", "default_cache"]
+
+
+def _official(name: str) -> Callable[[], Dataset]:
+    def factory() -> Dataset:
+        return MedMNIST(name)
+
+    factory.__doc__ = f"MedMNIST's {name}: the official splits, checked against the published MD5."
+    return factory
+
+
+DATASETS: Mapping[str, Callable[..., Dataset]] = {
+    **{name: _official(name) for name in NAMES},
+    "npz": Npz,
+    "phantom": Phantom,
+}

@@ -1,10 +1,12 @@
-"""What training costs in arithmetic, measured once per backbone outside the run (the counter slows a step)."""
+"""What is known of a method before and beside its run, by one client of each backbone: notes, sizes, arithmetic."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from fedbench_core.api import Client, RoundContext
+from fedbench_core.api import Client, Payload, RoundContext
 from fedbench_core.federation.lending import Lender
 from fedbench_core.federation.setting import Setting
 from fedbench_core.federation.shares import Shares
@@ -15,35 +17,54 @@ _PROBE = 4
 """Images in a probe's batch: arithmetic grows in proportion, so a few tell."""
 
 
-def measure(setting: Setting, shares: Shares) -> dict[str, dict[str, int]]:
-    """For each backbone: `parameters` of its network, and `flops_per_step` of one local step of this method on it.
+class Probe:
+    """Tries a method on one scratch client of each backbone, outside the run."""
 
-    A step is what a local update reports as `steps`; distillation between two models counts both. One that reports
-    none counts as a single step per visit.
-    """
-    lender = Lender(setting.architectures, shares.splits, setting.spec.seed, setting.spec.device)
-    ctx = context(setting, shares, 0, 0, lender)
-    probe = replace(ctx, training=replace(ctx.training, batch_size=_PROBE, steps=1))
-    costs = {}
-    for client in range(setting.trained):
-        backbone = setting.backbone(client)
-        if backbone not in costs:
-            size = parameters(lender.build(backbone))
-            costs[backbone] = {"parameters": size, "flops_per_step": _step(setting, shares, client, probe)}
-            lender.recall()
-    return costs
+    def __init__(self, setting: Setting, shares: Shares) -> None:
+        self._setting = setting
+        self._shares = shares
+        self._lender = Lender(setting.architectures, shares.splits, setting.spec.seed, setting.spec.device)
+        ctx = context(setting, shares, 0, 0, self._lender)
+        self._ctx = replace(ctx, training=replace(ctx.training, batch_size=_PROBE, steps=1))
 
+    def inspect(self) -> list[str]:
+        """What the local update has to say about each backbone; RequestError if it can't work with one."""
+        notes = [note for client in self._clients() for note in self._setting.local_update.inspect(client, self._ctx)]
+        return list(dict.fromkeys(notes))
 
-def _step(setting: Setting, shares: Shares, number: int, probe: RoundContext) -> int:
-    """FLOPs of a step at the real batch size, from a first visit with a few images."""
-    few = shares.examples("train", number).pick(np.arange(min(_PROBE, len(shares.indices["train"][number]))))
-    client = Client(number, setting.backbone(number), few.on(probe.device), few.on(probe.device))
-    told = {"steps": 1.0}
+    def sizes(self) -> dict[str, dict[str, int]]:
+        """Of every backbone that is built: its trained `parameters`, and the `bytes` of one uncompressed payload."""
+        sizes = {}
+        for name in dict.fromkeys(architecture.name for architecture in self._setting.architectures.values()):
+            net = self._lender.build(name)
+            sizes[name] = {"parameters": parameters(net), "bytes": len(Payload.of(net).to_bytes())}
+            self._lender.recall()
+        return sizes
 
-    def visit() -> None:
-        told.update(setting.local_update.update(client, None, probe).metrics)
+    def flops_per_step(self) -> dict[str, int]:
+        """FLOPs of one local step of this method at the real batch size, by the client's backbone.
 
-    setting.local_update.setup(client, probe)
-    flops = count_flops(visit)
-    images = max(2, len(few)) * max(1, told["steps"])
-    return round(flops / images * min(setting.spec.batch_size, len(shares.indices["train"][number])))
+        A step is what a local update reports as `steps`; distillation between two models counts both. An update that
+        reports none counts as a single step per visit.
+        """
+        return {client.backbone: self._step(client, self._ctx) for client in self._clients()}
+
+    def _clients(self) -> Iterator[Client]:
+        """A scratch client of each backbone, with a few of its images."""
+        for number in range(min(self._setting.trained, len(self._setting.spec.backbones))):
+            own = self._shares.examples("train", number).on(self._ctx.device)
+            few = own.pick(np.arange(min(_PROBE, len(own))))
+            yield Client(number, self._setting.backbone(number), few, few)
+            self._lender.recall()
+
+    def _step(self, client: Client, ctx: RoundContext) -> int:
+        told: dict[str, Any] = {}
+
+        def visit() -> None:
+            told.update(self._setting.local_update.update(client, None, ctx).metrics)
+
+        self._setting.local_update.setup(client, ctx)
+        flops = count_flops(visit)
+        images = max(2, len(client.train)) * max(1, int(told.get("steps", 1)))
+        batch = min(self._setting.spec.batch_size, len(self._shares.indices["train"][client.id]))
+        return flops * batch // images

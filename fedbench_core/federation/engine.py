@@ -28,6 +28,10 @@ class Progress:
     bytes_up: int = 0
     bytes_down: int = 0
     bytes_peer: int = 0
+    bytes_dense: int = 0
+    """What was sent, uncompressed."""
+    messages: dict[str, int] = field(default_factory=dict)
+    """Blobs sent or heard, by the client's backbone."""
     dense_hub: int = 0
     steps: dict[str, int] = field(default_factory=dict)
     """Local steps by backbone."""
@@ -134,25 +138,26 @@ class Engine:
     def _account(self, visit: Visit, call: VisitCall, done: VisitDone) -> None:
         """Count every blob that crossed between two places."""
         home = self._setting.topology.home(visit.client)
-        moment = {"round": call.round, "step": call.step}
-        down = up = peer = 0
+        moved = {"bytes_up": 0, "bytes_down": 0, "bytes_peer": 0}
         if call.heard is not None and home != visit.client:
-            down = call.heard.file.path.stat().st_size
-            self._message(moment, home, visit.client, down, self._places.dense)
+            moved["bytes_down"] = call.heard.file.path.stat().st_size
+            self._message(call, home, visit.client, moved["bytes_down"], self._places.dense)
         for place in visit.writes if done.sent is not None else ():
             if place != visit.client:
-                size = len(done.sent or b"")
-                up, peer = (up + size, peer) if place == HUB else (up, peer + size)
-                self._message(moment, visit.client, place, size, done.bytes_dense)
-        bytes_ = {"bytes_up": up, "bytes_down": down, "bytes_peer": peer}
-        for name, size in bytes_.items():
+                moved["bytes_up" if place == HUB else "bytes_peer"] += len(done.sent or b"")
+                self._message(call, visit.client, place, len(done.sent or b""), done.bytes_dense)
+        for name, size in moved.items():
             setattr(self.progress, name, getattr(self.progress, name) + size)
         backbone = self._setting.backbone(visit.client)
-        self.progress.steps[backbone] = self.progress.steps.get(backbone, 0) + int(done.metrics.get("steps", 0))
-        self._visits.add({**moment, "client": visit.client, "samples": int(done.weight), **bytes_}, done.metrics)
+        _count(self.progress.steps, backbone, int(done.metrics.get("steps", 1)))
+        row = {"round": call.round, "step": call.step, "client": visit.client, "samples": int(done.weight), **moved}
+        self._visits.add(row, done.metrics)
 
-    def _message(self, moment: dict[str, int], sender: Place, receiver: Place, size: int, dense: int) -> None:
-        self._messages.add({**moment, "sender": sender, "receiver": receiver, "bytes": size, "bytes_dense": dense})
+    def _message(self, call: VisitCall, sender: Place, receiver: Place, size: int, dense: int) -> None:
+        row = {"round": call.round, "step": call.step, "sender": sender, "receiver": receiver}
+        self._messages.add({**row, "bytes": size, "bytes_dense": dense})
+        self.progress.bytes_dense += dense
+        _count(self.progress.messages, self._setting.backbone(call.client), 1)
 
     def _validate(self, round_: int) -> dict[str, Any] | None:
         """A point of the learning curve; where validation finds a new best round, that round's test scores too."""
@@ -191,3 +196,7 @@ class Engine:
         self.progress.dense_hub = self._places.dense
         self.progress.tables = {"rounds.csv": self._visits.flush(), "messages.csv": self._messages.flush()}
         self._store.commit({"progress": asdict(self.progress)})
+
+
+def _count(counts: dict[str, int], key: str, more: int) -> None:
+    counts[key] = counts.get(key, 0) + more

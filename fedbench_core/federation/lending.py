@@ -43,7 +43,7 @@ class Lender:
 
     def lend(self, backbone: str) -> Backbone:
         """A backbone whose weights are left over from somebody else: load your own."""
-        shelf = self._shelf.setdefault(backbone, [])
+        shelf = self._shelf.setdefault(self._architecture(backbone).name, [])
         net = shelf.pop() if shelf else self._make(backbone, "")
         self._lent.append(net)
         net.train()
@@ -57,13 +57,17 @@ class Lender:
             self._shelf[net.name].append(net)
         self._lent.clear()
 
-    def _make(self, backbone: str, role: str) -> Backbone:
+    def _architecture(self, backbone: str) -> Architecture:
         if backbone not in self._architectures:
             raise unknown("backbone in this run", backbone, self._architectures)
+        return self._architectures[backbone]
+
+    def _make(self, backbone: str, role: str) -> Backbone:
+        architecture = self._architecture(backbone)
         with torch.random.fork_rng():
-            torch.manual_seed(torch_seed(self._seed, "init", backbone, role))
-            net = self._architectures[backbone].build(*self._shape).to(self._device)
-        net.name = backbone
+            torch.manual_seed(torch_seed(self._seed, "init", architecture.name, role))
+            net = architecture.build(*self._shape).to(self._device)
+        net.name = architecture.name
         return net
 
     def _initial_state(self, backbone: str, role: str) -> State:

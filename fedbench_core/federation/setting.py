@@ -1,7 +1,7 @@
 """A spec's names made into parts that fit together, before anything is read or trained."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -54,6 +54,7 @@ class Setting:
     downlink: Compressor
     topology: Topology
     architectures: Mapping[str, Architecture]
+    """By exact id, and by the names under which the local update builds further ones."""
 
     def backbone(self, client: int) -> str:
         """The backbone of a client: the list is dealt out in turn."""
@@ -99,13 +100,18 @@ def resolve(spec: RunSpec) -> Setting:
     if names["downlink"] is not None:
         parts["downlink"] = options.part("downlink", names["downlink"], method.downlink)
     parts["dataset"] = _dataset(spec.dataset, options)
-    architectures = _architectures(spec, options)
+    dealt = _architectures(spec.backbones, spec, options)
+    further = _architectures(parts["local_update"].builds, spec, options)
+    options.given.pop("backbone", None)
+    architectures = {a.name: a for a in (*dealt, *further)} | dict(
+        zip(parts["local_update"].builds, further, strict=True)
+    )
     if options.given:
         prefix = next(iter(options.given))
         raise RequestError(f"--set {prefix}.*: this run has no {prefix} of its own. It is the same as the compressor.")
     used = to_jsonable_python(dict(sorted(options.used.items())))
-    resolved = spec.model_copy(update={**names, "backbones": tuple(a.name for a in architectures), "set": used})
-    setting = Setting(resolved, method, architectures={a.name: a for a in architectures}, **parts)
+    resolved = spec.model_copy(update={**names, "backbones": tuple(a.name for a in dealt), "set": used})
+    setting = Setting(resolved, method, architectures=architectures, **parts)
     _check(setting)
     return setting
 
@@ -124,11 +130,11 @@ def _dataset(request: str, options: _Options) -> Dataset:
     return part
 
 
-def _architectures(spec: RunSpec, options: _Options) -> list[Architecture]:
+def _architectures(names: Sequence[str], spec: RunSpec, options: _Options) -> list[Architecture]:
     """One architecture per name: a plugin's, or else timm's; the options of prefix `backbone` hold for all."""
-    given = {**options.given.pop("backbone", {}), **({"pretrained": True} if spec.pretrained else {})}
+    given = {**options.given.get("backbone", {}), **({"pretrained": True} if spec.pretrained else {})}
     found: list[Architecture] = []
-    for name in spec.backbones:
+    for name in names:
         if "backbone" in registry().kinds(name):  # also one that two plugins claim, which is refused
             checked = registry().check("backbone", name, given)
             found.append(registry().make("backbone", name, checked))

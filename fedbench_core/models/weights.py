@@ -27,7 +27,7 @@ def fetch(name: str) -> dict[str, Any]:
     except Exception as error:
         raise DataError(
             f"{name}: its weights ({repository}, {file}) are not in the local cache of the Hugging Face hub, and the "
-            f"hub cannot be reached ({type(error).__name__}). Connect to a network, put them into the cache (HF_HOME "
+            f"hub did not give them ({type(error).__name__}). Connect to a network, put them into the cache (HF_HOME "
             f"says where it is), or train from fresh weights without --pretrained."
         ) from error
     return {"file": path, "custom_load": False}

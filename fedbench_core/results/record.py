@@ -2,12 +2,13 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from fedbench_core.api import RunError
+from fedbench_core.federation.costs import Probe
 from fedbench_core.federation.engine import Progress
 from fedbench_core.federation.files import replace_file
 from fedbench_core.federation.setting import KINDS, Setting
@@ -36,7 +37,8 @@ def build(
     shares: Shares,
     progress: Progress,
     test: Mapping[str, Any],
-    costs: Mapping[str, Mapping[str, int]],
+    probe: Probe,
+    notes: Sequence[str],
     how: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The record of a finished run."""
@@ -51,7 +53,8 @@ def build(
         "selected": _selected(progress, test),
         "curve": progress.curve,
         "rounds_skipped": progress.skipped,
-        "costs": _costs(progress, costs),
+        "notes": list(notes),
+        "costs": _costs(progress, probe),
         "versions": versions(setting),
         "how": dict(how),
     }
@@ -86,14 +89,17 @@ def _selected(progress: Progress, test: Mapping[str, Any]) -> dict[str, Any] | N
     return {**progress.selected, "metrics": progress.selected["metrics"] or test["metrics"]}
 
 
-def _costs(progress: Progress, costs: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-    flops = sum(costs[name]["flops_per_step"] * steps for name, steps in progress.steps.items())
+def _costs(progress: Progress, probe: Probe) -> dict[str, Any]:
+    """Bytes as they were counted, beside what they would have been uncompressed, and with whole own models."""
+    sizes, flops = probe.sizes(), probe.flops_per_step()
     return {
         "bytes_up": progress.bytes_up,
         "bytes_down": progress.bytes_down,
         "bytes_peer": progress.bytes_peer,
-        "training_gflops": flops / 1e9,
-        "backbones": {name: dict(cost) for name, cost in costs.items()},
+        "bytes_dense": progress.bytes_dense,
+        "bytes_whole_models": sum(sizes[name]["bytes"] * count for name, count in progress.messages.items()),
+        "training_gflops": sum(flops[name] * steps for name, steps in progress.steps.items()) / 1e9,
+        "backbones": sizes,
     }
 
 

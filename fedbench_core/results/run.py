@@ -14,12 +14,11 @@ from typing import Any
 
 from fedbench_core.api import DataRequest, RunError, Splits
 from fedbench_core.data import default_cache
-from fedbench_core.federation import costs
+from fedbench_core.federation.costs import Probe
 from fedbench_core.federation.engine import Engine, Event, Progress
-from fedbench_core.federation.executors import Executor
 from fedbench_core.federation.executors.serial import Serial
 from fedbench_core.federation.setting import Setting, resolve
-from fedbench_core.federation.shares import Shares, deal
+from fedbench_core.federation.shares import deal
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.store import Store
 from fedbench_core.federation.worker import Worker
@@ -65,15 +64,21 @@ def run(
     if (folder / RECORD).exists():
         return Finished(folder, read_record(folder), before=True)
     shares = deal(setting, load(setting, how, say))
+    probe = Probe(setting, shares)
+    notes = probe.inspect()
     started, clock = datetime.now(UTC), time.perf_counter()
     with _claimed(folder):
         executor = Serial(Worker(setting, shares), setting.spec.threads)
         try:
-            record = _train(setting, shares, executor, folder, watch)
+            store = Store(folder / "state")
+            engine = Engine(setting, shares, executor, folder, store, Progress())
+            test = engine.run(watch)
         finally:
             executor.close()
-        record["how"] = {**_machine(how), "started": started.isoformat(), "seconds": time.perf_counter() - clock}
+        made = {**_machine(how), "started": started.isoformat(), "seconds": time.perf_counter() - clock}
+        record = build(setting, shares, engine.progress, test, probe, notes, made)
         write_record(folder, record)
+        store.clear()
     return Finished(folder, record)
 
 
@@ -89,15 +94,6 @@ def load(setting: Setting, how: How, say: Callable[[str], None] = lambda _: None
             say=say,
         )
     )
-
-
-def _train(setting: Setting, shares: Shares, executor: Executor, folder: Path, watch: Watch) -> dict[str, Any]:
-    store = Store(folder / "state")
-    engine = Engine(setting, shares, executor, folder, store, Progress())
-    test = engine.run(watch)
-    record = build(setting, shares, engine.progress, test, costs.measure(setting, shares), {})
-    store.clear()
-    return record
 
 
 def _folder(setting: Setting, how: How) -> Path:

@@ -1,0 +1,108 @@
+"""Arrays unpacked once and mapped ever after: a folder of .npy files for each source, named by the source's digest."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from platformdirs import user_cache_path
+
+from fedbench_core.api.errors import DataError
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+Fill = Callable[[], Iterable[tuple[str, Iterable[bytes]]]]
+
+MANIFEST = "manifest.json"
+SMALL_BYTES = 64 * 2**20
+
+
+def default_cache() -> Path:
+    """The folder that arrays are unpacked to: FEDBENCH_CACHE, else the user's cache folder."""
+    named = os.environ.get("FEDBENCH_CACHE")
+    return Path(named).expanduser() if named else user_cache_path("fedbench")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the name `path` when it is whole; OSError where it cannot be written, and nothing stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def mapped(folder: Path, fill: Fill) -> Arrays:
+    """The arrays of `folder`, mapped read-only; `fill` gives each as (name, .npy bytes) when they are not there whole.
+
+    DataError where the folder cannot be written; ValueError for an array of Python objects, which is never unpickled.
+    """
+    sizes = _manifest(folder)
+    if sizes is None:
+        sizes = _store(folder, fill)
+    return {name: np.load(_file(folder, name), mmap_mode="r", allow_pickle=False) for name in sizes}
+
+
+def md5(path: Path, cache: Path) -> str:
+    """The MD5 of a file in hex; a large file's is remembered in `cache` for as long as its size and time stand."""
+    status = path.stat()
+    if status.st_size <= SMALL_BYTES:
+        return _hash(path)
+    key = json.dumps([str(path.resolve()), status.st_size, status.st_mtime_ns])
+    note = cache / "md5" / hashlib.sha256(key.encode()).hexdigest()
+    if not note.is_file():
+        with _writing(cache), replacing(note) as file:
+            file.write(_hash(path).encode())
+    return note.read_text()
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.npy"
+
+
+def _manifest(folder: Path) -> dict[str, int] | None:
+    """Name -> bytes of each array, or None unless every file is there with that size."""
+    try:
+        sizes: dict[str, int] = json.loads((folder / MANIFEST).read_text())
+        whole = all(_file(folder, name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return None
+    return sizes if whole else None
+
+
+def _store(folder: Path, fill: Fill) -> dict[str, int]:
+    # Equal digests mean equal bytes: two processes that store at once replace each other's files by the same ones,
+    # and whoever has mapped the earlier file keeps it. So no lock, and a folder is never taken away.
+    sizes = {}
+    with _writing(folder):
+        for name, chunks in fill():
+            with replacing(_file(folder, name)) as file:
+                file.writelines(chunks)
+                sizes[name] = file.tell()
+        with replacing(folder / MANIFEST) as file:
+            file.write(json.dumps(sizes).encode())
+    return sizes
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"The cache {folder} cannot be written ({error}). Name another folder: FEDBENCH_CACHE=FOLDER fedbench ..."
+        ) from error

@@ -1,0 +1,180 @@
+"""One picture per cell: body, nucleus, granules, neighbours and stain, then the scanner that looked at it.
+
+Only + - * / and square roots of float64, applied element by element: IEEE 754 fixes their last bit, so every machine
+draws the same bytes. Sines and exponentials come with other last bits from other processors.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Field = npt.NDArray[np.float64]
+Disc = tuple[float, float, float]
+
+NEIGHBOURS: Final = 5
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a kind of cell looks, in units of a common cell radius. Discs are (x, y, radius)."""
+
+    name: str
+    body: float
+    lobes: tuple[Disc, ...]
+    bite: Disc = (0.0, 0.0, 0.0)
+    granules: int = 0
+    granule: float = 0.0
+    over_nucleus: bool = False
+    nucleoli: int = 0
+
+
+KINDS: Final = (
+    Kind("trilobed", 0.95, ((-0.36, -0.2, 0.27), (0.36, -0.2, 0.27), (0.0, 0.34, 0.27))),
+    Kind("lymphoid", 0.72, ((0.0, 0.0, 0.56),)),
+    Kind("bean", 1.0, ((0.0, 0.0, 0.6),), bite=(0.62, 0.0, 0.42)),
+    Kind("bilobed", 0.95, ((-0.36, 0.0, 0.33), (0.36, 0.0, 0.33))),
+    Kind("band", 0.95, ((0.0, 0.0, 0.6),), bite=(0.24, 0.0, 0.4)),
+    Kind("plasma", 0.95, ((0.42, 0.0, 0.38),)),
+    Kind("granular", 0.95, ((0.0, 0.0, 0.45),), granules=14, granule=0.11, over_nucleus=True),
+    Kind("blast", 0.9, ((0.0, 0.0, 0.66),), nucleoli=3),
+)
+CLASSES: Final = tuple(kind.name for kind in KINDS)
+
+# Red, green, blue in 0..1, before the scanner.
+PLASMA: Final = (0.76, 0.70, 0.72)
+NEIGHBOUR: Final = (0.68, 0.42, 0.44)
+CYTOPLASM: Final = (0.54, 0.54, 0.74)
+NUCLEUS: Final = (0.24, 0.12, 0.42)
+GRANULE: Final = (0.32, 0.06, 0.20)
+NUCLEOLUS: Final = (0.50, 0.38, 0.64)
+
+# Each scanner: contrast around mid-grey, then what it adds to red, green and blue.
+SCANNERS: Final = (
+    (1.00, 0.00, 0.00, 0.00),
+    (0.80, 0.06, -0.02, -0.10),
+    (1.10, -0.10, -0.03, 0.04),
+    (0.85, -0.05, 0.07, -0.04),
+    (0.75, 0.03, 0.03, 0.08),
+    (1.05, 0.05, -0.08, -0.07),
+    (0.80, -0.11, -0.07, -0.02),
+    (0.95, 0.02, 0.06, -0.12),
+)
+
+
+def draw(
+    kinds: npt.NDArray[np.int64], scanners: npt.NDArray[np.int64], size: int, rng: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """Pictures uint8 (n, size, size, 3) of cells of `kinds` (n,) as `scanners` (n,) see them, `size` pixels wide."""
+    artist = _Artist(kinds, size, rng)
+    body, nucleus = artist.body(), artist.nucleus()
+    picture = artist.background()
+    for cover, colour in (
+        (artist.neighbours(), NEIGHBOUR),
+        (body, CYTOPLASM),
+        (nucleus, NUCLEUS),
+        (artist.nucleoli(nucleus), NUCLEOLUS),
+        (artist.granules(body, nucleus), GRANULE),
+    ):
+        picture += cover[..., None] * (artist.stain(colour) - picture)
+    return artist.scan(picture, np.array(SCANNERS)[scanners])
+
+
+class _Artist:
+    """Draws a batch of cells, each in a frame of its own: shifted, turned, mirrored, stretched and scaled."""
+
+    def __init__(self, kinds: npt.NDArray[np.int64], size: int, rng: np.random.Generator) -> None:
+        self._kinds, self._rng, self._count = kinds, rng, len(kinds)
+        axis = (np.arange(size) + 0.5) * (2 / size) - 1
+        self._across, self._down = axis[None, None, :], axis[None, :, None]
+        scale, stretch = self._between(0.54, 0.80), self._between(0.86, 1.16)
+        cosine, sine = self._turn()
+        x, y = self._across - self._between(-0.3, 0.3), self._down - self._between(-0.3, 0.3)
+        self._x = (x * cosine + y * sine) / (scale * stretch)
+        self._y = (y * cosine - x * sine) / scale * stretch * self._sign()
+        self._edge = 2.4 / size / scale
+
+    def body(self) -> Field:
+        """How much of each pixel (n, size, size) the cell's body covers, 0..1; so for all that follow."""
+        radius = np.array([kind.body for kind in KINDS])[self._kinds, None, None]
+        return self._disc(0.0, 0.0, radius * self._between(0.92, 1.08))
+
+    def nucleus(self) -> Field:
+        """The lobes together, without the bite."""
+        cover = np.zeros_like(self._x)
+        for place in range(max(len(kind.lobes) for kind in KINDS)):
+            lobes = np.array([kind.lobes[place] if place < len(kind.lobes) else (0, 0, -9) for kind in KINDS])
+            np.maximum(cover, self._wobbling(lobes), out=cover)
+        bites = np.array([kind.bite if kind.bite[2] else (0, 0, -9) for kind in KINDS])
+        return cover * (1 - self._wobbling(bites))
+
+    def granules(self, body: Field, nucleus: Field) -> Field:
+        """Dark grains in the body, over the nucleus only where the kind has them there."""
+        over = np.array([kind.over_nucleus for kind in KINDS])[self._kinds, None, None]
+        return (
+            self._spots([(kind.granules, kind.granule) for kind in KINDS], 0.75) * body * np.where(over, 1, 1 - nucleus)
+        )
+
+    def nucleoli(self, nucleus: Field) -> Field:
+        """Light spots in the nucleus."""
+        return self._spots([(kind.nucleoli, 0.17) for kind in KINDS], 0.42) * nucleus
+
+    def neighbours(self) -> Field:
+        """Red cells beside and under the cell."""
+        cover = np.zeros_like(self._x)
+        for _ in range(NEIGHBOURS):
+            x, y = self._across - self._between(-1.1, 1.1), self._down - self._between(-1.1, 1.1)
+            inside = self._between(0.25, 0.45) - np.sqrt(x * x + y * y)
+            np.maximum(cover, np.clip(inside / self._edge + 0.5, 0, 1), out=cover)
+        return cover
+
+    def background(self) -> Field:
+        """Plasma (n, size, size, 3) under a light that falls off to one side."""
+        slope = self._across * self._between(-0.06, 0.06) + self._down * self._between(-0.06, 0.06)
+        return self.stain(PLASMA) + slope[..., None]
+
+    def stain(self, colour: tuple[float, float, float]) -> Field:
+        """`colour` as it took on each cell (n, 1, 1, 3)."""
+        return (
+            np.array(colour)
+            + self._between(-0.06, 0.06)[..., None]
+            + 0.06 * (self._rng.random((self._count, 1, 1, 3)) - 0.5)
+        )
+
+    def scan(self, picture: Field, settings: Field) -> npt.NDArray[np.uint8]:
+        """What the scanners make of a picture: contrast, colour, noise, and 256 levels."""
+        contrast = settings[:, None, None, :1] * self._between(0.9, 1.1)[..., None]
+        seen = (picture - 0.5) * contrast + 0.5 + settings[:, None, None, 1:]
+        noisy = seen + 0.10 * (self._rng.random(picture.shape) - 0.5)
+        return np.clip(np.floor(noisy * 255 + 0.5), 0, 255).astype(np.uint8)
+
+    def _between(self, low: float, high: float) -> Field:
+        return low + (high - low) * self._rng.random((self._count, 1, 1))
+
+    def _sign(self) -> Field:
+        return np.copysign(1.0, self._between(-1, 1))
+
+    def _turn(self) -> tuple[Field, Field]:
+        """Cosine and sine of an angle anywhere on the circle, by half its tangent."""
+        half, sign = self._between(-1, 1), self._sign()
+        return sign * (1 - half * half) / (1 + half * half), sign * 2 * half / (1 + half * half)
+
+    def _disc(self, x: Field | float, y: Field | float, radius: Field) -> Field:
+        across, down = self._x - x, self._y - y
+        return np.clip((radius - np.sqrt(across * across + down * down)) / self._edge + 0.5, 0, 1)
+
+    def _wobbling(self, discs: npt.NDArray[np.float64]) -> Field:
+        x, y, radius = (discs[self._kinds, axis][:, None, None] for axis in range(3))
+        return self._disc(
+            x + self._between(-0.07, 0.07), y + self._between(-0.07, 0.07), radius * self._between(0.88, 1.12)
+        )
+
+    def _spots(self, spots: list[tuple[int, float]], spread: float) -> Field:
+        """As many spots as each kind has, (how many, radius), within `spread` of the middle."""
+        many, radius = (np.array(column)[self._kinds, None, None] for column in zip(*spots, strict=True))
+        cover = np.zeros_like(self._x)
+        for spot in range(max(count for count, _ in spots)):
+            disc = self._disc(self._between(-spread, spread), self._between(-spread, spread), radius)
+            np.maximum(cover, np.where(spot < many, disc, 0), out=cover)
+        return cover

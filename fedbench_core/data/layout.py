@@ -1,0 +1,173 @@
+"""MedMNIST's layout of an npz file, checked: {train,val,test}_{images,labels} and, where known, {..}_sites, classes."""
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from fedbench_core.api.datasets import SPLITS, DataRequest, Splits
+from fedbench_core.api.errors import DataError
+from fedbench_core.api.examples import Examples
+from fedbench_core.api.task import Kind, Task
+from fedbench_core.data.cache import Arrays, mapped
+
+NEEDED = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "labels"))
+OPTIONAL = (*(f"{split}_sites" for split in SPLITS), "classes")
+COLOURS = (1, 3, 4)
+CHUNK_BYTES = 2**20
+
+
+def read(path: Path, digest: str, request: DataRequest) -> Arrays:
+    """The arrays of the npz file `path` whose MD5 is `digest`, mapped; DataError says what is wrong with the file."""
+    folder = request.cache / digest
+
+    def fill() -> Iterator[tuple[str, Iterable[bytes]]]:
+        request.say(f"Unpacking {path.name} into {folder}")
+        return _members(path)
+
+    with _reading(path):
+        arrays = mapped(folder, fill)
+    for split in SPLITS:
+        _check_split(path, arrays, split)
+    return arrays
+
+
+def wrong(path: Path, what: str) -> DataError:
+    """The error for a file that can be read but is not what it should be."""
+    return DataError(f"{path}: {what}")
+
+
+def channels(images: npt.NDArray[np.uint8]) -> str:
+    """Which axis of `images` holds the channels: "none" (n, H, W), "last" (n, H, W, C) or "first" (n, D, H, W)."""
+    if images.ndim == 3:  # noqa: PLR2004 - (n, H, W)
+        return "none"
+    square = images.shape[1] == images.shape[2]
+    return "last" if square and images.shape[3] in COLOURS else "first"
+
+
+def task(path: Path, arrays: Arrays, kind: Kind | None = None, names: Sequence[str] | None = None) -> Task:
+    """The task of the labels: `kind` and `names` where given, else what the labels show; DataError where they differ.
+
+    One column of two classes is binary, of more multi-class; several columns of 0 and 1 are multi-label.
+    """
+    columns = 1 if arrays["train_labels"].ndim == 1 else arrays["train_labels"].shape[1]
+    found = np.unique(np.concatenate([np.unique(arrays[f"{split}_labels"]) for split in SPLITS]))
+    if columns > 1:
+        return _multi_label(path, columns, found, kind, names)
+    count = len(found) if names is None else len(names)
+    _check_range(path, found, count, named=names is not None)
+    if count < 2:  # noqa: PLR2004 - a classification needs two classes
+        raise wrong(path, f"all images have the label {found[0]}; expected at least two classes")
+    kind = kind or ("binary" if count == 2 else "multi-class")  # noqa: PLR2004 - as above
+    if kind == "multi-label" or (kind == "binary" and count > 2):  # noqa: PLR2004 - as above
+        raise wrong(path, f"one label per image out of {count} classes; that is no {kind} task")
+    return Task(kind, tuple(names) if names is not None else tuple(str(label) for label in range(count)))
+
+
+def splits(name: str, path: Path, arrays: Arrays, task: Task, digest: str, *, official: bool = False) -> Splits:
+    """The arrays as whole splits, with their sites where the file has them."""
+    train, val, test = (_examples(arrays, split) for split in SPLITS)
+    return Splits(name, task, train, val, test, digest, official, _sites(path, arrays))
+
+
+def _examples(arrays: Arrays, split: str) -> Examples:
+    images = arrays[f"{split}_images"]
+    labels = np.asarray(arrays[f"{split}_labels"], np.int64).reshape(len(images), -1)
+    return Examples(images, labels, np.arange(len(images)), channels(images))
+
+
+def _sites(path: Path, arrays: Arrays) -> dict[str, npt.NDArray[np.int64]]:
+    given = [split for split in SPLITS if f"{split}_sites" in arrays]
+    if not given:
+        return {}
+    if len(given) < len(SPLITS):
+        missing = ", ".join(f"{split}_sites" for split in SPLITS if split not in given)
+        raise wrong(path, f"has sites for {', '.join(given)} only; expected {missing} as well")
+    values = {split: np.asarray(arrays[f"{split}_sites"]) for split in SPLITS}
+    for split, names in values.items():
+        images = len(arrays[f"{split}_images"])
+        if names.dtype.kind not in "iuU" or names.shape != (images,):
+            raise wrong(
+                path,
+                f"{split}_sites is {names.dtype} {names.shape}; expected an integer or a string for each of the "
+                f"{images} images",
+            )
+    if len({names.dtype.kind == "U" for names in values.values()}) > 1:
+        raise wrong(path, "sites are strings in one split and integers in another; expected one of the two")
+    known = np.unique(np.concatenate(list(values.values())))
+    return {split: np.searchsorted(known, names).astype(np.int64) for split, names in values.items()}
+
+
+def _check_split(path: Path, arrays: Arrays, split: str) -> None:
+    images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+    if images.dtype != np.uint8:
+        raise wrong(path, f"{split}_images is {images.dtype}; expected uint8")
+    if images.ndim not in (3, 4):
+        raise wrong(path, f"{split}_images is {images.shape}; expected (n, H, W), (n, H, W, C) or (n, D, H, W)")
+    if labels.dtype.kind not in "iu":
+        raise wrong(path, f"{split}_labels is {labels.dtype}; expected integers")
+    if labels.ndim not in (1, 2) or 0 in labels.shape[1:]:
+        raise wrong(path, f"{split}_labels is {labels.shape}; expected (n,), (n, 1) or (n, labels)")
+    if len(images) != len(labels):
+        raise wrong(path, f"{len(images)} {split}_images but {len(labels)} {split}_labels; expected as many")
+    if len(images) == 0:
+        raise wrong(path, f"{split}_images is empty; expected at least one image in each split")
+    height, width = images.shape[2:4] if channels(images) == "first" else images.shape[1:3]
+    if height != width or 0 in images.shape:
+        raise wrong(path, f"{split}_images is {images.shape}: {height} x {width} pixels; expected square images")
+    for part in ("images", "labels"):
+        here, train = arrays[f"{split}_{part}"].shape[1:], arrays[f"train_{part}"].shape[1:]
+        if here != train:
+            raise wrong(path, f"{split}_{part} has rows of shape {here} but train_{part} of {train}; expected one")
+
+
+def _check_range(path: Path, found: npt.NDArray[np.integer], count: int, *, named: bool) -> None:
+    outside = [int(label) for label in found if not 0 <= label < count]
+    if not outside:
+        return
+    whose = f"its {count} classes" if named else f"the {count} values found (name the classes if some are absent)"
+    raise wrong(path, f"label {outside[0]} is out of range; expected 0..{count - 1} for {whose}")
+
+
+def _multi_label(
+    path: Path, columns: int, found: npt.NDArray[np.integer], kind: Kind | None, names: Sequence[str] | None
+) -> Task:
+    if kind not in (None, "multi-label"):
+        raise wrong(path, f"{columns} labels per image; that is no {kind} task, which has one")
+    if names is not None and len(names) != columns:
+        raise wrong(path, f"{columns} labels per image but {len(names)} class names; expected as many")
+    outside = [int(label) for label in found if label not in (0, 1)]
+    if outside:
+        raise wrong(path, f"label {outside[0]} among {columns} per image; expected 0 and 1")
+    return Task("multi-label", tuple(names) if names is not None else tuple(str(label) for label in range(columns)))
+
+
+def _members(path: Path) -> Iterator[tuple[str, Iterable[bytes]]]:
+    # A member of an npz is an .npy file as it stands: copied in pieces, with zip's check sum verified on the way, it
+    # needs no memory however large the set is.
+    with _reading(path), ZipFile(path) as archive:
+        present = {name.removesuffix(".npy") for name in archive.namelist()}
+        missing = [name for name in NEEDED if name not in present]
+        if missing:
+            raise wrong(path, f"has no {', '.join(missing)}; expected MedMNIST's layout: {', '.join(NEEDED)}")
+        for name in (*NEEDED, *(name for name in OPTIONAL if name in present)):
+            yield name, _pieces(path, archive, name)
+
+
+def _pieces(path: Path, archive: ZipFile, name: str) -> Iterator[bytes]:
+    with _reading(path), archive.open(f"{name}.npy") as member:
+        while piece := member.read(CHUNK_BYTES):
+            yield piece
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Whatever a damaged zip or .npy makes its reader raise, as one DataError that names the file."""
+    try:
+        yield
+    except (BadZipFile, zlib.error, OSError, EOFError, LookupError, RuntimeError, ValueError) as error:
+        raise wrong(path, f"damaged, or no npz file of plain arrays ({error}). Fetch or write it anew.") from error

@@ -1,0 +1,107 @@
+"""Stained cells from several scanners, drawn: the dataset that needs no file and no network."""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Annotated, Final
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from fedbench_core.api.datasets import SPLITS, DataRequest, Splits
+from fedbench_core.api.errors import RequestError
+from fedbench_core.api.examples import Examples
+from fedbench_core.api.seeds import stream
+from fedbench_core.api.task import Task
+from fedbench_core.data.cache import mapped
+from fedbench_core.data.cells import CLASSES, draw
+
+# Another drawing is another dataset: a change of one pixel takes a new version, and a golden test holds that.
+VERSION: Final = 1
+SEED: Final = 20
+SIZES: Final = (28, 64, 128, 224)
+BATCH: Final = 32
+
+Count = Annotated[int, Field(ge=64, le=1_000_000)]
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """Drawn cells of 8 kinds, told apart by their nucleus and granules, as seen by several scanners.
+
+    Position, size, rotation, stain and neighbours vary; each scanner shifts colour and contrast, and some scanners
+    see more cells than others. Some training labels are wrong; validation and test labels are right.
+    """
+
+    train: Annotated[Count, Field(description="training images")] = 2400
+    val: Annotated[Count, Field(description="validation images")] = 400
+    test: Annotated[Count, Field(description="test images")] = 800
+    sites: Annotated[int, Field(ge=1, le=8, description="scanners")] = 4
+    label_noise: Annotated[float, Field(ge=0, le=0.5, description="part of the training labels that is wrong")] = 0.05
+
+    def load(self, request: DataRequest) -> Splits:
+        """The splits, drawn once and then mapped from the cache; RequestError for a size that is not drawn."""
+        size = SIZES[0] if request.image_size is None else request.image_size
+        if size not in SIZES:
+            raise RequestError(
+                f"phantom has no images of {size} pixels. Available: --image-size {', '.join(map(str, SIZES))}."
+            )
+        options = json.dumps({**asdict(self), "image_size": size}, sort_keys=True)
+        digest = f"phantom-{VERSION}-{hashlib.sha256(options.encode()).hexdigest()[:16]}"
+        arrays = mapped(request.cache / digest, lambda: self._draw(size, request))
+        train, val, test = (
+            Examples(images, arrays[f"{split}_labels"][:, None], np.arange(len(images)), "last")
+            for split in SPLITS
+            for images in [arrays[f"{split}_images"]]
+        )
+        sites = {split: np.asarray(arrays[f"{split}_sites"]) for split in SPLITS}
+        return Splits("phantom", Task("multi-class", CLASSES), train, val, test, digest, official=True, sites=sites)
+
+    def _draw(self, size: int, request: DataRequest) -> Iterator[tuple[str, Iterable[bytes]]]:
+        request.say(f"Drawing {self.train + self.val + self.test} phantom images of {size} pixels")
+        for split, count in zip(SPLITS, (self.train, self.val, self.test), strict=True):
+            rng = stream(SEED, "phantom", VERSION, split)
+            labels = _deal(count, _falling(len(CLASSES), 4), rng)
+            sites = _deal(count, _falling(self.sites, 0), rng)
+            yield f"{split}_images", _images(labels, sites, size, rng)
+            noise = self.label_noise if split == "train" else 0
+            yield f"{split}_labels", [_npy(_mistake(labels, noise, stream(SEED, "phantom", VERSION, "mistakes")))]
+            yield f"{split}_sites", [_npy(sites)]
+
+
+def _falling(groups: int, floor: int) -> list[int]:
+    """Shares that fall by one to `floor` + 1: four scanners see 4, 3, 2 and 1 tenths of the cells."""
+    return list(range(groups + floor, floor, -1))
+
+
+def _deal(count: int, shares: list[int], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """The numbers of `shares`, shuffled, each as often as its share of `count` says (to within one)."""
+    ends = np.cumsum(shares) * count // sum(shares)
+    return rng.permutation(np.searchsorted(ends, np.arange(count), side="right"))
+
+
+def _mistake(labels: npt.NDArray[np.int64], part: float, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """`labels` with about `part` of them replaced by any other one."""
+    wrong = rng.random(len(labels)) < part
+    return np.where(wrong, (labels + rng.integers(1, len(CLASSES), len(labels))) % len(CLASSES), labels)
+
+
+def _images(
+    labels: npt.NDArray[np.int64], sites: npt.NDArray[np.int64], size: int, rng: np.random.Generator
+) -> Iterator[bytes]:
+    header = io.BytesIO()
+    shape = (len(labels), size, size, 3)
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    yield header.getvalue()
+    for start in range(0, len(labels), BATCH):
+        rows = slice(start, start + BATCH)
+        yield draw(labels[rows], sites[rows], size, rng).tobytes()
+
+
+def _npy(array: npt.NDArray[np.int64]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
