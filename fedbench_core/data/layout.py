@@ -54,7 +54,7 @@ def task(path: Path, arrays: Arrays, kind: Kind | None = None, names: Sequence[s
 
     One column of two classes is binary, of more multi-class; several columns of 0 and 1 are multi-label.
     """
-    columns = 1 if arrays["train_labels"].ndim == 1 else arrays["train_labels"].shape[1]
+    columns = _columns(arrays["train_labels"])
     found = np.unique(np.concatenate([np.unique(arrays[f"{split}_labels"]) for split in SPLITS]))
     if columns > 1:
         return _multi_label(path, columns, found, kind, names)
@@ -119,10 +119,16 @@ def _check_split(path: Path, arrays: Arrays, split: str) -> None:
     height, width = images.shape[2:4] if channels(images) == "first" else images.shape[1:3]
     if height != width or 0 in images.shape:
         raise wrong(path, f"{split}_images is {images.shape}: {height} x {width} pixels; expected square images")
-    for part in ("images", "labels"):
-        here, train = arrays[f"{split}_{part}"].shape[1:], arrays[f"train_{part}"].shape[1:]
-        if here != train:
-            raise wrong(path, f"{split}_{part} has rows of shape {here} but train_{part} of {train}; expected one")
+    if images.shape[1:] != arrays["train_images"].shape[1:]:
+        train = arrays["train_images"].shape[1:]
+        raise wrong(path, f"{split}_images are {images.shape[1:]} but train_images {train}; expected one shape")
+    if _columns(labels) != _columns(arrays["train_labels"]):
+        there = _columns(arrays["train_labels"])
+        raise wrong(path, f"{_columns(labels)} labels per image in {split} but {there} in train; expected as many")
+
+
+def _columns(labels: npt.NDArray[np.integer]) -> int:
+    return int(np.prod(labels.shape[1:]))
 
 
 def _check_range(path: Path, found: npt.NDArray[np.integer], count: int, *, named: bool) -> None:

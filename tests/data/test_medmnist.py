@@ -1,0 +1,209 @@
+"""MedMNIST's sets: looked for, fetched, checked and named. Files and the server are the tests' own."""
+
+import hashlib
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedbench_core.api import DataError, DataRequest, RequestError
+from fedbench_core.data import DATASETS, medmnist
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "medmnist"
+VOLUMES = {"organmnist3d", "nodulemnist3d", "adrenalmnist3d", "fracturemnist3d", "vesselmnist3d", "synapsemnist3d"}
+
+
+def digest(path):
+    return hashlib.md5(path.read_bytes()).hexdigest()  # noqa: S324 - MedMNIST's own digest
+
+
+@pytest.fixture
+def publish(monkeypatch):
+    """Makes a file the published one of a set, fetched from `url`."""
+
+    def publish(name, path, url="http://127.0.0.1:9/none.npz", suffix=""):
+        facts = {**medmnist.info()[name], f"MD5{suffix}": digest(path), f"url{suffix}": url}
+        monkeypatch.setattr(medmnist, "info", lambda: {name: facts})
+
+    return publish
+
+
+@pytest.fixture
+def serve(tmp_path, monkeypatch):
+    """The address of a web server over the folder `web`."""
+    monkeypatch.setenv("no_proxy", "*")
+    (tmp_path / "web").mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / "web")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def load(name, request):
+    return DATASETS[name]().load(request)
+
+
+def test_the_names_are_medmnists_own():
+    assert set(medmnist.NAMES) == set(medmnist.info())
+    assert len(medmnist.NAMES) == 18
+    assert {name for name in medmnist.NAMES if name.endswith("3d")} == VOLUMES
+    assert set(DATASETS) == {*medmnist.NAMES, "npz", "phantom"}
+
+
+def test_the_table_is_the_packages_own():
+    # the line that a reader of medmnist would look for, so that nobody's idea of an MD5 can replace it
+    text = (Path(find_spec("medmnist").submodule_search_locations[0]) / "info.py").read_text()
+    for facts in medmnist.info().values():
+        assert facts["MD5"] in text
+
+
+def test_kinds_of_all_sets():
+    kinds = {name: medmnist.KINDS[facts["task"]] for name, facts in medmnist.info().items()}
+    assert [name for name, kind in kinds.items() if kind == "multi-label"] == ["chestmnist"]
+    assert [name for name, kind in kinds.items() if kind == "ordinal"] == ["retinamnist"]
+    assert kinds["breastmnist"] == "binary"
+    assert kinds["organmnist3d"] == "multi-class"
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "classes", "channels"),
+    [("breastmnist", (28, 28), 2, 1), ("bloodmnist", (28, 28, 3), 8, 3), ("organmnist3d", (28, 28, 28), 11, 28)],
+)
+def test_an_official_file(write, publish, request_, name, pixels, classes, channels):
+    path = write(f"{name}.npz", pixels=pixels, classes=min(classes, 6))
+    publish(name, path)
+    splits = load(name, request_)
+    assert (splits.name, splits.official, splits.digest) == (name, True, digest(path))
+    assert (splits.task.outputs, splits.channels, splits.image_size) == (classes, channels, 28)
+
+
+def test_class_names_come_in_the_order_of_their_numbers(write, publish, request_):
+    publish("organmnist3d", write("organmnist3d.npz", pixels=(28, 28, 28)))
+    classes = load("organmnist3d", request_).task.classes
+    labels = medmnist.info()["organmnist3d"]["label"]
+    assert classes == tuple(labels[str(number)] for number in range(11))
+
+
+def test_multi_label(write, publish, request_):
+    bits = {
+        f"{split}_labels": np.ones((count, 14), np.uint8) for split, count in (("train", 20), ("val", 6), ("test", 8))
+    }
+    publish("chestmnist", write("chestmnist.npz", bits, pixels=(28, 28)))
+    splits = load("chestmnist", request_)
+    assert (splits.task.kind, splits.task.outputs) == ("multi-label", 14)
+    assert tuple(splits.train.tensors()[1].shape) == (20, 14)
+
+
+def test_larger_images_lie_in_a_file_of_their_own(write, publish, request_):
+    publish("breastmnist", write("breastmnist_64.npz", pixels=(64, 64), classes=2), suffix="_64")
+    request = DataRequest(cache=request_.cache, root=request_.root, image_size=64)
+    splits = load("breastmnist", request)
+    assert (splits.image_size, splits.official) == (64, True)
+
+
+@pytest.mark.parametrize(("name", "available"), [("breastmnist", "28, 64, 128, 224"), ("organmnist3d", "28, 64")])
+def test_a_size_that_does_not_exist(request_, name, available):
+    sizes = [*map(int, available.split(", "))]
+    for size in {32, 128, 224} - set(sizes):
+        with pytest.raises(RequestError, match=f"{name} has no images of {size} pixels.*--image-size {available}"):
+            load(name, DataRequest(cache=request_.cache, image_size=size))
+
+
+def test_another_md5_is_refused_unless_allowed_and_then_unofficial(write, request_):
+    path = write("breastmnist.npz", pixels=(28, 28), classes=2)
+    with pytest.raises(DataError, match=f"MD5 {digest(path)} is not breastmnist's published .*--allow-unofficial"):
+        load("breastmnist", request_)
+    allowed = DataRequest(cache=request_.cache, root=request_.root, allow_unofficial=True)
+    splits = load("breastmnist", allowed)
+    assert (splits.official, splits.digest) == (False, digest(path))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"pixels": (8, 8), "classes": 2}, r"its images are \(8, 8\); expected \(28, 28\) for breastmnist"),
+        ({"pixels": (28, 28, 3), "classes": 2}, r"its images are \(28, 28, 3\); expected \(28, 28\)"),
+        ({"pixels": (28, 28), "classes": 3}, "label 2 is out of range; expected 0..1"),
+        ({"pixels": (28, 28), "changes": {"val_images": None}}, "has no val_images"),
+        ({"pixels": (28, 28), "changes": {"val_images": np.array([{}])}}, "Python objects"),
+    ],
+)
+def test_an_unofficial_file_is_checked_like_any_other(write, request_, options, words):
+    path = write("breastmnist.npz", **options)
+    with pytest.raises(DataError, match=words) as error:
+        load("breastmnist", DataRequest(cache=request_.cache, root=request_.root, allow_unofficial=True))
+    assert str(path) in str(error.value)
+
+
+def test_where_files_are_looked_for(write, publish, request_, monkeypatch, tmp_path):
+    path = write("breastmnist.npz", pixels=(28, 28), classes=2)
+    publish("breastmnist", path)
+    nameless = DataRequest(cache=request_.cache)
+    monkeypatch.setenv("FEDBENCH_DATA", str(path.parent))
+    assert load("breastmnist", nameless).official
+    monkeypatch.delenv("FEDBENCH_DATA")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(DataError, match=f"not in {tmp_path}/home/.medmnist"):
+        load("breastmnist", nameless)
+    (tmp_path / "home").mkdir()
+    path.parent.rename(tmp_path / "home" / ".medmnist")
+    assert load("breastmnist", nameless).official
+
+
+def test_no_file_and_no_network(write, publish, request_, monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    path = write("breastmnist.npz", pixels=(28, 28), classes=2)
+    publish("breastmnist", path)
+    path.unlink()
+    with pytest.raises(DataError) as error:
+        load("breastmnist", request_)
+    for words in (f"breastmnist.npz is not in {path.parent}", "http://127.0.0.1:9/none.npz", "refused", "phantom"):
+        assert words in str(error.value)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_missing_file_is_downloaded_once(write, publish, request_, serve, tmp_path, capsys):
+    path = write("breastmnist.npz", pixels=(28, 28), classes=2)
+    publish("breastmnist", path, f"{serve}/breastmnist.npz")
+    path.rename(tmp_path / "web" / "breastmnist.npz")
+    path.parent.rmdir()
+    assert load("breastmnist", request_).official
+    (tmp_path / "web" / "breastmnist.npz").unlink()
+    assert load("breastmnist", request_).official
+    assert [file.name for file in path.parent.iterdir()] == ["breastmnist.npz"]
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "breastmnist.npz" in printed.err
+
+
+def test_a_download_with_another_md5_is_not_kept(write, publish, request_, serve, tmp_path):
+    path = write("breastmnist.npz", pixels=(28, 28), classes=2)
+    publish("breastmnist", path, f"{serve}/breastmnist.npz")
+    (tmp_path / "web" / "breastmnist.npz").write_bytes(path.read_bytes()[:-1])
+    path.unlink()
+    with pytest.raises(DataError, match=f"{serve}/breastmnist.npz gave a file with MD5"):
+        load("breastmnist", request_)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written(write, publish, request_, serve, tmp_path):
+    path = write("breastmnist.npz", pixels=(28, 28), classes=2)
+    publish("breastmnist", path, f"{serve}/breastmnist.npz")
+    path.rename(tmp_path / "web" / "breastmnist.npz")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=f"not in {tmp_path}/file/root and could not be downloaded"):
+        load("breastmnist", DataRequest(cache=request_.cache, root=tmp_path / "file" / "root"))
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real images beside the checkout are not there")
+def test_the_real_breastmnist(tmp_path):
+    splits = load("breastmnist", DataRequest(cache=tmp_path, root=REAL))
+    assert [len(splits.train), len(splits.val), len(splits.test)] == [546, 78, 156]
+    assert splits.official
+    assert splits.task.classes == ("malignant", "normal, benign")
+    assert np.bincount(splits.train.labels[:, 0]).tolist() == [147, 399]

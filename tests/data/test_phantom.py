@@ -1,0 +1,192 @@
+"""The drawn dataset: the same bytes everywhere, the shares it says, and neither trivial nor hopeless."""
+
+import hashlib
+import subprocess
+import sys
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedbench_core.api import DataRequest, RequestError
+from fedbench_core.data import DATASETS
+from fedbench_core.data.cells import CLASSES, KINDS, SCANNERS, draw
+from fedbench_core.data.phantom import _deal, _falling, _mistake
+from fedbench_core.registry.options import bind, read_options
+
+SMALL = {"train": 96, "val": 64, "test": 64}
+
+
+def load(folder, size=None, **options):
+    return DATASETS["phantom"](**{**SMALL, **options}).load(DataRequest(cache=folder, image_size=size))
+
+
+@cache
+def pictures():
+    """80 of each kind by one scanner, (8, 80, 28, 28, 3)."""
+    kinds = np.repeat(np.arange(8), 80)
+    return draw(kinds, np.zeros_like(kinds), 28, np.random.default_rng(0)).reshape(8, 80, 28, 28, 3)
+
+
+def fingerprint(splits):
+    parts = [array for e in (splits.train, splits.val, splits.test) for array in (e.images, e.labels)]
+    return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()[:16]
+
+
+def test_the_drawing_is_version_1(tmp_path):
+    # golden: when a change of the drawing breaks this, it is another dataset and takes another VERSION
+    splits = load(tmp_path)
+    assert splits.digest == "phantom-1-a8d8a0f0cd0f4d00"
+    assert fingerprint(splits) == "ad2de42d9d0b2d7c"
+
+
+def test_another_process_draws_the_same_bytes(tmp_path):
+    code = (
+        "import sys, pathlib, fedbench_core.api as a, fedbench_core.data as d;"
+        "s = d.DATASETS['phantom'](train=96, val=64, test=64).load(a.DataRequest(cache=pathlib.Path(sys.argv[1])));"
+        "sys.stdout.buffer.write(s.train.images.tobytes())"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "other"], capture_output=True, check=True)
+    assert done.stdout == load(tmp_path).train.images.tobytes()
+
+
+def test_shapes_and_names(tmp_path):
+    splits = load(tmp_path)
+    assert splits.train.images.shape == (96, 28, 28, 3)
+    assert (splits.channels, splits.image_size, splits.official) == (3, 28, True)
+    assert splits.task.classes == CLASSES
+    assert (splits.task.kind, len(set(CLASSES))) == ("multi-class", 8)
+    assert isinstance(splits.train.images, np.memmap)
+
+
+def test_larger_pictures_show_the_same_cells(tmp_path):
+    rng = [np.random.default_rng(0) for _ in range(2)]
+    small, large = (draw(np.arange(8), np.zeros(8, int), size, r) for size, r in zip((28, 224), rng, strict=True))
+    shrunk = large.reshape(8, 28, 8, 28, 8, 3).mean((2, 4))
+    assert np.abs(shrunk - small).mean() < 16
+    assert np.abs(shrunk[::-1] - small).mean() > 24
+    with pytest.raises(RequestError, match=r"no images of 32 pixels.*28, 64, 128, 224"):
+        load(tmp_path, size=32)
+
+
+def test_all_that_is_asked_is_in_the_digest(tmp_path):
+    asked = [{}, {"train": 97}, {"sites": 5}, {"label_noise": 0.1}, {"size": 64}]
+    assert len({load(tmp_path, **options).digest for options in asked}) == len(asked)
+
+
+def test_splits_do_not_depend_on_each_other(tmp_path):
+    first, second = load(tmp_path), load(tmp_path, val=65)
+    assert (first.train.images == second.train.images).all()
+    assert (first.test.images == second.test.images).all()
+    assert not (first.val.images == first.test.images).all()
+
+
+def test_default_shares(tmp_path):
+    splits = DATASETS["phantom"]().load(DataRequest(cache=tmp_path))
+    assert [len(splits.train), len(splits.val), len(splits.test)] == [2400, 400, 800]
+    assert np.bincount(splits.sites["train"]).tolist() == [960, 720, 480, 240]
+    assert np.bincount(splits.sites["test"]).tolist() == [320, 240, 160, 80]
+    classes = np.bincount(splits.test.labels[:, 0])
+    assert classes.sum() == 800
+    assert all(more > fewer for more, fewer in pairwise(classes))
+
+
+@pytest.mark.parametrize("sites", [1, 8])
+def test_every_split_has_every_site_and_class(tmp_path, sites):
+    splits = load(tmp_path, sites=sites)
+    for split in ("train", "val", "test"):
+        assert set(splits.sites[split]) == set(range(sites))
+        assert set(getattr(splits, split).labels[:, 0]) == set(range(8))
+
+
+@given(count=st.integers(64, 3000), groups=st.integers(1, 8))
+@settings(max_examples=50)
+def test_shares_are_dealt_to_within_one(count, groups):
+    shares = _falling(groups, 0)
+    dealt = np.bincount(_deal(count, shares, np.random.default_rng(0)), minlength=groups)
+    assert dealt.sum() == count
+    assert np.abs(dealt - count * np.array(shares) / sum(shares)).max() < 1 + 1e-9
+
+
+@given(part=st.floats(0, 0.5))
+@settings(max_examples=30)
+def test_mistakes_are_always_another_class_and_as_many_as_said(part):
+    labels = np.arange(20000) % 8
+    made = _mistake(labels, part, np.random.default_rng(0))
+    assert set(made) <= set(range(8))
+    assert abs((made != labels).mean() - part) < 0.02
+
+
+def test_only_training_labels_are_wrong(tmp_path):
+    noisy, clean = load(tmp_path, label_noise=0.5), load(tmp_path, label_noise=0.0)
+    assert (noisy.train.images == clean.train.images).all()
+    assert 0.3 < (noisy.train.labels != clean.train.labels).mean() < 0.7
+    assert (noisy.val.labels == clean.val.labels).all()
+    assert (noisy.test.labels == clean.test.labels).all()
+
+
+def test_scanners_look_different(tmp_path):
+    splits = load(tmp_path, train=2000, sites=8)
+    means = [splits.train.images[splits.sites["train"] == site].mean((0, 1, 2)) for site in range(8)]
+    between = [np.abs(one - other).max() for at, one in enumerate(means) for other in means[:at]]
+    assert min(between) > 4
+    assert len(SCANNERS) == 8
+
+
+def test_options_out_of_range_are_refused():
+    options = read_options(DATASETS["phantom"])
+    for name, value in {"train": 63, "sites": 9, "label_noise": 0.6}.items():
+        with pytest.raises(RequestError, match=f"{name}={value}"):
+            bind("dataset 'phantom'", "dataset", options, {name: value})
+
+
+def nucleus_pixels(images):
+    """How many pixels are as dark as a nucleus under the first scanner."""
+    return (images[..., 1] < 0.3 * 255).sum((-1, -2))
+
+
+def test_kinds_differ_in_their_nuclei():
+    area = dict(zip(CLASSES, nucleus_pixels(pictures()).mean(1), strict=True))
+    assert area["blast"] > area["bean"] > area["band"]
+    assert area["lymphoid"] > area["bilobed"] > area["plasma"]
+    assert len(KINDS) == 8
+
+
+def test_a_linear_model_fails_where_convolution_learns(tmp_path):
+    splits = DATASETS["phantom"]().load(DataRequest(cache=tmp_path))
+    (x, y), (test_x, test_y) = splits.train.tensors(), splits.test.tensors()
+
+    def accuracy(model, epochs, lr):
+        order = torch.Generator().manual_seed(0)
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
+        for _ in range(epochs):
+            for batch in torch.randperm(len(x), generator=order).split(32):
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+                optimizer.step()
+        with torch.no_grad():  # batch statistics: what is measured is the data, not an average of a moving target
+            return (model(test_x).argmax(1) == test_y).double().mean().item()
+
+    assert accuracy(linear(), 10, 1e-3) < 0.45
+    assert accuracy(convolutional(), 4, 0.05) > 0.7
+
+
+def linear():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 28 * 28, 8))
+
+
+def convolutional():
+    def block(before, after):
+        return torch.nn.Conv2d(before, after, 3, padding=1), torch.nn.BatchNorm2d(after), torch.nn.ReLU()
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pool = torch.nn.MaxPool2d(2)
+        body = (*block(3, 16), pool, *block(16, 32), pool, *block(32, 64), torch.nn.AdaptiveAvgPool2d(1))
+        return torch.nn.Sequential(*body, torch.nn.Flatten(), torch.nn.Linear(64, 8))
