@@ -49,6 +49,7 @@ def deal(setting: Setting, splits: Splits) -> Shares:
     Raises RequestError where the partition asked for is impossible.
     """
     seed, clients = setting.spec.seed, setting.spec.clients
+    _refuse_if_short(splits, clients)
     codes = _codes(splits)
     kept = _limited(setting, codes["train"])
     sites = splits.sites.get("train")
@@ -62,6 +63,17 @@ def deal(setting: Setting, splits: Splits) -> Shares:
     for split in SPLITS[1:]:
         indices[split] = _by_site(splits, split, train) if by_site else _by_quota(codes[split], counts, seed, split)
     return Shares(splits, indices, counts)
+
+
+def _refuse_if_short(splits: Splits, clients: int) -> None:
+    """Everybody trains, selects and tests on images of their own, so no split may have fewer than clients."""
+    images = {split: len(getattr(splits, split)) for split in SPLITS}
+    split = min(images, key=lambda name: images[name])
+    if images[split] < clients:
+        raise RequestError(
+            f"{splits.name} has {images[split]} {split} images, fewer than --clients {clients}. "
+            f"Use --clients {images[split]} or fewer, or a larger --dataset."
+        )
 
 
 def _labels(splits: Splits, rows: Indices) -> npt.NDArray[np.int64]:

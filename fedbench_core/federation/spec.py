@@ -23,7 +23,7 @@ class RunSpec(BaseModel):
     are the method's own. The local budget is `epochs` or `steps`; without either it is one epoch.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     method: Annotated[Name, Field(description="what to run: see `fedbench list methods`")]
     backbones: Annotated[
