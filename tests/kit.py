@@ -1,0 +1,264 @@
+"""A plugin for tests: a dataset and backbones that cost milliseconds, and parts that each do one thing worth a test."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+
+from fedbench_core.api import (
+    HUB,
+    Backbone,
+    Compressor,
+    Examples,
+    LocalUpdate,
+    Method,
+    Outputs,
+    Payload,
+    Reply,
+    Splits,
+    Task,
+    Topology,
+    Visit,
+    hookimpl,
+    stream,
+)
+from fedbench_core.learning import adopt, fit
+
+
+@dataclass(frozen=True)
+class Spots:
+    """Images of 8 x 8 pixels whose brightness tells their class; multi-label: whose channels tell their labels."""
+
+    train: int = 60
+    val: int = 24
+    test: int = 30
+    classes: int = 3
+    sites: int = 0
+    labels: Literal["multi-class", "multi-label"] = "multi-class"
+
+    def load(self, request):
+        sizes = {"train": self.train, "val": self.val, "test": self.test}
+        splits = {name: self._examples(name, size) for name, size in sizes.items()}
+        sites = {name: np.arange(size) // 2 % self.sites for name, size in sizes.items()} if self.sites else {}
+        task = Task(self.labels, tuple(f"kind {k}" for k in range(self.classes)))
+        return Splits("spots", task, **splits, digest=f"spots {self}", official=True, sites=sites)
+
+    def _examples(self, split, size):
+        rng = stream(3, "spots", split)
+        images = rng.integers(0, 120, (size, 8, 8, 3))
+        if self.labels == "multi-label":
+            labels = rng.integers(0, 2, (size, self.classes))
+            images[..., : self.classes] += 100 * labels[:, None, None, :]
+        else:
+            labels = np.arange(size)[:, None] % self.classes
+            images += 120 * labels[:, :, None, None] // self.classes
+        return Examples(images.astype(np.uint8), labels.astype(np.int64), np.arange(size), "last")
+
+
+class Net(Backbone):
+    """One convolution, with or without batch normalisation, and a head."""
+
+    def __init__(self, outputs, channels, width, norm):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, width, 3, stride=2)
+        self.norm = nn.BatchNorm2d(width) if norm else nn.Identity()
+        self.head = nn.Linear(width, outputs)
+        self.embedding_size = width
+
+    def outputs(self, images):
+        maps = torch.tanh(self.norm(self.conv(images)))
+        embedding = maps.mean(dim=(2, 3))
+        return Outputs(self.head(embedding), embedding, (maps,))
+
+    def forward(self, images):
+        return self.outputs(images).logits
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """With batch normalisation."""
+
+    name: ClassVar[str] = "tiny"
+    width: ClassVar[int] = 6
+    norm: ClassVar[bool] = True
+
+    def build(self, outputs, channels, image_size):
+        return Net(outputs, channels, self.width, self.norm)
+
+
+class Wide(Tiny):
+    """Another shape."""
+
+    name = "wide"
+    width = 9
+
+
+class Plain(Tiny):
+    """Without batch normalisation: the gradient of a batch is the mean of its images' gradients."""
+
+    name = "plain"
+    norm = False
+
+
+@dataclass(frozen=True)
+class Avg(LocalUpdate):
+    """Averages weights, as the simplest update that hears and says something."""
+
+    def update(self, client, heard, ctx):
+        net = adopt(heard, client, ctx)
+        metrics = fit(net, client, ctx)
+        return Reply(Payload.of(net), len(client.train), metrics)
+
+    def predictors(self, client, heard, ctx):
+        return {"global": adopt(heard, client, ctx)}
+
+
+@dataclass(frozen=True)
+class Faulty(Avg):
+    """Averages weights, but one client does one thing wrong in one round."""
+
+    fault: Literal["nan", "infinity", "mutate", "raise", "weight", "memory", "metrics", "none"] = "none"
+    client: int = 1
+    round: int = 1
+
+    def update(self, client, heard, ctx):
+        if (client.id, ctx.round) != (self.client, self.round):
+            return super().update(client, heard, ctx)
+        if self.fault == "raise":
+            raise ZeroDivisionError("by zero")
+        if self.fault == "mutate":
+            heard.tensors["head.bias"].add_(1)
+        reply = super().update(client, heard, ctx)
+        if self.fault in ("nan", "infinity"):
+            reply.payload.tensors["head.bias"][0] = {"nan": torch.nan, "infinity": torch.inf}[self.fault]
+        if self.fault == "memory":
+            client.memory["thoughts"] = [1, 2]
+        return {
+            "weight": Reply(reply.payload, -1.0, reply.metrics),
+            "metrics": Reply(reply.payload, reply.weight, {**reply.metrics, "mood": 1.0}),
+            "none": None,
+        }.get(self.fault, reply)
+
+
+@dataclass(frozen=True)
+class Pair(LocalUpdate):
+    """A teacher that stays and a student of the teacher's own backbone that travels; counts its visits."""
+
+    def setup(self, client, ctx):
+        client.models["teacher"] = ctx.build(client.backbone, role="teacher")
+        client.memory["visits"] = 0
+
+    def update(self, client, heard, ctx):
+        student = ctx.build(client.backbone, role="student")
+        twin = ctx.build(client.backbone, role="student")
+        apart = {
+            "teacher_and_student": _apart(client.models["teacher"], student),
+            "student_and_twin": _apart(student, twin),
+        }
+        if heard is not None:
+            heard.load_into(student)
+        fit(client.models["teacher"], client, ctx)
+        metrics = fit(student, client, ctx)
+        client.memory["visits"] += 1
+        return Reply(Payload.of(student), len(client.train), {**metrics, **apart, "visits": client.memory["visits"]})
+
+    def predictors(self, client, heard, ctx):
+        student = ctx.build(client.backbone, role="student")
+        if heard is not None:
+            heard.load_into(student)
+        return {"teacher": client.models["teacher"], "student": student}
+
+
+def _apart(one, other):
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return sum(float((a - b).detach().abs().sum()) for a, b in pairs)
+
+
+@dataclass(frozen=True)
+class Top(Compressor):
+    """Keeps a part of each tensor's entries and sends what was left out later; logs what it does under `path`."""
+
+    keep: Annotated[float, Field(gt=0, le=1)] = 1.0
+    feedback: bool = True
+    path: str = ""
+
+    def encode(self, payload, ctx, memory):
+        self._log("said", payload, ctx.round)
+        tensors = {name: self._top(name, tensor, memory) for name, tensor in payload.tensors.items()}
+        sent = Payload(tensors, {**payload.meta, "top": "1"})
+        self._log("sent", sent, ctx.round)
+        return sent
+
+    def decode(self, payload):
+        self._log("decoded", payload, 0)
+        return Payload(payload.tensors, {key: value for key, value in payload.meta.items() if key != "top"})
+
+    def _top(self, name, tensor, memory):
+        if not tensor.is_floating_point():
+            return tensor
+        owed = tensor.detach() + memory.get(name, 0.0)
+        kept = torch.zeros_like(owed)
+        largest = owed.abs().flatten().topk(max(1, int(self.keep * owed.numel()))).indices
+        kept.view(-1)[largest] = owed.flatten()[largest]
+        if self.feedback:
+            memory[name] = owed - kept
+        return kept
+
+    def _log(self, what, payload, round_):
+        if self.path:
+            number = len(list(Path(self.path).iterdir()))
+            (Path(self.path) / f"{number:04d}.{what}.{round_}").write_bytes(payload.to_bytes())
+
+
+@dataclass(frozen=True)
+class Lost(Topology):
+    """Writes to a place that does not exist, or lives somewhere else."""
+
+    home_is: int = HUB
+    to: int = HUB
+
+    def home(self, client):
+        return self.home_is
+
+    def plan(self, present, clients, ctx):
+        return [[Visit(client, (self.to,)) for client in present]]
+
+
+@hookimpl
+def fedbench_register_datasets():
+    return {"spots": Spots}
+
+
+@hookimpl
+def fedbench_register_backbones():
+    return {"tiny": Tiny, "wide": Wide, "plain": Plain}
+
+
+@hookimpl
+def fedbench_register_local_updates():
+    return {"kit-avg": Avg, "kit-faulty": Faulty, "kit-pair": Pair}
+
+
+@hookimpl
+def fedbench_register_compressors():
+    return {"kit-top": Top}
+
+
+@hookimpl
+def fedbench_register_topologies():
+    return {"kit-lost": Lost}
+
+
+@hookimpl
+def fedbench_register_methods():
+    return {
+        "kit-faulty": Method("kit-faulty"),
+        "kit-whole": Method("kit-avg", partial_participation=False),
+        "kit-pair": Method("kit-pair"),
+        "kit-thrifty": Method("kit-avg", compressor="kit-top", options={"compressor": {"keep": 0.25}}),
+        "kit-asymmetric": Method("kit-avg", compressor="kit-top", downlink="half"),
+    }
