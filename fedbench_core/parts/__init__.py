@@ -6,6 +6,7 @@ from fedbench_core.api import Aggregator, Compressor, Dataset, LocalUpdate, Meth
 from fedbench_core.parts.aggregators import AGGREGATORS
 from fedbench_core.parts.compressors import COMPRESSORS
 from fedbench_core.parts.partitioners import PARTITIONERS
+from fedbench_core.parts.svd import Svd
 from fedbench_core.parts.topologies import TOPOLOGIES
 
 
@@ -23,8 +24,8 @@ def fedbench_register_aggregators() -> Mapping[str, Callable[..., Aggregator]]:
 
 @hookimpl
 def fedbench_register_compressors() -> Mapping[str, Callable[..., Compressor]]:
-    """dense, half."""
-    return COMPRESSORS
+    """dense, half, svd."""
+    return {**COMPRESSORS, "svd": Svd}
 
 
 @hookimpl
