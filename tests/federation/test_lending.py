@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from fedbench_core.api import RequestError
+from fedbench_core.federation.lending import Lender
+from fedbench_core.federation.setting import resolve
+from fedbench_core.results.run import How, load
+
+
+@pytest.fixture
+def lender(spec):
+    """A lender for the backbones tiny and wide."""
+
+    def make(seed=0, **settings):
+        setting = resolve(spec("local", backbones="tiny,wide", **settings))
+        return Lender(setting.architectures, load(setting, How()), seed, "cpu")
+
+    return make
+
+
+def _weights(net) -> bytes:
+    return b"".join(value.numpy().tobytes() for value in net.state_dict().values())
+
+
+def test_equal_roles_are_equal_and_others_differ(lender) -> None:
+    lend = lender()
+    plain, again, teacher, student = (lend.build("tiny", role) for role in ("", "", "teacher", "student"))
+    assert _weights(plain) == _weights(again)
+    assert len({_weights(net) for net in (plain, teacher, student)}) == 3
+    assert len({id(net) for net in (plain, again, teacher, student)}) == 4
+
+
+def test_initial_weights_depend_on_seed_backbone_and_role_only(lender) -> None:
+    first = lender()
+    expected = {role: _weights(first.build("tiny", role)) for role in ("", "teacher")}
+    other = lender(lr=0.5, rounds=9)
+    torch.manual_seed(99)
+    torch.rand(7)
+    other.build("wide")
+    for role in ("teacher", "", "teacher"):  # another order, other uses before, recalled between
+        assert _weights(other.build("tiny", role)) == expected[role]
+        other.recall()
+    assert _weights(lender(seed=1).build("tiny")) != expected[""]
+
+
+def test_a_loan_comes_back_and_goes_out_fresh(lender) -> None:
+    lend = lender()
+    net = lend.build("tiny")
+    initial = _weights(net)
+    with torch.no_grad():
+        net.head.weight.add_(1)
+        net.norm.running_mean.add_(1)
+    net.eval()
+    net.requires_grad_(requires_grad=False)
+    net.head.bias.grad = torch.ones(3)
+    lend.recall()
+    fresh = lend.build("tiny")
+    assert fresh is net
+    assert _weights(fresh) == initial
+    assert fresh.training
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in fresh.parameters())
+
+
+def test_building_leaves_the_global_generator_alone(lender) -> None:
+    lend = lender()
+    before = torch.get_rng_state()
+    lend.build("tiny", "a")
+    lend.build("wide", "b")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_many_roles_stay_the_same_however_often_they_are_asked_for(lender) -> None:
+    lend = lender()
+    expected = [_weights(lend.build("tiny", f"role {n}")) for n in range(20)]
+    lend.recall()
+    assert [_weights(lend.build("tiny", f"role {n}")) for n in range(20)] == expected
+    assert len(set(expected)) == 20
+
+
+def test_a_backbone_that_was_not_announced_is_refused(lender) -> None:
+    with pytest.raises(RequestError, match=r"No backbone in this run named 'plain'.*Available: tiny, wide"):
+        lender().build("plain")
