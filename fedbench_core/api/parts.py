@@ -88,10 +88,12 @@ class Partitioner(Protocol):
 class LocalUpdate(Protocol):
     """What a client does on its visit, and what it would predict with."""
 
-    builds: Sequence[str] = ()
-    """Backbones it builds beside the client's own, such as a student: named here, they are known before a run."""
+    @property
+    def builds(self) -> Sequence[str]:
+        """Backbones it builds beside the client's own, such as a student: named here, they are known before a run."""
+        return ()
 
-    def inspect(self, client: Client, ctx: RoundContext) -> Sequence[str]:  # noqa: ARG002 - for those who need it
+    def inspect(self, client: Client, ctx: RoundContext) -> Sequence[str]:
         """Look at a client of each backbone before the first round; what it gives is noted in the record.
 
         The client is untouched and may be used up. RequestError where this update can't work with its backbone.

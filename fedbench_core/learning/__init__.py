@@ -1,6 +1,34 @@
 """What local updates are built from."""
 
 from fedbench_core.learning.batches import batches, positions
+from fedbench_core.learning.changes import apply, change
 from fedbench_core.learning.local import Penalty, adopt, fit, optimizer
+from fedbench_core.learning.pair import (
+    Shown,
+    Side,
+    Terms,
+    adaptive_denominator,
+    fit_pair,
+    hint,
+    learnable,
+    projection,
+)
 
-__all__ = ["Penalty", "adopt", "batches", "fit", "optimizer", "positions"]
+__all__ = [
+    "Penalty",
+    "Shown",
+    "Side",
+    "Terms",
+    "adaptive_denominator",
+    "adopt",
+    "apply",
+    "batches",
+    "change",
+    "fit",
+    "fit_pair",
+    "hint",
+    "learnable",
+    "optimizer",
+    "positions",
+    "projection",
+]

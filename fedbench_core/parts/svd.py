@@ -27,7 +27,7 @@ class Svd(Compressor):
     A kernel (O, I, kh, kw) is taken as a matrix O x (I kh kw). Vectors, scalars, integers, half precision, and every
     matrix whose factors would not be smaller travel as they are, to the bit; of an all-zero matrix nothing travels.
     It suits what is close to low rank, such as the change of weights in a few steps; weights themselves are not.
-    Source: Wu et al., Nature Communications 13 (2022), equations 7 to 9; rank_rule=aicc after Hurvich and Tsai (1989).
+    Source: Wu et al., Nature Communications 13 (2022), Algorithm 1; rank_rule=aicc after Hurvich and Tsai (1989).
 
     The meta entry "svd" names every factorised tensor with its shape (JSON); a factorised tensor holds both factors
     row by row, one after the other, K (P + Q) numbers for rank K. "svd unconverged" names what travels whole because
@@ -120,7 +120,7 @@ def spectrum(wide: Tensor) -> tuple[Tensor, Tensor]:
 def energy_rank(energies: Tensor, threshold: float) -> int:
     """The least K >= 1 whose first K squared singular values are more than `threshold` of all; full rank if none is.
 
-    Source: Wu et al. (2022), equation 8: the inequality is strict.
+    The inequality is strict, as in Wu et al. (2022).
     """
     kept = energies.cumsum(0)
     return min(int((kept / kept[-1] <= threshold).sum()) + 1, len(energies))

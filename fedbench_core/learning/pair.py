@@ -1,0 +1,128 @@
+"""Two networks that learn side by side: the same batches, two losses, each for its own network."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fedbench_core.api import Backbone, Client, Outputs, RoundContext, RunError, torch_seed
+from fedbench_core.learning.batches import batches
+from fedbench_core.learning.local import optimizer
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one network makes of a batch. loss: the task's, a mean over the batch."""
+
+    outputs: Outputs
+    loss: Tensor
+
+    def detach(self) -> "Shown":
+        """The same as constants."""
+        outputs = self.outputs
+        maps = tuple(map_.detach() for map_ in outputs.maps)
+        return Shown(Outputs(outputs.logits.detach(), outputs.embedding.detach(), maps), self.loss.detach())
+
+
+Terms = Callable[[Shown, Shown], Mapping[str, Tensor]]
+"""(own, other) -> what is added to the own task loss, by name."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One network of a pair. role: under which its figures are told; matrices: further tensors that learn with it."""
+
+    role: str
+    net: Backbone
+    terms: Terms
+    matrices: Sequence[Tensor] = ()
+
+
+def fit_pair(first: Side, second: Side, client: Client, ctx: RoundContext, *, joint: bool = False) -> dict[str, float]:
+    """Train both networks on the client's images for the local budget, each on the task's loss plus its terms.
+
+    A side's terms get the other's outputs as constants, so a loss moves its own network alone; with `joint` they do
+    not, and both networks learn from both losses.
+    Gives, as means over the images seen: `loss`, the first's task loss; of each side its task loss, the length of its
+    embeddings, and its terms, all as ROLE_NAME; and `steps`.
+    """
+    sides = first, second
+    step = optimizer(_parameters(sides), ctx.training)
+    totals: dict[str, Tensor] = {}
+    seen = steps = 0
+    for side in sides:
+        side.net.train()
+    for images, labels in batches(client, ctx):
+        shown = [_show(side.net, images, labels, ctx) for side in sides]
+        losses = _losses(sides, shown, joint)
+        step.zero_grad()
+        # the two graphs have no node in common unless joint, so one way back serves both
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]  # torch's gap
+        step.step()
+        for name, value in (losses | _lengths(sides, shown)).items():
+            totals[name] = totals.get(name, 0) + value.detach() * len(images)
+        seen, steps = seen + len(images), steps + 1
+    means = {name: float(total) / max(1, seen) for name, total in totals.items()}
+    return {"loss": means.get(f"{first.role}_task", 0.0), **means, "steps": steps}
+
+
+def adaptive_denominator(first: Tensor, second: Tensor, *, detach: bool, floor: float) -> Tensor:
+    """The sum of two task losses, by which distillation terms are divided: the surer both are, the more they count.
+
+    detach: as a constant; floor: not below this. Source: Wu et al., Nature Communications 13 (2022), the denominators
+    of the distillation losses; neither detaching nor a floor is in the paper (detach=False, floor=0).
+    """
+    total = (first + second).detach() if detach else first + second
+    bounded: Tensor = total.clamp(min=max(floor, torch.finfo(total.dtype).tiny))
+    return bounded
+
+
+def hint(target: Tensor, source: Tensor, matrix: Tensor) -> Tensor:
+    """Mean squared difference of `target` (b, d) and `source` (b, e) taken to its space by `matrix` (d, e)."""
+    difference: Tensor = F.mse_loss(source @ matrix.T, target)
+    return difference
+
+
+def projection(rows: int, columns: int, ctx: RoundContext, *who: str) -> Tensor:
+    """A (rows, columns) matrix as a linear layer starts with: uniform within 1 / sqrt(columns) of 0.
+
+    Drawn from the stream (seed, "init", who, rows, columns), in any round.
+    """
+    generator = torch.Generator().manual_seed(torch_seed(ctx.seed, "init", *who, rows, columns))
+    drawn = torch.rand(rows, columns, generator=generator)
+    return ((2 * drawn - 1) / columns**0.5).to(ctx.device)
+
+
+def learnable(client: Client, name: str, ctx: RoundContext) -> Tensor:
+    """The tensor `name` of the client's memory, which what trains it changes in place."""
+    kept = client.memory[name]
+    if not isinstance(kept, Tensor):
+        raise RunError(f"client {client.id}'s memory holds {type(kept).__name__} as {name!r}; expected a tensor.")
+    client.memory[name] = tensor = kept.detach().to(ctx.device).requires_grad_()
+    return tensor
+
+
+def _parameters(sides: Iterable[Side]) -> list[torch.nn.Parameter]:
+    return [parameter for side in sides for parameter in (*side.net.parameters(), *side.matrices)]  # type: ignore[misc]  # any leaf will do
+
+
+def _show(net: Backbone, images: Tensor, labels: Tensor, ctx: RoundContext) -> Shown:
+    outputs = net.outputs(images)
+    return Shown(outputs, ctx.task.loss(outputs.logits, labels))
+
+
+def _losses(sides: Sequence[Side], shown: Sequence[Shown], joint: bool) -> dict[str, Tensor]:
+    """What is added up to both losses, by role and name."""
+    losses: dict[str, Tensor] = {}
+    for side, own, other in zip(sides, shown, reversed(shown), strict=True):
+        terms = side.terms(own, other if joint else other.detach())
+        losses |= {f"{side.role}_{name}": term for name, term in {"task": own.loss, **terms}.items()}
+    return losses
+
+
+def _lengths(sides: Sequence[Side], shown: Sequence[Shown]) -> dict[str, Tensor]:
+    """The mean length of each side's embeddings: near 0 if the two have agreed on saying nothing."""
+    embeddings = {side.role: own.outputs.embedding for side, own in zip(sides, shown, strict=True)}
+    return {f"{role}_embedding": embedding.detach().norm(dim=1).mean() for role, embedding in embeddings.items()}
