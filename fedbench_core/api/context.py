@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fedbench_core.api.seeds import Word, stream, torch_seed
 from fedbench_core.api.task import Task
+from fedbench_core.api.training import Training
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,6 @@ class Build(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Training:
-    """The local budget: `steps` batches if given, else `epochs` passes over the client's images."""
-
-    epochs: int = 1
-    steps: int | None = None
-    batch_size: int = 32
-    lr: float = 0.05
-    optimizer: str = "sgd"
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-
-
 def _unbuildable(backbone: str, role: str = "") -> Backbone:
     raise NotImplementedError(f"this context lends no backbones (asked for {backbone!r}, role {role!r})")
 
@@ -75,6 +63,8 @@ class RoundContext:
     training: Training
     device: str = "cpu"
     build: Build | Callable[..., Backbone] = _unbuildable
+    clients: int = 1
+    """How many clients train in this run, present or not."""
 
     @property
     def progress(self) -> float:

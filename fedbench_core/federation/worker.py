@@ -115,7 +115,8 @@ class Worker:
 def context(setting: Setting, shares: Shares, round_: int, step: int, lender: Lender | None = None) -> RoundContext:
     """The moment of a visit, or (without a lender) of a merge."""
     spec = setting.spec
-    ctx = RoundContext(round_, spec.rounds, step, spec.seed, shares.splits.task, spec.training, spec.device)
+    task, clients = shares.splits.task, setting.trained
+    ctx = RoundContext(round_, spec.rounds, step, spec.seed, task, spec.training, spec.device, clients=clients)
     return ctx if lender is None else replace(ctx, build=lender.build)
 
 
