@@ -45,6 +45,10 @@ class Splits:
         return int(self.train.images.shape[2 if self.train.channels != "none" else 1])
 
 
+def _silent(_line: str) -> None:
+    """Say nothing."""
+
+
 @dataclass(frozen=True)
 class DataRequest:
     """Where a dataset may look and what it may accept.
@@ -57,7 +61,7 @@ class DataRequest:
     root: Path | None = None
     image_size: int | None = None
     allow_unofficial: bool = False
-    say: Callable[[str], None] = lambda _line: None
+    say: Callable[[str], None] = _silent
 
 
 class Dataset(Protocol):

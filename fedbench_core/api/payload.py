@@ -1,18 +1,31 @@
 """What one party says to another: named tensors and a few words about them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+import torch
 from torch import Tensor, nn
 
 from fedbench_core.api.errors import FedbenchError
 
-# One key for all metadata: safetensors writes several in random order, and equal payloads must be equal bytes.
+# The layout is that of safetensors (8 bytes of header length, a JSON header, the data), written here because tensors
+# come by the hundred and small: one copy in, one copy out, and equal payloads are equal bytes.
 _META = "meta"
+_CODES = {
+    "F64": torch.float64,
+    "I64": torch.int64,
+    "F32": torch.float32,
+    "I32": torch.int32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+_NAMES = {dtype: code for code, dtype in _CODES.items()}
 
 
 class PayloadError(FedbenchError):
@@ -22,31 +35,58 @@ class PayloadError(FedbenchError):
 def pack(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> bytes:
     """Tensors and JSON-able `meta` as one safetensors file; equal content gives equal bytes.
 
-    Any memory layout is accepted (tied, transposed, channels-last); values are written in row-major order.
+    Any memory layout is accepted (tied, transposed, channels-last); values are written in row-major order. The widest
+    dtypes come first, so that every tensor lies aligned.
     """
-    plain: dict[str, Tensor] = {}
-    storages: set[int] = set()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        storage = tensor.untyped_storage().data_ptr()
-        plain[name] = tensor.clone() if storage in storages else tensor  # safetensors refuses memory that is shared
-        storages.add(storage)
-    try:
-        return save(plain, {_META: json.dumps(meta, sort_keys=True)})
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise PayloadError(f"these tensors cannot be written: {error}") from error
+    header: dict[str, Any] = {"__metadata__": {_META: json.dumps(meta, sort_keys=True)}}
+    data: list[Any] = []
+    end = 0
+    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
+        if tensor.dtype not in _NAMES:
+            raise PayloadError(f"tensor {name!r} is {tensor.dtype}; a payload holds {', '.join(map(str, _NAMES))}")
+        flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        start, end = end, end + flat.numel()
+        header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+        data.append(flat.numpy())
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join((len(text).to_bytes(8, "little"), text, *data))
 
 
-def unpack(blob: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def unpack(blob: bytes | memoryview) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors (in memory of their own) and the meta that `pack` wrote; raises PayloadError on anything else."""
     try:
-        header = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
-        meta = json.loads(header.get("__metadata__", {}).get(_META, "{}"))
-        tensors = load(blob)
-    except (SafetensorError, ValueError, KeyError, AttributeError) as error:
-        raise PayloadError(f"these {len(blob)} bytes are no payload: {error}") from error
-    # Into torch's own, aligned memory: kernels may take another path, to other bits, on unaligned memory.
-    return {name: tensors[name].clone() for name in sorted(tensors)}, meta
+        start = 8 + int.from_bytes(blob[:8], "little")
+        header = json.loads(bytes(blob[8:start]))
+        meta = json.loads(header.pop("__metadata__")[_META])
+        _check_cover((entry["data_offsets"] for entry in header.values()), len(blob) - start)
+        data = _copied(blob, start)
+        return {name: _tensor(data, header[name]) for name in sorted(header)}, meta
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError, RecursionError) as error:
+        raise PayloadError(f"these {len(blob)} bytes are no payload: {error!r}") from error
+
+
+def _check_cover(spans: Iterable[list[int]], size: int) -> None:
+    """Every byte of the data belongs to exactly one tensor."""
+    end = 0
+    for start, stop in sorted(spans):
+        if start != end or stop < start:
+            raise ValueError("tensors overlap or leave a gap")
+        end = stop
+    if end != size:
+        raise ValueError(f"{end} bytes of data announced, {size} found")
+
+
+def _copied(blob: bytes | memoryview, start: int) -> Tensor:
+    """The data in torch's own, aligned memory: kernels may take another path, to other bits, on unaligned memory."""
+    data = torch.empty(len(blob) - start, dtype=torch.uint8)
+    data.numpy()[:] = memoryview(blob)[start:]
+    return data
+
+
+def _tensor(data: Tensor, entry: Mapping[str, Any]) -> Tensor:
+    start, stop = entry["data_offsets"]
+    return data[start:stop].view(_CODES[entry["dtype"]]).view(entry["shape"])
 
 
 @dataclass(frozen=True)
@@ -63,16 +103,24 @@ class Payload:
 
     def load_into(self, module: nn.Module) -> None:
         """Copy the tensors into `module`; raises PayloadError that names what is missing, extra or misshapen."""
-        try:
-            module.load_state_dict(dict(self.tensors))
-        except RuntimeError as error:
-            raise PayloadError(f"this payload does not fit the model: {error}") from error
+        own = module.state_dict()
+        misfits = [
+            name for name in sorted(own.keys() | self.tensors.keys()) if _shape(own, name) != _shape(self.tensors, name)
+        ]
+        if misfits:
+            told = [f"{name} ({_shape(self.tensors, name)} for {_shape(own, name)})" for name in misfits[:3]]
+            raise PayloadError(f"this payload does not fit the model in {len(misfits)} tensors: {', '.join(told)}")
+        torch._foreach_copy_(list(own.values()), [self.tensors[name] for name in own])  # one call, not one per tensor
 
     def to_bytes(self) -> bytes:
         """The payload as a safetensors file, deterministic."""
         return pack(self.tensors, dict(self.meta))
 
     @classmethod
-    def from_bytes(cls, blob: bytes) -> "Payload":
+    def from_bytes(cls, blob: bytes | memoryview) -> "Payload":
         """What `to_bytes` wrote; raises PayloadError on anything else."""
         return cls(*unpack(blob))
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str) -> str:
+    return "x".join(map(str, tensors[name].shape)) or "scalar" if name in tensors else "nothing"

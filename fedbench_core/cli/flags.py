@@ -1,6 +1,5 @@
 """The flags that `run` and `partition` share: one for each setting of a run, read off its fields."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from types import UnionType
@@ -22,15 +21,32 @@ def spec_flags(command: Command) -> Command:
     return config(command)
 
 
-def place_flags(command: Command) -> Command:
-    """Add the flags that say where things are; they never change a result."""
-    command = click.option(
+def data_flag(command: Command) -> Command:
+    """Add the flag that says where dataset files are; it never changes a result."""
+    return click.option(
         "--data-root",
         type=click.Path(path_type=Path),
-        default=lambda: os.environ.get("FEDBENCH_DATA"),
+        envvar="FEDBENCH_DATA",
         help="folder with dataset files already there  [env: FEDBENCH_DATA]",
     )(command)
-    return click.option("--debug", is_flag=True, hidden=True, expose_value=False)(command)
+
+
+def how_flags(command: Command) -> Command:
+    """Add the flags that say with what a run is computed; they never change a result."""
+    for option in (
+        click.option("--visit-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help=_TIMEOUT),
+        click.option("--checkpoint-every", type=click.IntRange(min=1), default=1, metavar="K", help=_CHECKPOINT),
+        click.option("--workers", type=click.IntRange(min=1), metavar="N", help="processes  [default: all cores]"),
+        click.option("--executor", type=click.Choice(["serial", "processes"]), default="processes", help=_EXECUTOR),
+        data_flag,
+    ):
+        command = option(command)
+    return command
+
+
+_TIMEOUT = "end and repeat a visit that takes longer"
+_CHECKPOINT = "rounds between commits: at most so many are redone after a kill  [default: 1]"
+_EXECUTOR = "where visits are computed  [default: processes]"
 
 
 def read_spec(flags: dict[str, Any], config: Path | None, **defaults: Any) -> RunSpec:

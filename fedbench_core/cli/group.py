@@ -12,6 +12,7 @@ from fedbench_core import __version__
 # Name: where it is, what it does. The help is here too, so that `fedbench --help` imports no command.
 COMMANDS = {
     "run": ("fedbench_core.cli.run", "Run a method on a federation and print its scores."),
+    "resume": ("fedbench_core.cli.resume", "Go on with the interrupted run in the folder RUN."),
     "partition": (
         "fedbench_core.cli.partition",
         "How a run with these flags would deal out the images: clients by classes.",
@@ -26,18 +27,18 @@ INTERRUPTED = 130
 class Commands(click.Group):
     """Commands by name, imported on demand; their failures as one sentence on stderr and an exit status."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+    def list_commands(self, ctx: click.Context) -> list[str]:  # click's signature
         """The names, in the order of `COMMANDS`."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # as above
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # as above
         """The command of that name, from its module's `command`."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(COMMANDS[cmd_name][0]).command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # as above
         """List the commands with their help, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])

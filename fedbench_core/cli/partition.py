@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
-from fedbench_core.cli.flags import place_flags, read_spec, spec_flags
+from fedbench_core.cli.flags import data_flag, read_spec, spec_flags
 from fedbench_core.cli.output import json_option, print_json, print_table
 
 
 @click.command("partition")
 @spec_flags
-@place_flags
+@data_flag
 @json_option
 def command(config: Path | None, data_root: Path | None, as_json: bool, **flags: Any) -> None:
     """How a run with these flags would deal out the images: clients by classes.

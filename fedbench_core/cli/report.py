@@ -58,8 +58,8 @@ def _notes(record: dict[str, Any]) -> list[str]:
     """What is averaged over whom, and what was left out."""
     test, clients = record["test"], record["population"]["clients"]
     notes = [
-        f"Means over {clients} clients. Personalisation: accuracy on a client's own distribution; generalisation: on the "
-        + "others'; all else: on the whole test set.",
+        f"Means over {clients} clients. Personalisation: accuracy on a client's own distribution.",
+        "Generalisation: on the others' distributions. All else: on the whole test set.",
         f"Calibration: {test['metrics']['n']} predictions of all clients for their own test images, pooled.",
     ]
     if test["undefined"]:

@@ -1,36 +1,59 @@
 """`fedbench run`: one federation, from a command line to a table."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fedbench_core.cli.flags import place_flags, read_spec, spec_flags
+from fedbench_core.cli.flags import how_flags, read_spec, spec_flags
 from fedbench_core.cli.output import json_option, print_json
-from fedbench_core.cli.progress import watching
+from fedbench_core.cli.progress import Say, Watch, watching
 from fedbench_core.cli.report import print_report
+
+if TYPE_CHECKING:
+    from fedbench_core.results.run import Finished, How
 
 
 @click.command("run")
 @spec_flags
-@place_flags
+@how_flags
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs"), help="where run folders are  [default: runs]"
 )
-@click.option("--fresh", is_flag=True, help="run again what is recorded already, into a folder of its own")
+@click.option("--fresh", is_flag=True, help="start over, into a folder of its own")
 @json_option
-def command(config: Path | None, data_root: Path | None, out: Path, fresh: bool, as_json: bool, **flags: Any) -> None:
+def command(config: Path | None, as_json: bool, **flags: Any) -> None:
     """Run a method on a federation and print its scores.
 
-    A run's folder is named after its settings: the same command finds a finished run again instead of repeating it.
+    A run's folder is named after its settings: the same command goes on with a run that was interrupted, and finds a
+    finished one again instead of repeating it.
     """
+    how = {name: flags.pop(name) for name in (*HOW, "out", "fresh")}
     spec = read_spec(flags, config)
-    from fedbench_core.results.run import How, run  # noqa: PLC0415  # torch: seconds that --help does not need
 
-    how = How(out=out, data_root=data_root, fresh=fresh)
+    def start(how: "How", watch: Watch, say: Say) -> "Finished":
+        from fedbench_core.results.run import run  # noqa: PLC0415  # torch: seconds that --help does not need
+
+        return run(spec, how, watch, say)
+
+    carry_out(start, how, as_json=as_json)
+
+
+HOW = ("data_root", "executor", "workers", "checkpoint_every", "visit_timeout")
+
+
+def carry_out(start: "Callable[[How, Watch, Say], Finished]", how: dict[str, Any], *, as_json: bool) -> None:
+    """Compute a run by `start`, showing its progress, and print its record or its table."""
+    if how["executor"] == "processes":
+        from fedbench_core.federation.executors.preload import start_server  # noqa: PLC0415  # not for --help
+
+        start_server()  # first of all: it imports torch at the same time as this process does
+    from fedbench_core.results.run import How  # noqa: PLC0415  # torch: seconds that --help does not need
+
     with watching(quiet=as_json) as (watch, say):
-        finished = run(spec, how, watch, say)
+        finished = start(How(**how), watch, say)
     if as_json:
         print_json(finished.record)
-        return
-    print_report(finished)
+    else:
+        print_report(finished)

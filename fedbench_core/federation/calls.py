@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+Blob = bytes | memoryview
+
 
 @dataclass(frozen=True)
 class File:
-    """A file at rest and the sha256 of what is in it."""
+    """A file at rest and the sha256 of what is in it. `held`: not written yet, a worker has it in memory."""
 
     path: Path
     digest: str
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class VisitCall:
-    """One visit. `state` is None at the first; `rests` is where the state is to be written."""
+    """One visit. `state` is None at the first."""
 
     client: int
     round: int
@@ -38,6 +41,9 @@ class VisitCall:
     remote: bool
     """Whether something is to be sent elsewhere."""
     rests: Path
+    """Where the state is to be written."""
+    hold: bool = False
+    """The client is visited again before the next commit: its state may stay in the worker till then."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,8 @@ class VisitDone:
     weight: float
     metrics: Mapping[str, float]
     state: File | None
-    sent: bytes | None
-    left: bytes | None
+    sent: Blob | None
+    left: Blob | None
     bytes_dense: int
 
 

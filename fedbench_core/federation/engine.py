@@ -1,6 +1,6 @@
 """One loop for every method: plan, hear, update, say, merge; evaluate; commit."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,42 +59,69 @@ Watch = Callable[[Event], None]
 
 
 class Engine:
-    """Runs one federation into a run folder, from where `progress` left off."""
+    """Runs one federation into a run folder, from where `progress` left off.
+
+    `stamp` goes into every journal: what a resume needs to know besides the state.
+    """
 
     def __init__(
-        self, setting: Setting, shares: Shares, executor: Executor, folder: Path, store: Store, progress: Progress
+        self,
+        setting: Setting,
+        shares: Shares,
+        store: Store,
+        folder: Path,
+        progress: Progress,
+        stamp: Mapping[str, Any],
     ) -> None:
         self._setting = setting
         self._shares = shares
-        self._executor = executor
-        self._store = store
+        self.store = store
+        self._stamp = stamp
         self.progress = progress
         self._places = Places(setting, store, progress.dense_hub)
         self._visits = Table(folder / "rounds.csv", VISITS, progress.tables.get("rounds.csv", 0))
         self._messages = Table(folder / "messages.csv", MESSAGES, progress.tables.get("messages.csv", 0))
+        self._last_visit: dict[int, tuple[int, int]] = {}
 
-    def run(self, watch: Watch, checkpoint_every: int = 1) -> dict[str, Any]:
+    def run(self, executor: Executor, watch: Watch, checkpoint_every: int = 1) -> dict[str, Any]:
         """Run what rounds are left; gives the evaluation of the last round on the test split."""
+        self._executor = executor
         rounds = self._setting.spec.rounds
-        for round_ in range(self.progress.round, rounds):
-            self._round(round_, watch)
-            point = self._validate(round_)
-            self.progress.round = round_ + 1
-            if (round_ + 1) % checkpoint_every == 0 or round_ + 1 == rounds:
-                self._commit()
-            watch(Event(round_, rounds, 1, 1, self.progress, point))
+        self._commit()
+        while self.progress.round < rounds:
+            first = self.progress.round
+            stretch = range(first, min(rounds, first - first % checkpoint_every + checkpoint_every))
+            for round_, steps in self._plan(stretch):
+                self._round(round_, steps, watch)
+                point = self._validate(round_)
+                self.progress.round = round_ + 1
+                watch(Event(round_, rounds, 1, 1, self.progress, point))
+            self._commit()
         return self._evaluate(rounds - 1, "test")
 
-    def _round(self, round_: int, watch: Watch) -> None:
-        there = present(self._setting.spec, self._setting.trained, round_)
-        steps = self._setting.topology.plan(there, self._setting.trained, self._context(round_, 0))
-        visited = 0
-        for step, visits in enumerate(steps):
-            for _ in self._step(round_, step, sorted(visits, key=lambda visit: visit.client)):
-                visited += 1
-                watch(Event(round_, self._setting.spec.rounds, visited, len(visits) * (step + 1), self.progress))
-        if not visited:
+    def _plan(self, stretch: range) -> list[tuple[int, list[list[Visit]]]]:
+        """The visits up to the next commit, and with them, when each client is visited last before it."""
+        plans = []
+        for round_ in stretch:
+            there = present(self._setting.spec, self._setting.trained, round_)
+            steps = self._setting.topology.plan(there, self._setting.trained, self._context(round_, 0))
+            plans.append((round_, [sorted(visits, key=lambda visit: visit.client) for visits in steps]))
+        self._last_visit = {
+            visit.client: (round_, step)
+            for round_, steps in plans
+            for step, visits in enumerate(steps)
+            for visit in visits
+        }
+        return plans
+
+    def _round(self, round_: int, steps: Sequence[Sequence[Visit]], watch: Watch) -> None:
+        expected, visited = sum(len(visits) for visits in steps), 0
+        if not expected:
             self.progress.skipped.append(round_)
+        for step, visits in enumerate(steps):
+            for _ in self._step(round_, step, visits):
+                visited += 1
+                watch(Event(round_, self._setting.spec.rounds, visited, expected, self.progress))
 
     def _step(self, round_: int, step: int, visits: Sequence[Visit]) -> Iterator[VisitDone]:
         """All visits of a step, then all its merges: what is written is read in the next step."""
@@ -110,7 +137,7 @@ class Engine:
                     merges[place] = self._places.open(place, ctx)
                 merges[place].merge.add(letter)
             if done.state is not None:
-                self._store.keep(f"client-{done.client}", done.state)
+                self.store.keep(f"client-{done.client}", done.state)
             yield done
         self._places.close(merges, ctx)
 
@@ -120,11 +147,12 @@ class Engine:
             client=visit.client,
             round=round_,
             step=step,
-            state=self._store.get(key),
+            state=self.store.get(key),
             heard=self._places.heard(self._setting.topology.home(visit.client)),
             own=visit.client in visit.writes,
             remote=any(place != visit.client for place in visit.writes),
-            rests=self._store.path(key, round_, step),
+            rests=self.store.path(key, round_, step),
+            hold=(round_, step) < self._last_visit[visit.client],
         )
 
     def _letters(self, visit: Visit, done: VisitDone) -> Iterator[tuple[Place, Letter]]:
@@ -187,7 +215,7 @@ class Engine:
     def _score_call(self, share: int, round_: int, split: str) -> ScoreCall:
         client = share % self._setting.trained
         heard = self._places.heard(self._setting.topology.home(client))
-        return ScoreCall(client, share, round_, split, self._store.get(f"client-{client}"), heard)
+        return ScoreCall(client, share, round_, split, self.store.get(f"client-{client}"), heard)
 
     def _context(self, round_: int, step: int) -> RoundContext:
         return context(self._setting, self._shares, round_, step)
@@ -195,7 +223,7 @@ class Engine:
     def _commit(self) -> None:
         self.progress.dense_hub = self._places.dense
         self.progress.tables = {"rounds.csv": self._visits.flush(), "messages.csv": self._messages.flush()}
-        self._store.commit({"progress": asdict(self.progress)})
+        self.store.commit({**self._stamp, "progress": asdict(self.progress)})
 
 
 def _count(counts: dict[str, int], key: str, more: int) -> None:

@@ -8,16 +8,6 @@ from torch import Tensor
 from fedbench_core.api import Memory, RunError, pack, unpack
 
 
-def pack_memory(memory: Memory) -> bytes:
-    """A memory as a safetensors file; RunError names an entry that is no tensor, number or string."""
-    return pack(*_parted({"": memory}))
-
-
-def unpack_memory(blob: bytes) -> Memory:
-    """What `pack_memory` wrote."""
-    return _joined(*unpack(blob)).get("", {})
-
-
 @dataclass
 class Kept:
     """A client between visits: weights by role, its memory, and its compressor's memory."""
@@ -28,6 +18,13 @@ class Kept:
 
     def __bool__(self) -> bool:
         return bool(self.models or self.memory or self.sent)
+
+    @property
+    def nbytes(self) -> int:
+        """What its tensors take in memory."""
+        tensors = [tensor for _, weights in self.models.values() for tensor in weights.values()]
+        tensors += [value for value in (*self.memory.values(), *self.sent.values()) if isinstance(value, Tensor)]
+        return sum(tensor.nbytes for tensor in tensors)
 
     def to_bytes(self) -> bytes:
         """The state as one safetensors file."""
@@ -49,6 +46,11 @@ class Kept:
             for number, (role, backbone) in enumerate(meta["roles"])
         }
         return cls(models, memories.get("memory", {}), memories.get("sent", {}))
+
+
+def copied(memory: Memory) -> Memory:
+    """A memory whose tensors may be changed in place without changing the original."""
+    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in memory.items()}
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

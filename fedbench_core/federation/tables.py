@@ -24,6 +24,8 @@ class Table:
         self._rows: list[list[object]] = []
         self.offset = offset
         if offset:
+            if not path.exists() or path.stat().st_size < offset:
+                raise RunError(f"{path} is shorter than it was at the last commit. Start the run over with --fresh.")
             with path.open("rb+") as stream:
                 stream.truncate(offset)
             with path.open(newline="", encoding="utf-8") as stream:

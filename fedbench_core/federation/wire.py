@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from fedbench_core.api import Compressor, Memory, Payload, RoundContext, RunError
+from fedbench_core.federation.calls import Blob
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ def encode(compressor: Compressor, payload: Payload, ctx: RoundContext, memory: 
     return Sent(blob, len(blob) if encoded is payload else len(payload.to_bytes()))
 
 
-def decode(compressor: Compressor, blob: bytes) -> Payload:
+def decode(compressor: Compressor, blob: Blob) -> Payload:
     """Deserialise and decompress: what the receiver works on."""
     return compressor.decode(Payload.from_bytes(blob))
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import torch
 
-from fedbench_core.api import Client, FedbenchError, Payload, Reply, RoundContext, RunError, torch_seed
+from fedbench_core.api import Client, FedbenchError, Memory, Payload, Reply, RoundContext, RunError, torch_seed
+from fedbench_core.federation.cache import StateCache
 from fedbench_core.federation.calls import Call, Done, Heard, ScoreCall, ScoreDone, VisitCall, VisitDone
-from fedbench_core.federation.files import read, write
-from fedbench_core.federation.kept import Kept
+from fedbench_core.federation.files import read
+from fedbench_core.federation.kept import Kept, copied
 from fedbench_core.federation.lending import Lender, load, snapshot
 from fedbench_core.federation.scoring import Scorer
 from fedbench_core.federation.setting import Setting
@@ -25,6 +26,7 @@ class Worker:
         self._shares = shares
         self._lender = Lender(setting.architectures, shares.splits, setting.spec.seed, setting.spec.device)
         self._scorer = Scorer(setting.spec.device, shares)
+        self._states = StateCache()
         self._broadcast: tuple[str, Payload] = ("", Payload({}))
 
     def do(self, call: Call) -> Done:
@@ -48,7 +50,7 @@ class Worker:
 
     def _visit(self, call: VisitCall) -> VisitDone:
         ctx = self.context(call.round, call.step)
-        client, kept = self._enter(call, ctx)
+        client, sent_memory = self._enter(call, ctx)
         heard = self._hear(call.heard)
         versions = _versions(heard)
         reply = self._setting.local_update.update(client, heard, ctx)
@@ -60,10 +62,12 @@ class Worker:
         sent = left = None
         if reply.payload is not None:
             left = reply.payload.to_bytes() if call.own else None
-            sent = encode(self._setting.compressor, reply.payload, ctx, kept.sent) if call.remote else None
-        kept.models = {role: (net.name, snapshot(net)) for role, net in client.models.items()}
-        kept.memory = client.memory
-        state = write(call.rests, kept.to_bytes()) if kept else None
+            sent = encode(self._setting.compressor, reply.payload, ctx, sent_memory) if call.remote else None
+        models = {role: (net.name, snapshot(net)) for role, net in client.models.items()}
+        kept = Kept(models, client.memory, sent_memory)
+        state = self._states.put(call.rests, kept, hold=call.hold) if kept else None
+        if call.state is not None:
+            self._states.drop(call.state)
         return VisitDone(
             call.client,
             reply.weight,
@@ -81,8 +85,8 @@ class Worker:
         roles = {role: self._scorer.score(net, call.split, call.share) for role, net in nets.items()}
         return ScoreDone(call.client, call.share, roles)
 
-    def _enter(self, call: Call, ctx: RoundContext) -> tuple[Client, Kept]:
-        """The client as it was left, or set up for the first time."""
+    def _enter(self, call: Call, ctx: RoundContext) -> tuple[Client, Memory]:
+        """The client as it was left, or set up for the first time; and the memory of its compressor."""
         pooled = self._setting.method.data == "pooled"
         train, val = (
             (self._shares.pooled(split) if pooled else self._shares.examples(split, call.client)).on(ctx.device)
@@ -91,13 +95,13 @@ class Worker:
         client = Client(call.client, self._setting.backbone(call.client), train, val)
         if call.state is None:
             self._setting.local_update.setup(client, ctx)
-            return client, Kept()
-        kept = Kept.from_bytes(read(call.state))
+            return client, {}
+        kept = self._states.get(call.state)
         for role, (backbone, weights) in kept.models.items():
             client.models[role] = self._lender.lend(backbone)
             load(client.models[role], weights)
-        client.memory = kept.memory
-        return client, kept
+        client.memory = copied(kept.memory)
+        return client, copied(kept.sent)
 
     def _hear(self, heard: Heard | None) -> Payload | None:
         """What was left, decoded; the last broadcast is decoded once."""

@@ -1,41 +1,56 @@
-"""One run from its spec to its record."""
+"""One run from its spec to its record, begun or taken up again."""
 
 import os
 import platform
-import re
 import resource
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from fedbench_core.api import DataRequest, RunError, Splits
+from fedbench_core.api import DataRequest, RequestError, RunError, Splits
 from fedbench_core.data import default_cache
 from fedbench_core.federation.costs import Probe
 from fedbench_core.federation.engine import Engine, Event, Progress
+from fedbench_core.federation.executors import Executor
+from fedbench_core.federation.executors.processes import Processes, StateLostError
 from fedbench_core.federation.executors.serial import Serial
+from fedbench_core.federation.executors.start import Start
 from fedbench_core.federation.setting import Setting, resolve
-from fedbench_core.federation.shares import deal
+from fedbench_core.federation.shares import Shares, deal
 from fedbench_core.federation.spec import RunSpec
-from fedbench_core.federation.store import Store
+from fedbench_core.federation.store import Store, read_journal
 from fedbench_core.federation.worker import Worker
-from fedbench_core.results.record import RECORD, build, read_record, write_record
+from fedbench_core.results.folder import claimed, folder_of, is_done
+from fedbench_core.results.record import build, read_record, versions, write_record
 
 Watch = Callable[[Event], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class How:
-    """What may differ between equal runs: where and with what they are computed."""
+    """What may differ between equal runs: where and with what they are computed.
+
+    workers: processes, None for all cores. fresh: run again what is recorded already, into a folder of its own.
+    checkpoint_every: rounds between commits, at most so many are redone. visit_timeout: seconds.
+    """
 
     out: Path = Path("runs")
     data_root: Path | None = None
     cache: Path = field(default_factory=default_cache)
+    executor: Literal["serial", "processes"] = "processes"
+    workers: int | None = None
+    checkpoint_every: int = 1
+    visit_timeout: float | None = None
     fresh: bool = False
-    """Run again what is already recorded, into a folder of its own."""
+
+    def request(self, spec: RunSpec, say: Say | None = None) -> DataRequest:
+        """Where the images of `spec` may be looked for."""
+        request = DataRequest(self.cache, self.data_root, spec.image_size, spec.allow_unofficial)
+        return request if say is None else replace(request, say=say)
 
 
 @dataclass(frozen=True)
@@ -47,88 +62,125 @@ class Finished:
     before: bool = False
 
 
-def run(
-    spec: RunSpec,
-    how: How | None = None,
-    watch: Watch = lambda _event: None,
-    say: Callable[[str], None] = lambda _: None,
-) -> Finished:
-    """Run `spec` and record it; a run that is recorded already is read and not run again.
+def _ignore(_news: object) -> None:
+    """Watch nothing."""
+
+
+def run(spec: RunSpec, how: How | None = None, watch: Watch = _ignore, say: Say = _ignore) -> Finished:
+    """Run `spec` and record it; one that was interrupted goes on, one that is recorded is only read.
 
     watch: told after each visit and round; say: told what takes long before the first round.
     Raises RequestError before anything is written if the spec cannot run, RunError if it fails.
     """
     how = how or How()
     setting = resolve(spec)
-    folder = _folder(setting, how)
-    if (folder / RECORD).exists():
+    folder = folder_of(setting.spec, how.out, fresh=how.fresh)
+    return _run(setting, folder, how, watch, say)
+
+
+def resume(folder: Path, how: How | None = None, watch: Watch = _ignore, say: Say = _ignore) -> Finished:
+    """Go on with the run in `folder`; RequestError if none was begun there."""
+    if is_done(folder):
+        return Finished(folder, read_record(folder), before=True)
+    journal = read_journal(folder / "state")
+    how = how or How()
+    if how.data_root is None and journal["data_root"]:
+        how = replace(how, data_root=Path(journal["data_root"]))
+    return _run(resolve(RunSpec.of(journal["spec"])), folder, how, watch, say)
+
+
+def load(setting: Setting, how: How, say: Say | None = None) -> Splits:
+    """The images of a run."""
+    return setting.dataset.load(how.request(setting.spec, say))
+
+
+def _run(setting: Setting, folder: Path, how: How, watch: Watch, say: Say) -> Finished:
+    if is_done(folder):
         return Finished(folder, read_record(folder), before=True)
     shares = deal(setting, load(setting, how, say))
     probe = Probe(setting, shares)
     notes = probe.inspect()
-    started, clock = datetime.now(UTC), time.perf_counter()
-    with _claimed(folder):
-        executor = Serial(Worker(setting, shares), setting.spec.threads)
+    with claimed(folder):
         try:
-            store = Store(folder / "state")
-            engine = Engine(setting, shares, executor, folder, store, Progress())
-            test = engine.run(watch)
-        finally:
-            executor.close()
-        made = {**_machine(how), "started": started.isoformat(), "seconds": time.perf_counter() - clock}
+            engine, test, made = _train(setting, shares, folder, how, watch)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"Go on with: fedbench resume {folder}") from None
         record = build(setting, shares, engine.progress, test, probe, notes, made)
         write_record(folder, record)
-        store.clear()
+        engine.store.clear()
     return Finished(folder, record)
 
 
-def load(setting: Setting, how: How, say: Callable[[str], None] = lambda _: None) -> Splits:
-    """The images of a run."""
-    spec = setting.spec
-    return setting.dataset.load(
-        DataRequest(
-            cache=how.cache,
-            root=how.data_root,
-            image_size=spec.image_size,
-            allow_unofficial=spec.allow_unofficial,
-            say=say,
+def _train(
+    setting: Setting, shares: Shares, folder: Path, how: How, watch: Watch
+) -> tuple[Engine, dict[str, Any], dict[str, Any]]:
+    """The federation, from its last commit to its end; and what is to be told of how it was computed."""
+    started, clock = datetime.now(UTC), time.perf_counter()
+    while True:
+        store = Store(folder / "state")
+        engine = Engine(setting, shares, store, folder, _progress(setting, store), _stamp(setting, how))
+        executor = _executor(setting, shares, folder / "state", how)
+        try:
+            test = engine.run(executor, watch, how.checkpoint_every)
+        except StateLostError:
+            continue  # back to the last commit
+        finally:
+            executor.close()
+        seconds = time.perf_counter() - clock
+        return engine, test, {**_machine(setting, how), "started": started.isoformat(), "seconds": seconds}
+
+
+def _executor(setting: Setting, shares: Shares, folder: Path, how: How) -> Executor:
+    workers = how.workers or os.cpu_count() or 1
+    if how.executor == "serial":
+        if how.visit_timeout is not None:
+            raise RequestError("--visit-timeout ends a worker's process; the serial executor has none. Leave one out.")
+        return Serial(Worker(setting, shares), setting.spec)
+    return Processes(Start(setting.spec, how.request(setting.spec)), workers, folder, how.visit_timeout)
+
+
+def _stamp(setting: Setting, how: How) -> dict[str, Any]:
+    """What a journal says besides the state."""
+    root = None if how.data_root is None else str(how.data_root.resolve())
+    return {"spec": setting.spec.model_dump(mode="json"), "versions": versions(setting), "data_root": root}
+
+
+def _progress(setting: Setting, store: Store) -> Progress:
+    """Where the run left off; RunError if it was another run's, or other versions'."""
+    journal = store.resume()
+    if journal is None:
+        return Progress()
+    differences = [
+        *_differences(journal["spec"], setting.spec.model_dump(mode="json")),
+        *_differences(journal["versions"], versions(setting)),
+    ]
+    if differences:
+        raise RunError(
+            f"This run can't be resumed, because it was begun with {'; '.join(differences)}. "
+            "Bring that back, or start over with --fresh."
         )
-    )
+    return Progress(**journal["progress"])
 
 
-def _folder(setting: Setting, how: How) -> Path:
-    """The folder of a spec, so that the same command finds its run again; `--fresh` counts on from it."""
-    spec = setting.spec
-    dataset = re.sub(r"\W+", "-", Path(spec.dataset).stem if ":" in spec.dataset else spec.dataset)
-    name = f"{spec.method}-{dataset}-s{spec.seed}-{spec.digest[:8]}"
-    folder, number = how.out / name, 1
-    while how.fresh and (folder / RECORD).exists():
-        number += 1
-        folder = how.out / f"{name}-{number}"
-    return folder
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key} {before.get(key)} (now {now.get(key)})"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]
 
 
-@contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """The folder, made and writable, for the length of a run."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise RunError(f"The run folder {folder} can't be written: {error.strerror}. Give another --out.") from error
-    yield
-
-
-def _machine(how: How) -> dict[str, Any]:
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+def _machine(setting: Setting, how: How) -> dict[str, Any]:
+    serial = how.executor == "serial"
+    workers = 1 if serial else how.workers or os.cpu_count() or 1
+    own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
         "data_root": None if how.data_root is None else str(how.data_root),
-        "executor": "serial",
-        "workers": 1,
-        "peak_memory_bytes": peak * 1024,
+        "executor": how.executor,
+        "workers": workers,
+        "peak_memory_bytes": 1024 * (own + (0 if serial else workers * child)),
         "machine": platform.platform(),
         "processor": platform.machine(),
         "cores": os.cpu_count(),
+        "device": setting.spec.device,
     }

@@ -1,0 +1,16 @@
+"""The local budget of a run."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Training:
+    """The local budget: `steps` batches if given, else `epochs` passes over the client's images."""
+
+    epochs: int = 1
+    steps: int | None = None
+    batch_size: int = 32
+    lr: float = 0.05
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
