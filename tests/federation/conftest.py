@@ -29,6 +29,6 @@ def go(spec, tmp_path_factory) -> Callable[..., Finished]:
 
     def start(method: str = "fedavg", *, fresh: bool = False, **settings: object) -> Finished:
         out = tmp_path_factory.mktemp("runs") if fresh else shared
-        return run(spec(method, **settings), How(out=out, cache=shared))
+        return run(spec(method, **settings), How(out=out, cache=shared, executor="serial"))
 
     return start

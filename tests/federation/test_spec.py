@@ -146,7 +146,7 @@ def test_a_config_that_cannot_be_read_says_why(tmp_path, name, text, says) -> No
 @pytest.mark.parametrize("method", ["fedavg", "kit-thrifty", "kit-asymmetric", "pooled"])
 def test_a_record_fed_back_gives_the_same_bits(go, tmp_path, method) -> None:
     finished = go(method, **{"partitioner.alpha": "0.7"}, seed=3)
-    again = run(RunSpec.of(read_config(finished.folder / "record.json")), How(out=tmp_path))
+    again = run(RunSpec.of(read_config(finished.folder / "record.json")), How(out=tmp_path, executor="serial"))
     assert again.folder.name == finished.folder.name
     assert _but_how(again.folder) == _but_how(finished.folder)
 

@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+import torch
+
+from fedbench_core.api import Examples, Splits, Task
+from fedbench_core.federation.calls import RoleScore, ScoreDone
+from fedbench_core.federation.evaluation import evaluate
+from fedbench_core.federation.shares import Shares
+
+
+def _examples(labels) -> Examples:
+    labels = np.array(labels, dtype=np.int64)
+    images = np.zeros((len(labels), 4, 4), np.uint8)
+    return Examples(images, labels.reshape(len(labels), -1), np.arange(len(labels)), "none")
+
+
+def _shares(counts, test, owned, kind="multi-class") -> Shares:
+    """Shares with these training counts (clients x classes) and these rows of the test labels."""
+    counts = np.array(counts)
+    train = np.repeat(np.tile(np.arange(counts.shape[1]), len(counts)), counts.reshape(-1))
+    task = Task(kind, tuple("abcdef"[: counts.shape[1]]))
+    splits = Splits("hand", task, _examples(train), _examples(test), _examples(test), "", official=True)
+    ends = np.cumsum(counts.sum(axis=1))[:-1]
+    rows = [np.array(own, dtype=np.int64) for own in owned]
+    return Shares(splits, {"train": np.split(np.arange(len(train)), ends), "test": rows}, counts)
+
+
+def _score(shares, client, predicted) -> RoleScore:
+    """What a predictor that says `predicted` for the test images scores."""
+    task, labels = shares.splits.task, shares.splits.test.targets()
+    probabilities = torch.nn.functional.one_hot(torch.tensor(predicted), task.outputs).float()
+    return RoleScore(
+        digest=str(predicted),
+        scores=task.scores(probabilities, labels),
+        recalls=task.recalls(probabilities, labels).double().numpy(),
+        correct=np.packbits(task.correct(probabilities, labels).numpy()),
+        own=probabilities[shares.indices["test"][client]].numpy(),
+    )
+
+
+def _evaluate(shares, predictions, by="labels"):
+    done = [
+        ScoreDone(client, client, {"model": _score(shares, client, predicted)})
+        for client, predicted in enumerate(predictions)
+    ]
+    return evaluate(done, shares, "test", by)
+
+
+def test_the_matrix_of_two_clients_by_hand() -> None:
+    shares = _shares([[3, 1], [0, 2]], test=[0, 0, 1, 1], owned=[[0, 1, 2], [3]])
+    found = _evaluate(shares, [[0, 0, 1, 0], [1, 1, 1, 1]])
+    # recalls of the first: 1 and 1/2; of the second: 0 and 1. Shares: (3/4, 1/4) and (0, 1).
+    assert found["matrix"]["label"] == [[0.875, 0.5], [0.25, 1.0]]
+    assert found["matrix"]["local"] == [[1.0, 0.0], [pytest.approx(1 / 3), 1.0]]
+    assert found["matrix"]["primary"] == "label"
+    assert found["matrix"]["predictor_of_client"] == [0, 1]
+    metrics = found["metrics"]
+    assert metrics["personalisation"] == (0.875 + 1) / 2
+    assert metrics["generalisation"] == (0.5 + 0.25) / 2
+    assert metrics["worst_client"] == 0.875
+    assert metrics["global_accuracy"] == pytest.approx((0.75 + 0.5) / 2)
+    assert metrics["balanced_accuracy"] == pytest.approx((0.75 + 0.5) / 2)
+    assert (found["rarest_class"], metrics["rarest_recall"]) == ("a", 0.5)  # a tie goes to the lower id
+    assert metrics["n"] == 4
+    assert found["undefined"] == {}
+
+
+def test_by_sites_the_clients_own_images_count() -> None:
+    shares = _shares([[3, 1], [0, 2]], test=[0, 0, 1, 1], owned=[[0, 1, 2], [3]])
+    found = _evaluate(shares, [[0, 0, 1, 0], [1, 1, 1, 1]], by="sites")
+    assert found["matrix"]["primary"] == "local"
+    assert found["metrics"]["personalisation"] == 1.0
+    assert found["metrics"]["generalisation"] == pytest.approx((0 + 1 / 3) / 2)
+
+
+def test_three_clients_with_one_predictor_have_one_row() -> None:
+    shares = _shares([[2, 0], [1, 1], [0, 2]], test=[0, 0, 1, 1, 1], owned=[[0, 1], [2, 3], [4]])
+    found = _evaluate(shares, [[0, 1, 1, 1, 0]] * 3)
+    assert found["matrix"]["predictor_of_client"] == [0, 0, 0]
+    assert found["matrix"]["label"] == [[0.5, pytest.approx((1 / 2 + 2 / 3) / 2), pytest.approx(2 / 3)]]
+    assert found["metrics"]["personalisation"] == pytest.approx(found["metrics"]["generalisation"], abs=1e-12)
+
+
+def test_what_is_undefined_is_left_out_of_the_mean_and_of_its_count_and_counted() -> None:
+    shares = _shares([[2, 0, 0], [0, 2, 0], [0, 0, 2]], test=[0, 0, 1, 1], owned=[[0, 1], [2, 3], []])
+    found = _evaluate(shares, [[0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]])
+    # nobody can be tested on the third client's class: its column is undefined, in both matrices
+    assert found["matrix"]["label"] == [[1.0, 0.0, None], [0.5, 0.5, None]]
+    assert found["matrix"]["local"] == [[1.0, 0.0, None], [0.5, 0.5, None]]
+    assert found["metrics"]["personalisation"] == (1.0 + 0.5) / 2
+    assert found["metrics"]["generalisation"] == (0.0 + 0.5 + 1.0 + 0.0) / 4
+    assert found["undefined"]["personalisation"] == 1
+    assert found["undefined"]["generalisation"] == 2
+
+
+def test_a_class_that_is_not_tested_is_left_out_of_a_clients_mixture() -> None:
+    shares = _shares([[1, 1, 2], [2, 2, 0]], test=[0, 1], owned=[[0], [1]])
+    found = _evaluate(shares, [[0, 0], [0, 1]])
+    assert found["matrix"]["label"] == [[0.5, 0.5], [1.0, 1.0]]
+
+
+def test_nothing_defined_is_no_number() -> None:
+    shares = _shares([[1, 0, 2]], test=[1], owned=[[]])
+    metrics = _evaluate(shares, [[1]])["metrics"]
+    assert metrics["generalisation"] is None
+    assert metrics["worst_client"] == metrics["personalisation"]
+    assert metrics["ece"] is None
+    assert metrics["n"] == 0
+
+
+def test_the_rarest_class_is_one_that_has_training_images() -> None:
+    shares = _shares([[5, 0, 2], [3, 0, 1]], test=[0, 1, 2, 2], owned=[[0, 1], [2, 3]])
+    found = _evaluate(shares, [[0, 0, 2, 0], [0, 0, 2, 2]])
+    assert found["rarest_class"] == "c"
+    assert found["metrics"]["rarest_recall"] == (0.5 + 1.0) / 2
+
+
+@pytest.mark.parametrize(("clients", "expected"), [(19, None), (20, 1 / 2), (29, 1 / 2), (39, 2 / 3)])
+def test_the_worst_decile_from_twenty_clients_on(clients, expected) -> None:
+    """Only the first client's predictor is wrong on its owner's image."""
+    shares = _shares([[1, 1]] * clients, test=[0] * clients, owned=[[client] for client in range(clients)])
+    predictions = [[int(client == 0)] + [0] * (clients - 1) for client in range(clients)]
+    metrics = _evaluate(shares, predictions, by="sites")["metrics"]
+    assert metrics.get("worst_decile") == (expected and pytest.approx(expected))
+    assert metrics["worst_client"] == 0
+    assert metrics["personalisation"] == pytest.approx((clients - 1) / clients)
+
+
+def test_every_role_has_its_own_summary_and_the_first_is_the_headline() -> None:
+    shares = _shares([[1, 1], [1, 1]], test=[0, 1], owned=[[0], [1]])
+    done = [
+        ScoreDone(client, client, {"good": _score(shares, client, [0, 1]), "bad": _score(shares, client, [1, 0])})
+        for client in range(2)
+    ]
+    found = evaluate(done, shares, "test", "labels")
+    assert (found["role"], list(found["roles"])) == ("good", ["bad"])
+    assert (found["metrics"]["personalisation"], found["roles"]["bad"]["metrics"]["personalisation"]) == (1.0, 0.0)
+
+
+def test_a_global_model_scores_everywhere_the_same(go) -> None:
+    test = go("fedavg", **{"partitioner.alpha": 0.2}).record["test"]
+    assert test["matrix"]["predictor_of_client"] == [0, 0, 0]
+    assert len(test["matrix"]["label"]) == 1
+    assert test["metrics"]["personalisation"] == pytest.approx(test["metrics"]["generalisation"], abs=1e-12)
+
+
+def test_local_models_differ_and_prefer_their_own(go) -> None:
+    test = go("local", rounds=6, steps=10, **{"partitioner.alpha": 0.05, "partitioner.min_size": 4}).record["test"]
+    assert test["matrix"]["predictor_of_client"] == [0, 1, 2]
+    assert test["metrics"]["personalisation"] > test["metrics"]["generalisation"] + 0.2
+
+
+def test_a_multi_label_task_is_tested_on_the_clients_own_images(go) -> None:
+    test = go("fedavg", **{"dataset.labels": "multi-label"}).record["test"]
+    assert test["matrix"]["primary"] == "local"
+    assert 0 < test["metrics"]["personalisation"] <= 1
+    assert test["metrics"]["n"] == 30
+
+
+def test_sites_are_tested_on_their_own_images(go) -> None:
+    test = go("fedavg", partitioner="sites", **{"dataset.sites": 3}).record["test"]
+    assert test["matrix"]["primary"] == "local"
+
+
+def test_the_record_holds_what_the_scores_follow_from(go) -> None:
+    test = go("local").record["test"]
+    assert len(test["correct"]) == 3
+    assert test["metrics"]["n"] == 30

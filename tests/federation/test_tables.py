@@ -1,0 +1,61 @@
+import pytest
+
+from fedbench_core.api import RunError
+from fedbench_core.federation.tables import Table
+
+FIXED = ("round", "client")
+
+
+def test_a_file_holds_whole_rounds_only(tmp_path) -> None:
+    path = tmp_path / "rounds.csv"
+    table = Table(path, FIXED)
+    table.add({"round": 0, "client": 1}, {"steps": 2, "loss": 0.5})
+    assert not path.exists()
+    table.flush()
+    table.add({"round": 1, "client": 1}, {"loss": 0.25, "steps": 2})
+    assert path.read_text() == "round,client,loss,steps\n0,1,0.5,2\n"
+    assert table.flush() == len(path.read_bytes())
+    assert path.read_text() == "round,client,loss,steps\n0,1,0.5,2\n1,1,0.25,2\n"
+
+
+def test_an_offset_cuts_back_and_goes_on(tmp_path) -> None:
+    path = tmp_path / "rounds.csv"
+    table = Table(path, FIXED)
+    table.add({"round": 0, "client": 1}, {"loss": 0.5})
+    offset = table.flush()
+    table.add({"round": 1, "client": 1}, {"loss": 9.0})
+    table.flush()
+    again = Table(path, FIXED, offset)
+    again.add({"round": 1, "client": 1}, {"loss": 0.25})
+    again.flush()
+    assert path.read_text() == "round,client,loss\n0,1,0.5\n1,1,0.25\n"
+    with pytest.raises(RunError, match="loss, mood"):
+        again.add({"round": 2, "client": 1}, {"mood": 1})
+
+
+def test_a_new_table_starts_over(tmp_path) -> None:
+    path = tmp_path / "rounds.csv"
+    path.write_text("rubbish\n")
+    table = Table(path, FIXED)
+    table.add({"round": 0, "client": 1})
+    table.flush()
+    assert path.read_text() == "round,client\n0,1\n"
+
+
+def test_metrics_are_the_same_each_time(tmp_path) -> None:
+    table = Table(tmp_path / "rounds.csv", FIXED)
+    table.add({"round": 0, "client": 0}, {"loss": 1})
+    with pytest.raises(RunError, match="differ from those of earlier visits in mood"):
+        table.add({"round": 0, "client": 1}, {"loss": 1, "mood": 2})
+
+
+def test_a_file_shorter_than_its_offset_is_told(tmp_path) -> None:
+    with pytest.raises(RunError, match=r"rounds\.csv is shorter"):
+        Table(tmp_path / "rounds.csv", FIXED, 10)
+
+
+def test_what_cannot_be_written_is_told(tmp_path) -> None:
+    table = Table(tmp_path / "missing" / "rounds.csv", FIXED)
+    table.add({"round": 0, "client": 0})
+    with pytest.raises(RunError, match=r"rounds\.csv could not be written: No such file"):
+        table.flush()
