@@ -1,6 +1,7 @@
 """Runs that cost milliseconds."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +33,23 @@ def go(spec, tmp_path_factory) -> Callable[..., Finished]:
         return run(spec(method, **settings), How(out=out, cache=shared, executor="serial"))
 
     return start
+
+
+class Tap:
+    """What the test compressor logged: in `said`, `sent` and `decoded` one (round, bytes) per call, in order."""
+
+    def __init__(self, folder: Path, way: str, options: dict[str, object]) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self.settings = {way: "kit-top", f"{way}.path": str(folder)}
+        self.settings |= {f"{way}.{name}": value for name, value in options.items()}
+
+    def __getattr__(self, what: str) -> list[tuple[int, bytes]]:
+        logs = sorted(path for path in self._folder.iterdir() if path.name.split(".")[1] == what)
+        return [(int(path.name.split(".")[2]), path.read_bytes()) for path in logs]
+
+
+@pytest.fixture
+def tap(tmp_path) -> Callable[..., Tap]:
+    """A listener on a way: `tap("downlink")`, whose `settings` put it there."""
+    return lambda way, **options: Tap(tmp_path / way, way, options)

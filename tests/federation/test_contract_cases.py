@@ -1,0 +1,148 @@
+"""The cases that a contract between hub, clients and parts has to carry, and the faults it has to name."""
+
+import pandas as pd
+import pytest
+import torch
+
+from fedbench_core import RunSpec, run
+from fedbench_core.api import Payload, RunError
+from fedbench_core.federation.participation import present
+from fedbench_core.results.run import How
+
+
+def _tensors(blob):
+    return Payload.from_bytes(blob).tensors
+
+
+def _visits(finished):
+    return pd.read_csv(finished.folder / "rounds.csv")
+
+
+def test_a_client_that_was_never_visited_is_evaluated_as_it_would_start(go) -> None:
+    finished = go("local", clients=4, rounds=1, fraction=0.25)
+    [visited] = _visits(finished)["client"]
+    rows = finished.record["test"]["matrix"]["predictor_of_client"]
+    assert len(rows) == 4
+    unvisited = {rows[client] for client in range(4) if client != visited}
+    assert len(unvisited) == 1  # equal backbone and seed: equal initial weights
+    assert rows[visited] not in unvisited
+
+
+def test_a_client_that_was_never_visited_deploys_what_it_would_hear(go) -> None:
+    finished = go("fedavg", clients=4, rounds=2, fraction=0.25)
+    assert set(_visits(finished)["client"]) < {0, 1, 2, 3}
+    assert finished.record["test"]["matrix"]["predictor_of_client"] == [0, 0, 0, 0]
+
+
+def test_evaluating_an_unvisited_client_does_not_count_as_its_first_visit(go) -> None:
+    finished = go("kit-pair", clients=4, rounds=6, fraction=0.5)
+    for _, own in _visits(finished).groupby("client"):
+        assert own["visits"].tolist() == list(range(1, len(own) + 1))
+
+
+def _owed(said, sent):
+    """Replays an error memory: what was sent is the largest entries of what was said plus what was owed."""
+    owed = dict.fromkeys(_tensors(said[0]), 0.0)
+    for number, (one, other) in enumerate(zip(said, sent, strict=True)):
+        for name, value in _tensors(one).items():
+            if not value.is_floating_point():
+                continue
+            due, went = value + owed[name], _tensors(other)[name]
+            assert torch.equal(went[went != 0], due[went != 0]), f"message {number} forgot what was owed"
+            assert (went != 0).sum() <= max(1, int(0.25 * due.numel()))
+            left = due[went == 0]
+            assert not len(left) or left.abs().max() <= went[went != 0].abs().min()
+            owed[name] = due - went
+    return owed
+
+
+def test_a_hub_whose_compressor_keeps_an_error_memory(go, tap) -> None:
+    down = tap("downlink", keep=0.25)
+    finished = go("fedavg", rounds=5, **down.settings)
+    said, sent = ([blob for _, blob in log] for log in (down.said, down.sent))
+    assert len(said) == 5
+    owed = _owed(said, sent)
+    assert all(value.abs().sum() > 0 for name, value in owed.items() if name.endswith("weight"))
+    forgetful = go("fedavg", rounds=5, downlink="kit-top", **{"downlink.keep": 0.25, "downlink.feedback": False})
+    assert _visits(forgetful)["loss"].tolist() != _visits(finished)["loss"].tolist()
+
+
+def test_clients_keep_an_error_memory_each_over_rounds_they_miss(go, tap) -> None:
+    up = tap("compressor", keep=0.25)
+    finished = go("fedavg", clients=3, rounds=9, fraction=0.34, downlink="dense", **up.settings)
+    senders = _visits(finished)["client"].tolist()
+    said, sent = ([blob for _, blob in log] for log in (up.said, up.sent))
+    assert len(senders) == len(said) == 9
+    assert max(senders.count(client) for client in range(3)) > 2
+    for client in set(senders):
+        mine = [number for number, sender in enumerate(senders) if sender == client]
+        _owed([said[number] for number in mine], [sent[number] for number in mine])
+
+
+def test_a_student_of_the_teachers_own_backbone_is_no_twin(go) -> None:
+    visits = _visits(go("kit-pair", rounds=1))
+    assert (visits["teacher_and_student"] > 1).all()
+    assert (visits["student_and_twin"] == 0).all()
+
+
+def test_teacher_and_student_are_two_roles_the_teacher_stays_at_home(go) -> None:
+    test = go("kit-pair", rounds=4, steps=6).record["test"]
+    assert (test["role"], list(test["roles"])) == ("teacher", ["student"])
+    assert test["matrix"]["predictor_of_client"] == [0, 1, 2]
+    assert test["roles"]["student"]["matrix"]["predictor_of_client"] == [0, 0, 0]
+
+
+def test_a_round_with_nobody_present_is_skipped_and_recorded(go, tap) -> None:
+    hub = tap("downlink")
+    asked = {"clients": 2, "rounds": 8, "dropout": 0.6}
+    finished = go("fedavg", **asked, **hub.settings)
+    spec = RunSpec.of(finished.record["spec"])
+    nobody = [round_ for round_ in range(8) if not present(spec, 2, round_)]
+    assert 0 < len(nobody) < 8, "choose another dropout: this test needs empty and other rounds"
+    assert finished.record["rounds_skipped"] == nobody
+    assert set(_visits(finished)["round"]) == set(range(8)) - set(nobody)
+    assert [round_ for round_, _ in hub.said] == sorted(set(range(8)) - set(nobody))
+    curve = [point["personalisation"] for point in finished.record["curve"]]
+    assert len(curve) == 8
+    for round_ in nobody:
+        assert round_ == 0 or curve[round_] == curve[round_ - 1]
+
+
+def test_a_run_to_which_nobody_came_is_recorded_with_initial_weights(go, spec) -> None:
+    asked = {"clients": 2, "rounds": 1, "dropout": 0.9}
+    seed = next(seed for seed in range(50) if not present(spec(seed=seed, **asked), 2, 0))
+    finished = go("fedavg", seed=seed, **asked)
+    assert finished.record["rounds_skipped"] == [0]
+    assert finished.record["costs"]["bytes_up"] == 0
+    assert finished.record["test"]["metrics"]["n"] == 30
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("nan", "client 1, round 1: tensor 'head.bias' of its update holds NaN"),
+        ("infinity", "client 1, round 1: tensor 'head.bias' of its update holds infinity"),
+        ("mutate", "client 1, round 1: its local update changed the payload it heard"),
+        ("raise", "client 1, round 1: local update kit-faulty raised ZeroDivisionError: by zero"),
+        ("weight", "client 1, round 1: its reply has weight -1.0; expected the number of training samples"),
+        ("memory", "client 1, round 1: memory holds tensors, numbers and strings; 'thoughts' is a list"),
+        ("none", "client 1, round 1: its local update returned NoneType; expected a Reply"),
+        ("metrics", "client 1, round 1: its metrics differ from those of earlier visits in mood"),
+    ],
+)
+def test_a_fault_stops_the_run_and_names_who_and_when_and_what_is_recorded_stays(spec, tmp_path, fault, says) -> None:
+    with pytest.raises(RunError) as caught:
+        run(spec("kit-faulty", rounds=4, **{"local_update.fault": fault}), How(out=tmp_path, executor="serial"))
+    assert str(caught.value).startswith(says)
+    [folder] = tmp_path.iterdir()
+    assert not (folder / "record.json").exists()
+    assert pd.read_csv(folder / "rounds.csv")["round"].tolist() == [0, 0, 0]
+    assert pd.read_csv(folder / "messages.csv")["round"].tolist() == [0, 0, 0]
+
+
+def test_a_fault_in_the_first_visit_leaves_no_rows(spec, tmp_path) -> None:
+    options = {"local_update.fault": "nan", "local_update.client": 0, "local_update.round": 0}
+    with pytest.raises(RunError, match="client 0, round 0"):
+        run(spec("kit-faulty", **options), How(out=tmp_path, executor="serial"))
+    [folder] = tmp_path.iterdir()
+    assert not (folder / "record.json").exists()
