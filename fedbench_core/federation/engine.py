@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedbench_core.api import HUB, Letter, Payload, Place, RoundContext, Visit
+from fedbench_core.api import HUB, Letter, Payload, Place, RoundContext, RunError, Visit
 from fedbench_core.federation.calls import ScoreCall, ScoreDone, VisitCall, VisitDone
 from fedbench_core.federation.evaluation import evaluate
 from fedbench_core.federation.executors import Executor
@@ -96,7 +96,7 @@ class Engine:
                 point = self._validate(round_)
                 self.progress.round = round_ + 1
                 watch(Event(round_, rounds, 1, 1, self.progress, point))
-            self._commit()
+            self._commit(last=self.progress.round == rounds)
         return self._evaluate(rounds - 1, "test")
 
     def _plan(self, stretch: range) -> list[tuple[int, list[list[Visit]]]]:
@@ -179,7 +179,10 @@ class Engine:
         backbone = self._setting.backbone(visit.client)
         _count(self.progress.steps, backbone, int(done.metrics.get("steps", 1)))
         row = {"round": call.round, "step": call.step, "client": visit.client, "samples": int(done.weight), **moved}
-        self._visits.add(row, done.metrics)
+        try:
+            self._visits.add(row, done.metrics)
+        except RunError as error:
+            raise RunError(f"client {visit.client}, round {call.round}: {error}") from error
 
     def _message(self, call: VisitCall, sender: Place, receiver: Place, size: int, dense: int) -> None:
         row = {"round": call.round, "step": call.step, "sender": sender, "receiver": receiver}
@@ -220,9 +223,10 @@ class Engine:
     def _context(self, round_: int, step: int) -> RoundContext:
         return context(self._setting, self._shares, round_, step)
 
-    def _commit(self) -> None:
+    def _commit(self, *, last: bool = False) -> None:
         self.progress.dense_hub = self._places.dense
-        self.progress.tables = {"rounds.csv": self._visits.flush(), "messages.csv": self._messages.flush()}
+        tables = {"rounds.csv": self._visits, "messages.csv": self._messages}
+        self.progress.tables = {name: table.flush(last=last) for name, table in tables.items()}
         self.store.commit({**self._stamp, "progress": asdict(self.progress)})
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from fedbench_core.api import RunError
@@ -47,15 +48,23 @@ class Table:
         values = {**row, **(extra or {})}
         self._rows.append([values[name] for name in columns])
 
-    def flush(self) -> int:
-        """Append what waits; gives the length of the file."""
+    def flush(self, *, last: bool = False) -> int:
+        """Append what waits; gives the length of the file. A table that has no row at the `last` still has columns."""
+        if last and not self._columns:
+            self._rows.append(list(self._fixed))
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(self._rows)
         try:
             with self._path.open("ab") as stream:
                 stream.write(text.getvalue().encode())
         except OSError as error:
+            self._cut()
             raise RunError(f"{self._path} could not be written: {error.strerror}.") from error
         self._rows.clear()
         self.offset += len(text.getvalue().encode())
         return self.offset
+
+    def _cut(self) -> None:
+        """Take back rows of which only a part was written."""
+        with suppress(OSError), self._path.open("rb+") as stream:
+            stream.truncate(self.offset)

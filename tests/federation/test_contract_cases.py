@@ -114,6 +114,7 @@ def test_a_run_to_which_nobody_came_is_recorded_with_initial_weights(go, spec) -
     finished = go("fedavg", seed=seed, **asked)
     assert finished.record["rounds_skipped"] == [0]
     assert finished.record["costs"]["bytes_up"] == 0
+    assert len(_visits(finished)) == 0
     assert finished.record["test"]["metrics"]["n"] == 30
 
 

@@ -184,6 +184,7 @@ def test_local_says_nothing_and_keeps_learning(go) -> None:
     finished = go("local", rounds=4, steps=4)
     costs = finished.record["costs"]
     assert (costs["bytes_up"], costs["bytes_down"], costs["bytes_peer"]) == (0, 0, 0)
+    assert len(_messages(finished)) == 0
     visits = _visits(finished)
     for _, own in visits.groupby("client"):
         assert own["loss"].tolist()[-1] < own["loss"].tolist()[0]

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from fedbench_core.api import RunError
@@ -52,6 +55,40 @@ def test_metrics_are_the_same_each_time(tmp_path) -> None:
 def test_a_file_shorter_than_its_offset_is_told(tmp_path) -> None:
     with pytest.raises(RunError, match=r"rounds\.csv is shorter"):
         Table(tmp_path / "rounds.csv", FIXED, 10)
+
+
+def test_a_table_without_rows_has_columns_in_the_end(tmp_path) -> None:
+    path = tmp_path / "messages.csv"
+    table = Table(path, FIXED)
+    table.flush()
+    assert path.read_text() == ""
+    table.flush(last=True)
+    assert path.read_text() == "round,client\n"
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from fedbench_core.api import RunError
+from fedbench_core.federation.tables import Table
+table = Table(Path(sys.argv[1]), ("round", "client"))
+table.add({"round": 0, "client": 1})
+table.flush()
+for _ in range(50_000):
+    table.add({"round": 1, "client": 1})
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_001, 50_001))
+try:
+    table.flush()
+except RunError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_no_half_row(tmp_path) -> None:
+    path = tmp_path / "rounds.csv"
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{path} could not be written: File too large.\n"
+    assert path.read_text() == "round,client\n0,1\n"
 
 
 def test_what_cannot_be_written_is_told(tmp_path) -> None:
