@@ -1,5 +1,8 @@
 """A plugin for tests: a dataset and backbones that cost milliseconds, and parts that each do one thing worth a test."""
 
+import os
+import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -145,6 +148,46 @@ class Faulty(Avg):
 
 
 @dataclass(frozen=True)
+class Rival(LocalUpdate):
+    """A private model that stays, and one that goes from desk to desk; both train where they are."""
+
+    def setup(self, client, ctx):
+        client.models["own"] = ctx.build(client.backbone, role="own")
+
+    def update(self, client, heard, ctx):
+        guest = ctx.build(client.backbone if heard is None else heard.meta["backbone"], role="guest")
+        if heard is not None:
+            heard.load_into(guest)
+        fit(client.models["own"], client, ctx)
+        metrics = fit(guest, client, ctx)
+        owner = str(client.id) if heard is None else heard.meta["owner"]
+        return Reply(Payload.of(guest, owner=owner, backbone=guest.name), len(client.train), metrics)
+
+    def predictors(self, client, heard, ctx):
+        return dict(client.models)
+
+
+@dataclass(frozen=True)
+class Doomed(Rival):
+    """As Rival, but one visit ends or hangs its process, as often as there are no more files in `path` than `times`."""
+
+    path: str = ""
+    end: Literal["die", "hang"] = "die"
+    times: int = 1
+    client: int = 1
+    round: int = 1
+    step: int = 0
+
+    def update(self, client, heard, ctx):
+        tries = Path(self.path)
+        doomed = (client.id, ctx.round, ctx.step) == (self.client, self.round, self.step)
+        if doomed and len(list(tries.iterdir())) < self.times:
+            (tries / str(os.getpid())).touch()
+            time.sleep(600) if self.end == "hang" else os.kill(os.getpid(), signal.SIGKILL)
+        return super().update(client, heard, ctx)
+
+
+@dataclass(frozen=True)
 class Pair(LocalUpdate):
     """A teacher that stays and a student of the teacher's own backbone that travels; counts its visits."""
 
@@ -240,7 +283,7 @@ def fedbench_register_backbones():
 
 @hookimpl
 def fedbench_register_local_updates():
-    return {"kit-avg": Avg, "kit-faulty": Faulty, "kit-pair": Pair}
+    return {"kit-avg": Avg, "kit-faulty": Faulty, "kit-pair": Pair, "kit-rival": Rival, "kit-doomed": Doomed}
 
 
 @hookimpl
@@ -259,6 +302,8 @@ def fedbench_register_methods():
         "kit-faulty": Method("kit-faulty"),
         "kit-whole": Method("kit-avg", partial_participation=False),
         "kit-pair": Method("kit-pair"),
+        "kit-ring": Method("kit-rival", aggregator="relay", topology="ring", mixed_backbones=True),
+        "kit-doomed": Method("kit-doomed", aggregator="relay", topology="ring", mixed_backbones=True),
         "kit-thrifty": Method("kit-avg", compressor="kit-top", options={"compressor": {"keep": 0.25}}),
         "kit-asymmetric": Method("kit-avg", compressor="kit-top", downlink="half"),
     }

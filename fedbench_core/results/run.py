@@ -4,6 +4,7 @@ import os
 import platform
 import resource
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from fedbench_core.data import default_cache
 from fedbench_core.federation.costs import Probe
 from fedbench_core.federation.engine import Engine, Event, Progress
 from fedbench_core.federation.executors import Executor
-from fedbench_core.federation.executors.processes import Processes, StateLostError
+from fedbench_core.federation.executors.processes import ATTEMPTS, Processes, StateLostError
 from fedbench_core.federation.executors.serial import Serial
 from fedbench_core.federation.executors.start import Start
 from fedbench_core.federation.setting import Setting, resolve
@@ -116,6 +117,7 @@ def _train(
 ) -> tuple[Engine, dict[str, Any], dict[str, Any]]:
     """The federation, from its last commit to its end; and what is to be told of how it was computed."""
     started, clock = datetime.now(UTC), time.perf_counter()
+    lost: Counter[int] = Counter()
     while True:
         store = Store(folder / "state")
         engine = Engine(setting, shares, store, folder, _progress(setting, store), _stamp(setting, how))
@@ -123,11 +125,15 @@ def _train(
         try:
             test = engine.run(executor, watch, how.checkpoint_every)
         except StateLostError:
-            continue  # back to the last commit
+            lost[engine.progress.round] += 1
+            if lost[engine.progress.round] >= ATTEMPTS:
+                raise
+        else:
+            break
         finally:
             executor.close()
-        seconds = time.perf_counter() - clock
-        return engine, test, {**_machine(setting, how), "started": started.isoformat(), "seconds": seconds}
+    seconds = time.perf_counter() - clock
+    return engine, test, {**_machine(setting, how), "started": started.isoformat(), "seconds": seconds}
 
 
 def _executor(setting: Setting, shares: Shares, folder: Path, how: How) -> Executor:

@@ -25,7 +25,7 @@ _SHORT_SECONDS = 0.2
 
 
 class StateLostError(RunError):
-    """A worker died with client states that were not at rest: go back to the last commit."""
+    """A worker died with client states that were not at rest: go back to the last commit, at most `ATTEMPTS` times."""
 
 
 class Processes:
@@ -129,12 +129,12 @@ class Processes:
     def _replace(self, slot: Slot, flow: "_Flow", cause: str) -> None:
         """A new process in place of a dead or hanging one; its calls go back to the front of the queue."""
         slot.kill()
-        lost = slot.held
+        _, call = slot.batches[0].calls[0]
         self._slots[self._slots.index(slot)] = Slot(self._start, self._folder)
         self._holders = {path: holder for path, holder in self._holders.items() if holder is not slot}
         flow.again(slot.batches, cause)
-        if lost:
-            raise StateLostError(f"a worker was lost that held {len(lost)} client states: {cause}")
+        if slot.held:
+            raise StateLostError(f"client {call.client}, round {call.round}: {cause}, {ATTEMPTS} times.")
 
     def _abandon(self) -> None:
         """The caller stopped listening in mid-step: what is under way has no reader."""
