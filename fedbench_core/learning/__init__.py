@@ -10,6 +10,7 @@ from fedbench_core.learning.pair import (
     adaptive_denominator,
     fit_pair,
     hint,
+    inspect_pair,
     learnable,
     projection,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "fit",
     "fit_pair",
     "hint",
+    "inspect_pair",
     "learnable",
     "optimizer",
     "positions",

@@ -68,6 +68,22 @@ def fit_pair(first: Side, second: Side, client: Client, ctx: RoundContext, *, jo
     return {"loss": means.get(f"{first.role}_task", 0.0), **means, "steps": steps}
 
 
+def inspect_pair(teacher: Backbone, student: Backbone, client: Client) -> list[str]:
+    """A sentence with both sizes if the student is the larger one; RequestError if one gives no embeddings."""
+    images, _ = client.train.tensors()
+    for net in (teacher, student):
+        with torch.no_grad():
+            net.eval().outputs(images)
+    sizes = [sum(parameter.numel() for parameter in net.parameters()) for net in (teacher, student)]
+    if sizes[1] <= sizes[0]:
+        return []
+    note = (
+        f"The student {student.name} ({sizes[1]:,} parameters) is larger than the teacher {teacher.name} "
+        f"({sizes[0]:,}): uncompressed, it sends more than the teacher itself would."
+    )
+    return [note]
+
+
 def adaptive_denominator(first: Tensor, second: Tensor, *, detach: bool, floor: float) -> Tensor:
     """The sum of two task losses, by which distillation terms are divided: the surer both are, the more they count.
 
@@ -91,8 +107,8 @@ def projection(rows: int, columns: int, ctx: RoundContext, *who: str) -> Tensor:
     Drawn from the stream (seed, "init", who, rows, columns), in any round.
     """
     generator = torch.Generator().manual_seed(torch_seed(ctx.seed, "init", *who, rows, columns))
-    drawn = torch.rand(rows, columns, generator=generator)
-    return ((2 * drawn - 1) / columns**0.5).to(ctx.device)
+    bound = columns**-0.5
+    return torch.empty(rows, columns).uniform_(-bound, bound, generator=generator).to(ctx.device)
 
 
 def learnable(client: Client, name: str, ctx: RoundContext) -> Tensor:

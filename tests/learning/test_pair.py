@@ -15,6 +15,7 @@ from fedbench_core.learning import (
     fit,
     fit_pair,
     hint,
+    inspect_pair,
     learnable,
     projection,
 )
@@ -122,7 +123,7 @@ def test_the_length_of_embeddings_is_told(client) -> None:
     nets = Net(4, 0), Net(6, 1)
     ctx = replace(CTX, training=Training(steps=1, batch_size=20))
     images, _ = client.train.tensors()
-    expected = [float(net.train().outputs(images).embedding.norm(dim=1).mean()) for net in nets]
+    expected = [net.train().outputs(images).embedding.norm(dim=1).mean().item() for net in nets]
     told = fit_pair(Side("a", nets[0], nothing), Side("b", nets[1], nothing), client, ctx)
     assert [told["a_embedding"], told["b_embedding"]] == pytest.approx(expected, rel=1e-5)
 
@@ -135,7 +136,7 @@ def test_what_a_task_loss_does_to_a_distillation_loss(detach, slope) -> None:
     """3 / (1 + 1.5): the slope is that of a quotient, -3 / 2.5^2, or nothing where the denominator is a constant."""
     own = torch.tensor(1.0, requires_grad=True)
     quotient = 3.0 / adaptive_denominator(own, torch.tensor(1.5), detach=detach, floor=0.1)
-    assert float(quotient) == pytest.approx(1.2)
+    assert quotient.item() == pytest.approx(1.2)
     (quotient + 0 * own).backward()
     assert float(own.grad) == pytest.approx(slope)
 
@@ -143,9 +144,9 @@ def test_what_a_task_loss_does_to_a_distillation_loss(detach, slope) -> None:
 @pytest.mark.parametrize("detach", [True, False])
 def test_the_floor_holds(detach) -> None:
     own, other = torch.tensor(0.02, requires_grad=True), torch.tensor(0.03)
-    assert float(adaptive_denominator(own, other, detach=detach, floor=0.1)) == pytest.approx(0.1)
-    assert float(adaptive_denominator(own, other, detach=detach, floor=0)) == pytest.approx(0.05)
-    assert float(0 / adaptive_denominator(0 * own, 0 * other, detach=detach, floor=0)) == 0
+    assert adaptive_denominator(own, other, detach=detach, floor=0.1).item() == pytest.approx(0.1)
+    assert adaptive_denominator(own, other, detach=detach, floor=0).item() == pytest.approx(0.05)
+    assert (0 / adaptive_denominator(0 * own, 0 * other, detach=detach, floor=0)).item() == 0
 
 
 def test_a_hint_is_the_mean_squared_difference_in_the_targets_space() -> None:
@@ -168,6 +169,14 @@ def test_a_memory_that_holds_no_tensor_is_told(client) -> None:
     client.memory["w"] = "text"
     with pytest.raises(RunError, match="holds str as 'w'"):
         learnable(client, "w", CTX)
+
+
+def test_a_student_larger_than_its_teacher_is_told_with_both_sizes(client) -> None:
+    small, large = Net(4, 0), Net(6, 1)  # 40 + 8 + 15 parameters against 60 + 12 + 21
+    assert inspect_pair(large, small, client) == []
+    assert inspect_pair(small, small, client) == []
+    (note,) = inspect_pair(small, large, client)
+    assert "student net6 (93 parameters) is larger than the teacher net4 (63)" in note
 
 
 # changes
