@@ -24,7 +24,7 @@ class Mean(Aggregator):
     uniform: Annotated[bool, Field(description="every letter counts the same, whatever its samples")] = False
     accumulate: Annotated[bool, Field(description="add each round's mean to the sum of the means before")] = False
 
-    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Merge:  # noqa: ARG002  # as every aggregator
+    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Merge:
         """A fold that holds one float64 copy of the tensors; RunError names two senders whose letters do not match."""
         return _Mean(self.uniform, memory if self.accumulate else None)
 
@@ -35,7 +35,7 @@ class Relay(Aggregator):
 
     takes = "one"
 
-    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Merge:  # noqa: ARG002  # as every aggregator
+    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Merge:
         """A fold of exactly one letter; RunError names the senders of two."""
         return _Relay()
 

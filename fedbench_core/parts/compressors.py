@@ -19,7 +19,7 @@ _DTYPES = {letter: dtype for dtype, letter in _LETTERS.items()}
 class Dense(Compressor):
     """Everything travels as it is."""
 
-    def encode(self, payload: Payload, ctx: RoundContext, memory: Memory) -> Payload:  # noqa: ARG002  # as every compressor
+    def encode(self, payload: Payload, ctx: RoundContext, memory: Memory) -> Payload:
         """The payload itself."""
         return payload
 
@@ -36,7 +36,7 @@ class Half(Compressor):
     noted in the meta entry "half", run by run over the float16 tensors in order of name: 62 singles are "62s".
     """
 
-    def encode(self, payload: Payload, ctx: RoundContext, memory: Memory) -> Payload:  # noqa: ARG002  # as every compressor
+    def encode(self, payload: Payload, ctx: RoundContext, memory: Memory) -> Payload:
         """The payload with rounded tensors; RunError names a tensor with finite values beyond float16's range."""
         if _KEY in payload.meta:
             raise RunError(f"half notes dtypes in the meta entry {_KEY!r}, which this payload has already: rename it.")

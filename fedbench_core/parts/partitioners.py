@@ -115,7 +115,7 @@ class Sites(Partitioner):
 
     by = "sites"
 
-    def split(self, labels: Labels, clients: int, rng: np.random.Generator) -> list[Indices]:  # noqa: ARG002  # nothing is drawn
+    def split(self, labels: Labels, clients: int, rng: np.random.Generator) -> list[Indices]:
         """One sorted array per client; RequestError without site labels or unless clients == sites."""
         if labels.sites is None:
             raise RequestError(

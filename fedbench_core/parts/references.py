@@ -17,7 +17,7 @@ class Local(LocalUpdate):
         """Make the model that the client keeps."""
         client.models["model"] = ctx.build(client.backbone)
 
-    def update(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Reply:  # noqa: ARG002 - hears nothing
+    def update(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Reply:
         """Train the kept model further."""
         metrics = fit(client.models["model"], client, ctx)
         return Reply(None, weight=len(client.train), metrics=metrics)
@@ -25,8 +25,8 @@ class Local(LocalUpdate):
     def predictors(
         self,
         client: Client,
-        heard: Payload | None,  # noqa: ARG002 - hears nothing
-        ctx: RoundContext,  # noqa: ARG002 - needs no scratch model
+        heard: Payload | None,
+        ctx: RoundContext,
     ) -> Mapping[str, nn.Module]:
         """The kept model."""
         return {"model": client.models["model"]}

@@ -13,11 +13,11 @@ from fedbench_core.api import HUB, Place, RoundContext, Topology, Visit
 class Star(Topology):
     """Everyone hears the hub and writes to the hub, in one step."""
 
-    def home(self, client: int) -> Place:  # noqa: ARG002  # the same for all
+    def home(self, client: int) -> Place:
         """The hub."""
         return HUB
 
-    def plan(self, present: Sequence[int], clients: int, ctx: RoundContext) -> Iterable[Sequence[Visit]]:  # noqa: ARG002  # the same in every round
+    def plan(self, present: Sequence[int], clients: int, ctx: RoundContext) -> Iterable[Sequence[Visit]]:
         """One step with a visit of everyone present."""
         return [[Visit(client, (HUB,)) for client in present]] if present else []
 
@@ -32,7 +32,7 @@ class Ring(Topology):
         """The client's own desk."""
         return client
 
-    def plan(self, present: Sequence[int], clients: int, ctx: RoundContext) -> Iterable[Sequence[Visit]]:  # noqa: ARG002  # the same in every round
+    def plan(self, present: Sequence[int], clients: int, ctx: RoundContext) -> Iterable[Sequence[Visit]]:
         """`hops` equal steps; one client alone writes to its own desk."""
         if not present:
             return []

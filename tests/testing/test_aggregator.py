@@ -1,4 +1,3 @@
-# ruff: noqa: ARG002
 # (a faulty part has the signature of a sound one)
 import numpy as np
 import pytest

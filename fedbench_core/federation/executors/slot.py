@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fedbench_core.api import FedbenchError, RunError
 from fedbench_core.federation.calls import Blob, Call, Done, VisitDone
-from fedbench_core.federation.executors.preload import CONTEXT, start_server
+from fedbench_core.federation.executors.preload import CONTEXT, start_server, without_main
 from fedbench_core.federation.executors.start import Start
 from fedbench_core.federation.worker import Worker
 
@@ -43,7 +43,8 @@ class Slot:
         start_server()
         self._folder = folder
         self._pool = ProcessPoolExecutor(1, CONTEXT, initializer=_begin, initargs=(start, list(sys.path)))
-        self._pid = self._pool.submit(os.getpid)
+        with without_main():
+            self._pid = self._pool.submit(os.getpid)
         self.batches: deque[Batch] = deque()
         self.held: set[Path] = set()
         """States that only this worker has."""
