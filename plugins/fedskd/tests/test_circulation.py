@@ -1,0 +1,86 @@
+"""Who is where, when some stay away: every circle is travelled by a real update over the real ring and relay."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedbench_fedskd import FedSKD
+
+PLAIN = FedSKD(distil="none", warmup=0)
+presence = st.integers(2, 7).flatmap(
+    lambda count: st.tuples(st.just(count), st.lists(st.sampled_from(range(count)), min_size=1, unique=True))
+)
+varying = st.integers(2, 7).flatmap(
+    lambda count: st.tuples(st.just(count), st.lists(st.sets(st.sampled_from(range(count))), min_size=1, max_size=12))
+)
+
+
+def points(federation, count, **options):
+    return federation(PLAIN, ["point"] * count, steps=1, images=4, **options)
+
+
+def test_everyone_there(federation):
+    ring = points(federation, 3)
+    seen = []
+    for _ in range(4):
+        seen.append(ring.owners())
+        ring.round()
+    assert seen == [{}, {0: 2, 1: 0, 2: 1}, {0: 1, 1: 2, 2: 0}, {0: 0, 1: 1, 2: 2}]
+    assert ring.hosted == {0: [None, 2, 1, 0], 1: [None, 0, 2, 1], 2: [None, 1, 0, 2]}
+
+
+@settings(max_examples=30, deadline=None)
+@given(presence)
+def test_with_a_fixed_subset_absent_a_full_circle_brings_everyone_home(federation, case):
+    count, present = case
+    ring = points(federation, count)
+    for _ in present:
+        ring.round(present)
+    assert ring.owners() == {client: client for client in present}  # home, before they are met
+    ring.round(present)
+    for client in present:
+        departure, *visitors = ring.hosted[client]
+        assert departure is None
+        assert visitors[-1] == client
+        assert sorted(visitors) == sorted(present)  # each exactly once
+
+
+@settings(max_examples=10, deadline=None)
+@given(presence)
+def test_a_full_circle_of_hops_in_one_round(federation, case):
+    count, present = case
+    ring = points(federation, count, hops=0)
+    ring.round(present)
+    assert ring.owners() == {client: client for client in present}
+    ring.round(present)
+    assert all(sorted(ring.hosted[client][-len(present) :]) == sorted(present) for client in present)
+
+
+@settings(max_examples=30, deadline=None)
+@given(varying)
+def test_with_varying_absence_nobody_is_lost_or_doubled(federation, case):
+    count, rounds = case
+    ring = points(federation, count)
+    ever = set()
+    for present in rounds:
+        waiting = {desk: payload for desk, payload in ring.desks.items() if desk not in present}
+        ring.round(present)
+        ever |= present
+        owners = ring.owners()
+        assert sorted(owners.values()) == sorted(ever)  # distinct, and all of them
+        assert set(owners) == ever
+        assert all(ring.desks[desk] is payload for desk, payload in waiting.items())  # waits where it is
+
+
+@settings(max_examples=30, deadline=None)
+@given(varying)
+def test_home_is_told_by_the_owner(federation, case):
+    count, rounds = case
+    ring = federation(FedSKD(distil="none", warmup=0, merge="replace"), ["point"] * count, steps=1, images=4)
+    for present in rounds:
+        said = ring.round(present)
+        for client, reply in said.items():
+            resident = ring.clients[client].models["resident"].state_dict()
+            same = all((reply.payload.tensors[name] == resident[name]).all() for name in resident)
+            home = ring.hosted[client][-1] in (None, client)
+            assert same == home
+            assert (reply.payload.meta["owner"] == str(client)) == home
