@@ -161,8 +161,6 @@ def _fits(name: str, tensor: Tensor, rank: int) -> bool:
 
 
 def _product(factors: Tensor, shape: list[int]) -> Tensor:
-    if not factors.numel():
-        return factors.new_zeros(shape)
     rows, columns = shape[0], math.prod(shape[1:])
     short, long = sorted((rows, columns))
     rank = factors.numel() // (short + long)

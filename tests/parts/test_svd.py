@@ -80,14 +80,14 @@ def test_aicc_takes_one_of_pure_noise_and_the_rank_of_what_has_no_noise() -> Non
 
 
 def test_aicc_is_the_formula() -> None:
-    energies, entries = torch.tensor([8.0, 4.0, 2.0, 1.0], dtype=torch.float64), 4 * 30
-    by_hand = []
-    for rank in (1, 2, 3):
-        k, rss = rank * (34 - rank) + 1, float(energies[rank:].sum())
-        by_hand.append(entries * torch.tensor(rss / entries).log() + 2 * k * entries / (entries - k - 1))
-    assert aicc_rank(energies, torch.Size([4, 30])) == 1 + min(range(3), key=by_hand.__getitem__)
+    """4 x 30: n = 120; k = 34, 65, 94; 2kn/(n-k-1) = 96, 288.9, 902.4. So one more rank pays if it divides RSS by
+    exp(192.9 / 120) = 4.99 (with k = K(P + Q) + 1 it would be 6.87), and a third one if by exp(613.5 / 120) = 166.
+    """
+    for ratio, rank in ((4.8, 1), (5.2, 2)):
+        energies = torch.tensor([20.0, ratio - 1, 0.99, 0.01], dtype=torch.float64)
+        assert aicc_rank(energies, torch.Size([4, 30])) == rank
     # all ranks of a 2 x 2 matrix have more parameters than it has entries
-    assert aicc_rank(energies[:2], torch.Size([2, 2])) == 2
+    assert aicc_rank(torch.tensor([8.0, 4.0], dtype=torch.float64), torch.Size([2, 2])) == 2
 
 
 @pytest.mark.parametrize(
@@ -162,6 +162,17 @@ def test_factors_travel_up_to_the_rank_at_which_they_are_smaller(shape, break_ev
     assert not svd._fits("w", tensor, break_even + 1)
 
 
+def test_a_matrix_that_saves_less_than_its_note_costs_travels_as_it_is() -> None:
+    tensor = of_rank(1, 6, 7)  # 42 numbers against 13, so 116 bytes fewer, and a note of 14 more than the name
+    for name, marked in (("w" * 80, True), ("w" * 120, False)):
+        encoded = Svd().encode(Payload({name: tensor}), FIRST, {})
+        assert bool(shapes(encoded)) == marked
+    # factors of two thirds of the size, all else being equal
+    assert len(Svd().encode(Payload({"w" * 80: tensor}), FIRST, {}).to_bytes()) < len(
+        Payload({"w" * 80: tensor}).to_bytes()
+    )
+
+
 def test_one_by_one_shortcuts_and_small_heads_survive() -> None:
     tensors = {"shortcut.weight": normal(128, 64, 1, 1), "fc.weight": normal(8, 512), "three.weight": normal(3, 512)}
     for ctx in (FIRST, LAST):
@@ -193,9 +204,11 @@ def test_full_energy_is_exact() -> None:
     assert all(torch.equal(back.tensors[name], tensor) for name, tensor in tensors.items())
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_the_size_of_the_numbers_does_not_matter(scale) -> None:
-    tensor = of_rank(2, 64, 64)
+@pytest.mark.parametrize(
+    ("scale", "dtype"), [(1e-30, torch.float32), (1e30, torch.float32), (1e-200, torch.float64), (1e200, torch.float64)]
+)
+def test_the_size_of_the_numbers_does_not_matter(scale, dtype) -> None:
+    tensor = of_rank(2, 64, 64).to(dtype)
     back, encoded = carried(Svd(), Payload({"w": tensor * scale}))
     plain, _ = carried(Svd(), Payload({"w": tensor}))
     assert rank_of(encoded, "w") <= 2
