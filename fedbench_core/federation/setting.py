@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from pydantic_core import to_jsonable_python
 
 from fedbench_core.api import (
@@ -163,6 +164,8 @@ def _check(setting: Setting) -> None:
             f"{spec.method} needs every client in every round (what one client misses is lost to it); "
             f"got --fraction {spec.fraction:g} --dropout {spec.dropout:g}. Leave both out."
         )
+    if spec.device != "cpu" and not torch.cuda.is_available():
+        raise RequestError(f"--device {spec.device}: torch finds no GPU here. Leave --device out to use the CPU.")
     _check_topology(setting)
 
 
