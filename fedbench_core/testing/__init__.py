@@ -12,14 +12,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fedbench_core.testing.aggregator import AggregatorContract
     from fedbench_core.testing.compressor import CompressorContract
+    from fedbench_core.testing.local_update import LocalUpdateContract
+    from fedbench_core.testing.method import MethodContract
     from fedbench_core.testing.partitioner import PartitionerContract
     from fedbench_core.testing.topology import TopologyContract
 
-__all__ = ["AggregatorContract", "CompressorContract", "PartitionerContract", "TopologyContract"]
+__all__ = [
+    "AggregatorContract",
+    "CompressorContract",
+    "LocalUpdateContract",
+    "MethodContract",
+    "PartitionerContract",
+    "TopologyContract",
+]
 
 _HOMES = {
     "AggregatorContract": "fedbench_core.testing.aggregator",
     "CompressorContract": "fedbench_core.testing.compressor",
+    "LocalUpdateContract": "fedbench_core.testing.local_update",
+    "MethodContract": "fedbench_core.testing.method",
     "PartitionerContract": "fedbench_core.testing.partitioner",
     "TopologyContract": "fedbench_core.testing.topology",
 }

@@ -3,6 +3,16 @@
 import pytest
 
 # By name, because pytest loads this in every run of the environment, and the suites import torch.
-_SUITES = ("aggregator", "compressor", "contract", "examples", "partitioner", "topology")
+_SUITES = (
+    "aggregator",
+    "compressor",
+    "contract",
+    "examples",
+    "local_update",
+    "method",
+    "partitioner",
+    "small",
+    "topology",
+)
 
 pytest.register_assert_rewrite(*(f"fedbench_core.testing.{suite}" for suite in _SUITES))

@@ -1,6 +1,13 @@
 from typing import ClassVar
 
-from fedbench_core.testing import AggregatorContract, CompressorContract, PartitionerContract, TopologyContract
+from fedbench_core.testing import (
+    AggregatorContract,
+    CompressorContract,
+    LocalUpdateContract,
+    MethodContract,
+    PartitionerContract,
+    TopologyContract,
+)
 
 
 class TestIid(PartitionerContract):
@@ -60,3 +67,15 @@ class TestRing(TopologyContract):
 class TestFullCircle(TopologyContract):
     name = "ring"
     options: ClassVar = {"hops": 0}
+
+
+class TestLocalUpdate(LocalUpdateContract):
+    name = "local"
+
+
+class TestLocal(MethodContract):
+    name = "local"
+
+
+class TestPooled(MethodContract):
+    name = "pooled"

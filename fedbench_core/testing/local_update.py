@@ -1,0 +1,241 @@
+"""What every local update keeps to."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import Tensor, nn
+
+from fedbench_core.api import Client, Examples, LocalUpdate, Payload, Reply, Task
+from fedbench_core.federation.setting import resolve
+from fedbench_core.registry import registry
+from fedbench_core.testing import visit
+from fedbench_core.testing.contract import PartContract, global_randomness_untouched
+from fedbench_core.testing.examples import versions
+from fedbench_core.testing.small import BACKBONE, SETTINGS, Scene, cache_of, rest, shares_of, small_spec
+
+ROUNDS = int(SETTINGS["rounds"])
+Outcome = dict[str, object]
+
+
+class LocalUpdateContract(PartContract[LocalUpdate]):
+    """A visit is a pure function of what the client keeps, what it hears and the context.
+
+    options: as after `--set local_update.`; backbone: what its clients have.
+    """
+
+    kind = "local_update"
+    backbone = BACKBONE
+
+    @pytest.fixture
+    def scene(self, part: LocalUpdate, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+        """Clients that visit with this part, in the setting of the first method that uses it."""
+        return self._scene(part, cache_of(tmp_path_factory))
+
+    def test_says_what_can_travel(self, scene: Scene) -> None:
+        """A reply's payload is tensors and strings, finite; its weight and metrics are numbers."""
+        client = scene.client()
+        _check_reply(self.name, scene.part.update(client, None, scene.context()))
+        _check_reply(self.name, scene.part.update(client, scene.heard(), scene.context(1)))
+
+    @pytest.mark.parametrize("images", [1, 9])
+    def test_survives_a_last_batch_of_one_image(self, scene: Scene, images: int) -> None:
+        """A client with one image, or one more than fills its batches, trains like any other."""
+        training = replace(scene.setting.spec.training, epochs=1, steps=None, batch_size=8)
+        reply = scene.part.update(scene.client(images=images), None, scene.context(training=training))
+        _check_reply(self.name, reply)
+
+    def test_works_on_multi_label_tasks(self, scene: Scene) -> None:
+        """The task owns the loss and the divergence: an update that asks it works on every kind of label."""
+        task = Task("multi-label", scene.shares.splits.task.classes)
+        client = scene.client()
+        client.train, client.val = (_several_labels(examples, task) for examples in (client.train, client.val))
+        reply = scene.part.update(client, None, scene.context(task=task))
+        _check_reply(self.name, reply)
+
+    def test_metrics_are_the_same_each_visit(self, scene: Scene) -> None:
+        """`rounds.csv` has a column for each metric, so every visit reports the same ones."""
+        client = scene.client()
+        names = [
+            sorted(scene.part.update(client, heard, scene.context(number)).metrics)
+            for number, heard in enumerate((None, scene.heard()))
+        ]
+        assert names[0] == names[1], (
+            f"a visit that hears nothing reports {names[0]}, one that hears something {names[1]}: report all each time"
+        )
+
+    def test_what_it_heard_is_unchanged(self, scene: Scene) -> None:
+        """Others hear the same payload: neither training nor predicting writes to it."""
+        heard = _something(scene)
+        before, old = bytes(heard.to_bytes()), versions(heard)
+        client = scene.client()
+        scene.part.update(client, None, scene.context())
+        for what, hear in (("predictors", scene.part.predictors), ("update", scene.part.update)):
+            hear(client, heard, scene.context(1))
+            assert bytes(heard.to_bytes()) == before, f"{what} changed the payload it heard: load it into a model"
+            assert versions(heard) == old, f"{what} wrote to the tensors it heard in place: work on a clone"
+
+    @pytest.mark.parametrize("visited", [False, True], ids=["unvisited", "visited"])
+    def test_predictors_change_nothing(self, scene: Scene, visited: bool) -> None:
+        """Predicting, as often as one likes, leaves what the client keeps as it was."""
+        client = scene.client()
+        if visited:
+            scene.part.update(client, None, scene.context())
+        for heard in (None, scene.heard()):
+            before = rest(client)
+            first = _weights(scene.part.predictors(client, heard, scene.context()))
+            assert rest(client) == before, "predictors changed the client's models or memory: copy before you change"
+            again = _weights(scene.part.predictors(client, heard, scene.context()))
+            assert again == first, "predictors gave other models the second time: they follow from what it is given"
+
+    def test_predictors_classify(self, scene: Scene) -> None:
+        """There is a headline model, the roles are always the same, and each gives logits."""
+        client = scene.client()
+        unvisited = scene.part.predictors(client, None, scene.context())
+        assert unvisited, "predictors gave no model: the first is what this client would deploy now"
+        images = client.train.tensors()[0][:4]
+        for role, net in unvisited.items():
+            assert isinstance(net, nn.Module), f"predictor {role!r} is of type {type(net).__name__}, not a module"
+            shape = tuple(net.eval()(images).shape)
+            expected = (len(images), scene.shares.splits.task.outputs)
+            assert shape == expected, f"predictor {role!r} gave {shape} for {len(images)} images; expected {expected}"
+        scene.part.update(client, None, scene.context())
+        for heard in (None, scene.heard()):
+            roles = list(scene.part.predictors(client, heard, scene.context()))
+            assert roles == list(unvisited), (
+                f"roles {roles} after a visit, {list(unvisited)} before: keep them the same"
+            )
+
+    def test_inspecting_notes_words(self, scene: Scene) -> None:
+        """What is noted about a backbone before a run is a list of sentences."""
+        notes = scene.part.inspect(scene.client(), scene.context())
+        assert all(isinstance(note, str) for note in notes), f"inspect gave {notes}; expected strings"
+
+    def test_global_randomness_is_untouched(self, scene: Scene) -> None:
+        """No global generator is read or seeded; a network's dropout alone may, which this backbone has not."""
+        heard = scene.heard()
+        with global_randomness_untouched(f"{self.name}'s setup, update or predictors"):
+            client = scene.client()
+            scene.part.update(client, None, scene.context())
+            scene.part.update(client, heard, scene.context(1))
+            scene.part.predictors(client, heard, scene.context(1))
+
+    def test_same_visit_same_bits(self, scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:
+        """Equal clients, payloads and contexts give equal replies and states, from any instance of the part."""
+        first = _visits(scene)
+        for again in (scene, self._scene(self.make(), cache_of(tmp_path_factory))):
+            assert _visits(again) == first, (
+                "the same visits gave other bits: draw from ctx.rng(...) and ctx.generator(...), keep nothing here"
+            )
+
+    def test_state_is_only_in_the_client(self, scene: Scene) -> None:
+        """Another client that visits in between changes nothing: a part remembers no one."""
+        alone = _visits(scene)
+        other, client, heard = scene.client(1), scene.client(), scene.heard()
+        for number in range(ROUNDS):
+            scene.part.update(other, heard if number else None, scene.context(number))
+            got = _visit(scene, client, heard, number)
+            assert got == alone[number], (
+                f"round {number} of client 0 has other bits when client 1 visits before it: keep state in "
+                "client.models and client.memory"
+            )
+
+    def test_state_survives_the_disk(self, scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:
+        """A client that was saved and loaded after every visit, by other instances of everything, goes on the same."""
+        straight, heard = _visits(scene), scene.heard()
+        state = rest(scene.client())
+        for number in range(ROUNDS):
+            fresh = self._scene(self.make(), cache_of(tmp_path_factory))
+            client = fresh.wake(0, state)
+            got = _visit(fresh, client, heard, number)
+            assert got == straight[number], (
+                f"other bits in round {number} after models and memory were saved and loaded: keep all state in them"
+            )
+            state = rest(client)
+
+    def test_goes_on_in_a_new_process(self, scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:
+        """A client that was saved and loaded in a new process goes on with the same bits."""
+        folder = tmp_path_factory.mktemp("visit")
+        client, heard = scene.client(), scene.heard()
+        _visit(scene, client, heard, 0)
+        (folder / visit.STATE).write_bytes(rest(client))
+        if heard is not None:
+            (folder / visit.HEARD).write_bytes(heard.to_bytes())
+        spec = scene.setting.spec.model_dump(mode="json")
+        request = {"spec": spec, "cache": str(cache_of(tmp_path_factory)), "client": 0, "round": 1}
+        (folder / visit.REQUEST).write_text(json.dumps(request))
+        _run_apart(folder)
+        expected = _visit(scene, client, heard, 1)
+        got = json.loads((folder / visit.ANSWER).read_text())
+        assert got == json.loads(json.dumps(expected)), (
+            "other bits in a new process: nothing may depend on what this process did before (module variables, hash())"
+        )
+
+    def _scene(self, part: LocalUpdate, cache: Path) -> Scene:
+        users = [name for name in registry().names("method") if registry().method(name).local_update == self.name]
+        assert users, f'no method uses the local update {self.name!r}: register a Method(local_update="{self.name}")'
+        options = {f"local_update.{name}": value for name, value in self.options.items()}
+        setting = resolve(small_spec(users[0], options, backbones=(self.backbone,)))
+        return Scene(part, replace(setting, local_update=part), shares_of(setting.spec, cache))
+
+
+def _visit(scene: Scene, client: Client, heard: Payload | None, number: int) -> Outcome:
+    reply = scene.part.update(client, heard if number else None, scene.context(number))
+    return visit.answer(reply, rest(client))
+
+
+def _visits(scene: Scene) -> list[Outcome]:
+    """The visits of client 0, which hears nothing in the first and the same in all others."""
+    client, heard = scene.client(), scene.heard()
+    return [_visit(scene, client, heard, number) for number in range(ROUNDS)]
+
+
+def _something(scene: Scene) -> Payload:
+    heard = scene.heard()
+    if heard is None:
+        pytest.skip("this update says nothing, so there is nothing to hear")
+    return heard
+
+
+def _weights(predictors: Mapping[str, nn.Module]) -> dict[str, bytes]:
+    assert isinstance(predictors, Mapping), f"predictors gave a {type(predictors).__name__}; expected models by role"
+    return {role: bytes(Payload.of(net).to_bytes()) for role, net in predictors.items()}
+
+
+def _several_labels(examples: Examples, task: Task) -> Examples:
+    """The same images; each label says whether the class is at most this one."""
+    labels = examples.labels[:, :1] <= np.arange(task.outputs)
+    return replace(examples, labels=labels.astype(np.int64))
+
+
+def _check_reply(name: str, reply: Reply) -> None:
+    assert isinstance(reply, Reply), f"{name} returned a {type(reply).__name__}; expected a Reply"
+    assert math.isfinite(reply.weight), f"weight {reply.weight}; expected the number of training images"
+    assert reply.weight >= 0, f"weight {reply.weight}; expected the number of training images"
+    for metric, value in reply.metrics.items():
+        assert isinstance(value, int | float), f"metric {metric!r} is of type {type(value).__name__}; expected a number"
+        assert math.isfinite(value), f"metric {metric!r} is {value}"
+    if reply.payload is None:
+        return
+    for key, tensor in reply.payload.tensors.items():
+        assert isinstance(tensor, Tensor), f"{key!r} is of type {type(tensor).__name__}; only tensors travel"
+        assert not tensor.is_floating_point() or bool(tensor.isfinite().all()), f"{key!r} holds NaN or infinity"
+    for key, word in reply.payload.meta.items():
+        assert isinstance(word, str), f"meta {key!r} is of type {type(word).__name__}; only strings travel"
+    reply.payload.to_bytes()
+
+
+def _run_apart(folder: Path) -> None:
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    command = [sys.executable, "-m", visit.__name__, str(folder)]
+    done = subprocess.run(  # noqa: S603  # our own module
+        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"the visit failed in a new process: {done.stderr[-2000:]}"

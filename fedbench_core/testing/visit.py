@@ -1,0 +1,47 @@
+"""One visit in a process of its own: what the suite of local updates asks whether all state rests in the client.
+
+    python -m fedbench_core.testing.visit FOLDER
+
+FOLDER holds request.json, state.safetensors and, if something is heard, heard.safetensors; answer.json is written.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from fedbench_core import RunSpec
+from fedbench_core.api import Payload, Reply
+from fedbench_core.federation.setting import resolve
+from fedbench_core.testing.small import Scene, rest, shares_of
+
+REQUEST, STATE, HEARD, ANSWER = "request.json", "state.safetensors", "heard.safetensors", "answer.json"
+
+
+def digest(blob: bytes | None) -> str | None:
+    """The sha256 of bytes."""
+    return None if blob is None else hashlib.sha256(blob).hexdigest()
+
+
+def answer(reply: Reply, state: bytes) -> dict[str, Any]:
+    """A visit's outcome, so that two can be compared."""
+    said = None if reply.payload is None else bytes(reply.payload.to_bytes())
+    return {"said": digest(said), "weight": reply.weight, "metrics": dict(reply.metrics), "state": digest(state)}
+
+
+def main(folder: Path) -> None:
+    """Do the visit that FOLDER asks for."""
+    request = json.loads((folder / REQUEST).read_text())
+    spec = RunSpec.of(request["spec"])
+    setting = resolve(spec)
+    scene = Scene(setting.local_update, setting, shares_of(spec, Path(request["cache"])))
+    client = scene.wake(request["client"], (folder / STATE).read_bytes())
+    heard = folder / HEARD
+    payload = Payload.from_bytes(heard.read_bytes()) if heard.exists() else None
+    reply = setting.local_update.update(client, payload, scene.context(request["round"]))
+    (folder / ANSWER).write_text(json.dumps(answer(reply, rest(client))))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
