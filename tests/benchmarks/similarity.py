@@ -1,0 +1,92 @@
+"""What learning from each other's similarity adds: a hop of FedSKD against plain steps of both models.
+
+    python -m tests.benchmarks.similarity [--pair resnet10t,mobilenetv3_small_100] [--steps 10] [--repeats 5]
+
+Prints, for each pair (resident,visitor), the milliseconds of a plain step of either and of a step of a hop, and the
+median ratio of interleaved repeats: the goal is a hop of at most 1.2 plain steps of both. `cpu` is what one thread
+worked, and does not grow when the machine is busy with other things.
+"""
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import click
+import numpy as np
+import torch
+
+from fedbench_core.api import Backbone, Client, Examples, Payload, RoundContext, Task, Training
+from fedbench_core.learning import fit
+from fedbench_core.models import TimmArchitecture
+from fedbench_fedskd import FedSKD
+
+GOAL = 1.2
+PAIRS = ("resnet10t,mobilenetv3_small_100", "test_resnet,test_efficientnet", "test_resnet,test_vit")
+TASK = Task("multi-class", tuple("abcdefgh"))
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+Taken = dict[str, list[dict[str, float]]]
+"""What was timed -> repeats -> clock -> milliseconds per step."""
+
+
+def build(backbone: str) -> Backbone:
+    """A network for grey images of 28 pixels."""
+    net = TimmArchitecture(backbone).build(TASK.outputs, 1, 28)
+    net.name = backbone
+    return net
+
+
+def noise(images: int) -> Examples:
+    """Images and labels."""
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.integers(0, 256, (images, 28, 28), dtype=np.uint8), rng.integers(0, 8, (images, 1))
+    return Examples(pixels, labels, np.arange(images), "none")
+
+
+def timed(work: Callable[[], object], steps: int) -> dict[str, float]:
+    """Milliseconds per step, by clock."""
+    starts = {name: clock() for name, clock in CLOCKS.items()}
+    work()
+    return {name: 1000 * (clock() - starts[name]) / steps for name, clock in CLOCKS.items()}
+
+
+def measure(names: tuple[str, str], training: Training, repeats: int, update: FedSKD) -> Taken:
+    """Plain steps of the resident and of the visitor, and a hop with both, in turn; the first turn is left out."""
+    resident, visitor = (build(name) for name in names)
+    ctx = RoundContext(1, 9, 0, 0, TASK, training, build=lambda _name: visitor)
+    steps = training.steps or 1
+    examples = noise(steps * training.batch_size)
+    client = Client(0, names[0], examples, examples, {"resident": resident}, {"hops": 0})
+    heard = Payload.of(build(names[1]), owner="1", backbone=names[1])
+    works: dict[str, Callable[[], object]] = {
+        "resident": lambda: fit(resident, client, ctx),
+        "visitor": lambda: fit(visitor, client, ctx),
+        "hop": lambda: update.update(client, heard, ctx),
+    }
+    turns = [{name: timed(work, steps) for name, work in works.items()} for _ in range(repeats + 1)]
+    return {name: [turn[name] for turn in turns[1:]] for name in works}
+
+
+@click.command()
+@click.option("--pair", "pairs", multiple=True, default=PAIRS, help="resident,visitor; repeatable")
+@click.option("--steps", default=10, help="per measurement")
+@click.option("--batch-size", default=32)
+@click.option("--repeats", default=5)
+@click.option("--layers", default="last", help="or stages")
+def main(pairs: tuple[str, ...], steps: int, batch_size: int, repeats: int, layers: str) -> None:
+    """Two lines per pair."""
+    torch.set_num_threads(1)
+    update = FedSKD(ramp=False, layers="stages" if layers == "stages" else "last")
+    training = Training(steps=steps, batch_size=batch_size, lr=1e-4)
+    for pair in pairs:
+        resident, _, visitor = pair.partition(",")
+        taken = measure((resident, visitor), training, repeats, update)
+        for clock in CLOCKS:
+            told = "  ".join(f"{name} {median(turn[clock] for turn in turns):.1f} ms" for name, turns in taken.items())
+            plain = [one[clock] + other[clock] for one, other in zip(taken["resident"], taken["visitor"], strict=True)]
+            ratio = median(hop[clock] / floor for hop, floor in zip(taken["hop"], plain, strict=True))
+            click.echo(f"{pair} {clock}: {told}  ratio {ratio:.3f} {'<=' if ratio <= GOAL else '>'} {GOAL}")
+
+
+if __name__ == "__main__":
+    main()
