@@ -83,6 +83,13 @@ class TestMixedRing:
         assert all(float(row[f"similarity_{level}"]) > 0 for row in hosting for level in ("batch", "pixel", "region"))
         assert {row["steps"] for row in hosting} == {"2"}
 
+    def test_lambda_starts_at_one_in_the_number_of_clients(self, mixed, tmp_path):
+        flat = start(tmp_path, backbones="test_resnet,test_vit", clients=3, rounds=2, set={"local_update.ramp": False})
+        for grown, full in zip(table(mixed, "rounds.csv")[3:6], table(flat, "rounds.csv")[3:6], strict=True):
+            for level in ("batch", "pixel", "region"):
+                name = f"similarity_{level}"
+                assert float(grown[name]) == pytest.approx(float(full[name]) / 3, rel=1e-4)
+
     def test_the_record_says_that_it_is_a_reconstruction_and_what_was_compared(self, mixed):
         assert mixed.record["method"]["fidelity"] == "reconstruction"
         assert mixed.record["notes"] == [
