@@ -17,19 +17,6 @@ from fedbench_core.cli.group import COMMANDS, fedbench
 
 COMMAND = [sys.executable, "-c", "from fedbench_core.cli import main; main()"]
 SMALL = "--backbones tiny --dataset spots --clients 3 --rounds 2 --steps 2 --batch-size 8".split()  # noqa: SIM905  # as typed
-    "--backbones",
-    "tiny",
-    "--dataset",
-    "spots",
-    "--clients",
-    "3",
-    "--rounds",
-    "2",
-    "--steps",
-    "2",
-    "--batch-size",
-    "8",
-]
 
 
 @pytest.fixture
