@@ -36,9 +36,9 @@ class Phantom:
     see more cells than others. Some training labels are wrong; validation and test labels are right.
     """
 
-    train: Annotated[Count, Field(description="training images")] = 2400
-    val: Annotated[Count, Field(description="validation images")] = 400
-    test: Annotated[Count, Field(description="test images")] = 800
+    train: Annotated[Count, Field(description="training images")] = 640
+    val: Annotated[Count, Field(description="validation images")] = 160
+    test: Annotated[Count, Field(description="test images")] = 400
     sites: Annotated[int, Field(ge=1, le=8, description="scanners")] = 4
     label_noise: Annotated[float, Field(ge=0, le=0.5, description="part of the training labels that is wrong")] = 0.05
 

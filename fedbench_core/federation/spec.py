@@ -34,7 +34,7 @@ class RunSpec(BaseModel):
         Positive | None, Field(description="pixels per side; the dataset's smallest if not given")
     ] = None
     clients: Annotated[int, Field(ge=1, description="hospitals in the federation")] = 4
-    rounds: Annotated[int, Field(ge=1, description="communication rounds")] = 5
+    rounds: Annotated[int, Field(ge=1, description="communication rounds")] = 4
     epochs: Annotated[
         Positive | None, Field(description="local passes over a client's images per visit; 1 if not given")
     ] = None

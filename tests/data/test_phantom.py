@@ -87,11 +87,11 @@ def test_splits_do_not_depend_on_each_other(tmp_path):
 
 def test_default_shares(tmp_path):
     splits = DATASETS["phantom"]().load(DataRequest(cache=tmp_path))
-    assert [len(splits.train), len(splits.val), len(splits.test)] == [2400, 400, 800]
-    assert np.bincount(splits.sites["train"]).tolist() == [960, 720, 480, 240]
-    assert np.bincount(splits.sites["test"]).tolist() == [320, 240, 160, 80]
+    assert [len(splits.train), len(splits.val), len(splits.test)] == [640, 160, 400]
+    assert np.bincount(splits.sites["train"]).tolist() == [256, 192, 128, 64]
+    assert np.bincount(splits.sites["test"]).tolist() == [160, 120, 80, 40]
     classes = np.bincount(splits.test.labels[:, 0])
-    assert classes.sum() == 800
+    assert classes.sum() == 400
     assert all(more > fewer for more, fewer in pairwise(classes))
 
 
@@ -157,7 +157,7 @@ def test_kinds_differ_in_their_nuclei():
 
 
 def test_a_linear_model_fails_where_convolution_learns(tmp_path):
-    splits = DATASETS["phantom"]().load(DataRequest(cache=tmp_path))
+    splits = DATASETS["phantom"](train=2400, test=800).load(DataRequest(cache=tmp_path))
     (x, y), (test_x, test_y) = splits.train.tensors(), splits.test.tensors()
 
     def accuracy(model, epochs, lr):
