@@ -116,6 +116,8 @@ def read_record(path: Path) -> dict[str, Any]:
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{file} could not be read as a record: {error}.") from None
+    if not isinstance(record, dict):
+        raise RunError(f"{file} could not be read as a record: it holds a {type(record).__name__}.")
     if record.get("format") != FORMAT:
         raise RunError(f"{file} has format {record.get('format')}; this fedbench reads format {FORMAT}. Upgrade it.")
     return record
