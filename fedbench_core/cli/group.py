@@ -13,6 +13,7 @@ from fedbench_core import __version__
 COMMANDS = {
     "run": ("fedbench_core.cli.run", "Run a method on a federation and print its scores."),
     "resume": ("fedbench_core.cli.resume", "Go on with the interrupted run in the folder RUN."),
+    "plot": ("fedbench_core.cli.plot", "Draw the cross-evaluation matrix of a run, as SVG, PNG or PDF."),
     "partition": (
         "fedbench_core.cli.partition",
         "How a run with these flags would deal out the images: clients by classes.",

@@ -10,6 +10,7 @@ from fedbench_core.cli.units import bytes_text, seconds_text
 if TYPE_CHECKING:
     from fedbench_core.results.run import Finished
 
+WAYS = ("up", "down", "peer")
 SCORES = {
     "personalisation": "personalisation",
     "generalisation": "generalisation",
@@ -35,7 +36,7 @@ def print_report(finished: "Finished") -> None:
     print_table(("test set", *columns), [row for row in rows if any(cell != "-" for cell in row[1:])])
     click.echo()
     costs = record["costs"]
-    print_table(("sent", "bytes"), [(way, bytes_text(costs[f"bytes_{way}"])) for way in ("up", "down", "peer")])
+    print_table(("sent", "bytes"), [(way, bytes_text(costs[f"bytes_{way}"])) for way in WAYS])
     click.echo()
     for line in _notes(record):
         click.echo(line)
@@ -52,6 +53,15 @@ def _columns(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _saving(costs: dict[str, Any]) -> list[str]:
+    """What was saved against whole models of the clients' own backbones, and by what."""
+    sent, dense, whole = sum(costs[f"bytes_{way}"] for way in WAYS), costs["bytes_dense"], costs["bytes_whole_models"]
+    if not sent or whole < sent:
+        return []
+    saved = f"{1 - sent / whole:.2%} saved, {whole / dense:.2f}x by what is said and {dense / sent:.2f}x by compression"
+    return [f"Whole models of the clients' own backbones would have been {bytes_text(whole)}: {saved}."]
 
 
 def _notes(record: dict[str, Any]) -> list[str]:
@@ -71,6 +81,7 @@ def _notes(record: dict[str, Any]) -> list[str]:
         notes.append(
             "Downloads are counted from the first broadcast on: equal initial weights need none. Papers quote 2 R."
         )
+    notes += [*_saving(record["costs"]), *record["notes"]]
     if record["method"]["fidelity"] != "full":
         notes.append("This method is a reconstruction: its paper's text leaves open what its plugin's README lists.")
     if not record["data"]["official"]:

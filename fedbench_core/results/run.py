@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
+
 from fedbench_core.api import DataRequest, RequestError, RunError, Splits
 from fedbench_core.data import default_cache
 from fedbench_core.federation.costs import Probe
@@ -61,6 +63,16 @@ class Finished:
     folder: Path
     record: dict[str, Any]
     before: bool = False
+
+    @property
+    def visits(self) -> pd.DataFrame:
+        """`rounds.csv`: a row per visit."""
+        return pd.read_csv(self.folder / "rounds.csv")
+
+    @property
+    def messages(self) -> pd.DataFrame:
+        """`messages.csv`: a row per message, with its bytes."""
+        return pd.read_csv(self.folder / "messages.csv")
 
 
 def _ignore(_news: object) -> None:
