@@ -92,7 +92,7 @@ class FedKD(LocalUpdate):
     def predictors(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
         """The client's teacher, with which the paper predicts; then the common student."""
         student = client.models[STUDENT]
-        if self.share and heard is not None:
+        if heard is not None:
             student = self._copy(student, ctx)
             apply(heard, student)
         return {TEACHER: client.models[TEACHER], STUDENT: student}
