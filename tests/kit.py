@@ -216,6 +216,19 @@ class Pair(LocalUpdate):
         return {"teacher": client.models["teacher"], "student": student}
 
 
+@dataclass(frozen=True)
+class Moody(Avg):
+    """Draws from torch's global generator, as dropout does, and remembers only from an even round to the next."""
+
+    def update(self, client, heard, ctx):
+        reply = super().update(client, heard, ctx)
+        remembers = client.memory.pop("round", -1)
+        if ctx.round % 2 == 0:
+            client.memory["round"] = ctx.round
+        draws = {"draw": float(torch.rand(1)), "remembers": remembers}
+        return Reply(reply.payload, reply.weight, {**reply.metrics, **draws})
+
+
 def _apart(one, other):
     pairs = zip(one.parameters(), other.parameters(), strict=True)
     return sum(float((a - b).detach().abs().sum()) for a, b in pairs)
@@ -283,7 +296,14 @@ def fedbench_register_backbones():
 
 @hookimpl
 def fedbench_register_local_updates():
-    return {"kit-avg": Avg, "kit-faulty": Faulty, "kit-pair": Pair, "kit-rival": Rival, "kit-doomed": Doomed}
+    return {
+        "kit-avg": Avg,
+        "kit-faulty": Faulty,
+        "kit-pair": Pair,
+        "kit-moody": Moody,
+        "kit-rival": Rival,
+        "kit-doomed": Doomed,
+    }
 
 
 @hookimpl
@@ -302,6 +322,7 @@ def fedbench_register_methods():
         "kit-faulty": Method("kit-faulty"),
         "kit-whole": Method("kit-avg", partial_participation=False),
         "kit-pair": Method("kit-pair"),
+        "kit-moody": Method("kit-moody"),
         "kit-ring": Method("kit-rival", aggregator="relay", topology="ring", mixed_backbones=True),
         "kit-doomed": Method("kit-doomed", aggregator="relay", topology="ring", mixed_backbones=True),
         "kit-thrifty": Method("kit-avg", compressor="kit-top", options={"compressor": {"keep": 0.25}}),

@@ -24,11 +24,12 @@ class StateCache:
 
     def get(self, file: File) -> Kept:
         """The state that is (to be) in `file`, from memory or from disk. Copy what you change."""
-        kept = self._held.get(file.path) or self._written.get(file.path)
+        kept = self._held.get(file.path, self._written.get(file.path))
         return Kept.from_bytes(read(file)) if kept is None else kept
 
     def put(self, path: Path, kept: Kept, *, hold: bool) -> File:
         """Take in a state: written to `path`, or only held in memory if that is allowed and there is room."""
+        kept.check()  # also what is only held: whether a visit fails must not depend on where its state rests
         size = kept.nbytes
         if hold and self._bytes + size <= self._bound:
             self._held[path] = kept

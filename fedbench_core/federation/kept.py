@@ -26,6 +26,11 @@ class Kept:
         tensors += [value for value in (*self.memory.values(), *self.sent.values()) if isinstance(value, Tensor)]
         return sum(tensor.nbytes for tensor in tensors)
 
+    def check(self) -> None:
+        """RunError that names an entry which cannot rest."""
+        for memory in (self.memory, self.sent):
+            _check(memory)
+
     def to_bytes(self) -> bytes:
         """The state as one safetensors file."""
         tensors, values = _parted({"memory": self.memory, "sent": self.sent})
@@ -61,14 +66,19 @@ def _parted(memories: dict[str, Memory]) -> tuple[dict[str, Tensor], dict[str, A
     tensors: dict[str, Tensor] = {}
     values: dict[str, dict[str, Any]] = {}
     for section, memory in memories.items():
+        _check(memory)
         for key, value in memory.items():
             if isinstance(value, Tensor):
                 tensors[f"{section}/{key}"] = value
-            elif isinstance(value, (int, float, str)):
-                values.setdefault(section, {})[key] = value
             else:
-                raise RunError(f"memory holds tensors, numbers and strings; {key!r} is a {type(value).__name__}")
+                values.setdefault(section, {})[key] = value
     return tensors, values
+
+
+def _check(memory: Memory) -> None:
+    for key, value in memory.items():
+        if not isinstance(value, Tensor | int | float | str):
+            raise RunError(f"memory holds tensors, numbers and strings; {key!r} is a {type(value).__name__}")
 
 
 def _joined(tensors: dict[str, Tensor], values: dict[str, Any]) -> dict[str, Memory]:

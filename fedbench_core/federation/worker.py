@@ -32,7 +32,7 @@ class Worker:
     def do(self, call: Call) -> Done:
         """One call; RunError names client and round, whatever a plugin raised."""
         try:
-            with _own_generator(torch_seed(self._setting.spec.seed, "torch", call.client, call.round)):
+            with _own_generator(_torch_seed(self._setting.spec.seed, call)):
                 return self._visit(call) if isinstance(call, VisitCall) else self._score(call)
         except (FedbenchError, MemoryError) as error:
             raise RunError(f"client {call.client}, round {call.round}: {error}") from error
@@ -65,7 +65,8 @@ class Worker:
             sent = encode(self._setting.compressor, reply.payload, ctx, sent_memory) if call.remote else None
         models = {role: (net.name, snapshot(net)) for role, net in client.models.items()}
         kept = Kept(models, client.memory, sent_memory)
-        state = self._states.put(call.rests, kept, hold=call.hold) if kept else None
+        rests = kept or call.state is not None  # also a state that is empty now: it takes the place of the last
+        state = self._states.put(call.rests, kept, hold=call.hold) if rests else None
         if call.state is not None:
             self._states.drop(call.state)
         return VisitDone(
@@ -122,6 +123,13 @@ def context(setting: Setting, shares: Shares, round_: int, step: int, lender: Le
     task, clients = shares.splits.task, setting.trained
     ctx = RoundContext(round_, spec.rounds, step, spec.seed, task, spec.training, spec.device, clients=clients)
     return ctx if lender is None else replace(ctx, build=lender.build)
+
+
+def _torch_seed(seed: int, call: Call) -> int:
+    """What torch's global generator starts from in a call."""
+    if isinstance(call, VisitCall):
+        return torch_seed(seed, "torch", call.client, call.round, call.step)
+    return torch_seed(seed, "score", call.client, call.round)
 
 
 @contextmanager

@@ -133,6 +133,16 @@ def test_a_forged_header_is_no_payload(entry) -> None:
         unpack(_forged(**entry))
 
 
+@pytest.mark.parametrize("spans", [([0, 8], [0, 8]), ([0, 8], [4, 12]), ([0, 8], [12, 20])], ids=str)
+def test_tensors_that_overlap_or_leave_a_gap_are_no_payload(spans) -> None:
+    entries = {
+        name: {"dtype": "F32", "shape": [2], "data_offsets": span} for name, span in zip("ab", spans, strict=True)
+    }
+    header = json.dumps({"__metadata__": {"meta": "{}"}, **entries}).encode()
+    with pytest.raises(PayloadError, match="overlap or leave a gap"):
+        unpack(len(header).to_bytes(8, "little") + header + bytes(spans[1][1]))
+
+
 @given(blob=st.binary(max_size=60), flip=st.integers(0, 400), bit=st.integers(0, 7))
 def test_damage_never_raises_anything_else(blob, flip, bit) -> None:
     whole = bytearray(Payload({"w": torch.ones(4), "n": torch.tensor(1)}, {"owner": "3"}).to_bytes())

@@ -118,6 +118,28 @@ def test_a_run_to_which_nobody_came_is_recorded_with_initial_weights(go, spec) -
     assert finished.record["test"]["metrics"]["n"] == 30
 
 
+def test_a_client_that_forgets_everything_has_forgotten_it(go) -> None:
+    visits = _visits(go("kit-moody", rounds=5))
+    for _, own in visits.groupby("client"):
+        assert own["remembers"].tolist() == [-1, 0, -1, 2, -1]
+
+
+def test_a_state_that_is_only_held_between_commits_is_the_same_and_checked_the_same(go, spec, tmp_path) -> None:
+    how = How(out=tmp_path, executor="serial", checkpoint_every=3)
+    rare = run(spec("kit-moody", rounds=5), how)
+    assert (rare.folder / "rounds.csv").read_bytes() == (go("kit-moody", rounds=5).folder / "rounds.csv").read_bytes()
+    fault = {"local_update.fault": "memory", "local_update.round": 0}
+    with pytest.raises(RunError, match="client 1, round 0: memory holds tensors.* 'thoughts' is a list"):
+        run(spec("kit-faulty", **fault), how)
+
+
+def test_what_torch_draws_differs_by_client_round_and_step_and_is_the_same_again(go) -> None:
+    asked = {"topology": "ring", "aggregator": "relay", "rounds": 3, "topology.hops": 2}
+    draws = _visits(go("kit-moody", **asked))["draw"].tolist()
+    assert len(set(draws)) == len(draws) == 3 * 3 * 2
+    assert _visits(go("kit-moody", fresh=True, evaluate_every=0, **asked))["draw"].tolist() == draws
+
+
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
