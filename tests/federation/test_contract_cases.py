@@ -129,7 +129,7 @@ def test_a_state_that_is_only_held_between_commits_is_the_same_and_checked_the_s
     rare = run(spec("kit-moody", rounds=5), how)
     assert (rare.folder / "rounds.csv").read_bytes() == (go("kit-moody", rounds=5).folder / "rounds.csv").read_bytes()
     fault = {"local_update.fault": "memory", "local_update.round": 0}
-    with pytest.raises(RunError, match="client 1, round 0: memory holds tensors.* 'thoughts' is a list"):
+    with pytest.raises(RunError, match=r"client 1, round 0: memory holds tensors.* 'thoughts' is a list"):
         run(spec("kit-faulty", **fault), how)
 
 
