@@ -1,6 +1,7 @@
 """Who may import whom: the floors of the house, read off the source."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -137,3 +138,9 @@ def test_torch_is_not_imported_before_it_is_needed(program) -> None:
     code = f"{program}\nimport sys; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_core_knows_no_method_by_name() -> None:
+    names = re.compile("fedavg|fedprox|fedkd|fedmic|fedskd", re.IGNORECASE)
+    telling = [str(path) for path in (ROOT / "fedbench_core").rglob("*.py") if names.search(path.read_text())]
+    assert not telling

@@ -138,7 +138,7 @@ def read_journal(folder: Path) -> dict[str, Any]:
             return _unsealed((folder / name).read_bytes())
         except (OSError, ValueError, KeyError, TypeError):
             continue
-    raise RequestError(f"No run was begun in {folder.parent}. Give a run's folder, such as runs/fedavg-phantom-s0-...")
+    raise RequestError(f"No run was begun in {folder.parent}. Give the folder that `fedbench run` named.")
 
 
 def _sealed(content: Mapping[str, Any]) -> bytes:

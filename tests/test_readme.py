@@ -1,0 +1,54 @@
+"""What the README shows works as written."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fedbench_core import RunSpec, run
+from fedbench_core.cli.group import COMMANDS
+from fedbench_core.registry import registry
+from fedbench_core.results.run import How
+from fedbench_core.testing import CompressorContract
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def block(language: str, containing: str) -> str:
+    """The fenced block in `language` that contains a text."""
+    (found,) = [text for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if containing in text]
+    return found
+
+
+@pytest.fixture
+def signs(kit, distribution):  # noqa: ARG001  # the tiny network must be installed
+    """The README's first plugin, installed."""
+    project = tomllib.loads(block("toml", "entry-points"))["project"]
+    assert project["entry-points"]["fedbench"] == {"signs": "fedbench_signs"}
+    distribution(project["name"], block("python", "class Signs"), project["version"])
+    registry.cache_clear()
+    yield
+    registry.cache_clear()
+
+
+def test_the_first_plugin_runs(signs, tmp_path) -> None:  # noqa: ARG001  # installed
+    settings = {"method": "fedavg", "backbones": "tiny", "dataset": "spots", "rounds": 2, "compressor": "signs"}
+    finished = run(RunSpec.of(settings), How(out=tmp_path, executor="serial"))
+    assert 0 < finished.record["costs"]["bytes_up"] < finished.record["costs"]["bytes_dense"]
+    assert finished.record["versions"]["fedbench-signs"] == "0.1"
+    assert len(finished.visits) == 8
+    assert (
+        finished.messages["bytes"].sum()
+        == finished.record["costs"]["bytes_up"] + finished.record["costs"]["bytes_down"]
+    )
+
+
+@pytest.mark.usefixtures("signs")
+class TestSigns(CompressorContract):
+    name = "signs"
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"fedbench ([a-z-]+)", README)) - {"fedbench"}))
+def test_commands_exist(command) -> None:
+    assert command in COMMANDS
