@@ -22,12 +22,12 @@ def test_the_extra_gradient_is_mu_times_the_way_from_what_was_heard(mu) -> None:
 def test_the_term_is_half_mu_times_the_squared_distance() -> None:
     net = nn.Linear(2, 1, bias=False)
     nn.init.constant_(net.weight, 3.0)
-    assert float(FedProx(0.5).pull(net, [torch.ones(1, 2)])) == 0.5 / 2 * 8
+    assert FedProx(0.5).pull(net, [torch.ones(1, 2)]).item() == 0.5 / 2 * 8
 
 
 def test_there_is_no_pull_where_one_stands() -> None:
     net = _net(1)
     term = FedProx(9.0).pull(net, [parameter.detach().clone() for parameter in net.parameters()])
     term.backward()
-    assert float(term) == 0
+    assert term.item() == 0
     assert all(not parameter.grad.any() for parameter in net.parameters())
