@@ -1,7 +1,8 @@
 """Backbones lent for the length of a visit: built once per process, loaded many times."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -16,6 +17,19 @@ def load(net: torch.nn.Module, state: State) -> None:
     """Copy `state` into a module that has exactly these tensors."""
     own = net.state_dict()
     torch._foreach_copy_(list(own.values()), [state[name] for name in own])
+
+
+@contextmanager
+def own_generator(seed: int, device: str) -> Iterator[None]:
+    """Torch's global generators, which initialisation and dropout read, seeded here and put back at the end.
+
+    On a CPU this touches its own generator only: `torch.manual_seed` asks every kind of device, a millisecond a visit.
+    """
+    with torch.random.fork_rng(devices=[] if device == "cpu" else [torch.device(device)]):
+        if device != "cpu":
+            torch.cuda.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def snapshot(net: torch.nn.Module) -> dict[str, Tensor]:
@@ -64,8 +78,7 @@ class Lender:
 
     def _make(self, backbone: str, role: str) -> Backbone:
         architecture = self._architecture(backbone)
-        with torch.random.fork_rng():
-            torch.manual_seed(torch_seed(self._seed, "init", architecture.name, role))
+        with own_generator(torch_seed(self._seed, "init", architecture.name, role), "cpu"):
             net = architecture.build(*self._shape).to(self._device)
         net.name = architecture.name
         return net

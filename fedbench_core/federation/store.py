@@ -78,9 +78,7 @@ class Store:
                 if journal is not None:
                     return journal
         if damage:
-            raise RunError(
-                f"This run can't be resumed: {'; '.join(damage)}. Start it over with --fresh."
-            )
+            raise RunError(f"This run can't be resumed: {'; '.join(damage)}. Start it over with --fresh.")
         self._sweep()
         return None
 

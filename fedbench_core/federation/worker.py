@@ -1,17 +1,13 @@
 """The pure function of a run: (client state, heard bytes, context) -> (client state, said bytes, metrics)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-
-import torch
 
 from fedbench_core.api import Client, FedbenchError, Memory, Payload, Reply, RoundContext, RunError, torch_seed
 from fedbench_core.federation.cache import StateCache
 from fedbench_core.federation.calls import Call, Done, Heard, ScoreCall, ScoreDone, VisitCall, VisitDone
 from fedbench_core.federation.files import read
 from fedbench_core.federation.kept import Kept, copied
-from fedbench_core.federation.lending import Lender, load, snapshot
+from fedbench_core.federation.lending import Lender, load, own_generator, snapshot
 from fedbench_core.federation.scoring import Scorer
 from fedbench_core.federation.setting import Setting
 from fedbench_core.federation.shares import Shares
@@ -32,7 +28,7 @@ class Worker:
     def do(self, call: Call) -> Done:
         """One call; RunError names client and round, whatever a plugin raised."""
         try:
-            with _own_generator(_torch_seed(self._setting.spec.seed, call)):
+            with own_generator(_torch_seed(self._setting.spec.seed, call), self._setting.spec.device):
                 return self._visit(call) if isinstance(call, VisitCall) else self._score(call)
         except (FedbenchError, MemoryError) as error:
             raise RunError(f"client {call.client}, round {call.round}: {error}") from error
@@ -130,14 +126,6 @@ def _torch_seed(seed: int, call: Call) -> int:
     if isinstance(call, VisitCall):
         return torch_seed(seed, "torch", call.client, call.round, call.step)
     return torch_seed(seed, "score", call.client, call.round)
-
-
-@contextmanager
-def _own_generator(seed: int) -> Iterator[None]:
-    """Torch's global generator, which dropout reads, seeded for this call and put back after it."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
 
 
 def _versions(payload: Payload | None) -> list[int]:

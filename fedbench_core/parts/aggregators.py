@@ -61,11 +61,15 @@ class _Relay(Merge):
         return self._letter.payload
 
 
+_HALF = 0.5
+
+
 class _Mean(Merge):
     """Holds the mean so far and moves it towards each letter, by the letter's share of the weight so far.
 
     Unlike dividing a weighted sum at the end, this gives equal payloads back to the bit in every dtype: their
-    difference is 0, and subtracting that keeps even the sign of a zero. Nor can large weights overflow.
+    difference is 0, and lerp, which from half way on subtracts from its end, keeps even the sign of a zero. Nor can
+    large weights overflow.
     """
 
     def __init__(self, uniform: bool, memory: Memory | None) -> None:
@@ -116,8 +120,11 @@ class _Mean(Merge):
         mean = self._means[name]
         if self._scratch.numel() < mean.numel() or self._scratch.device != mean.device:
             self._scratch = torch.empty_like(mean).view(-1)  # allocating anew for every letter is five times slower
-        away = torch.sub(mean, tensor, out=self._scratch[: mean.numel()].view(mean.shape))
-        mean.sub_(away, alpha=share)
+        letter = self._scratch[: mean.numel()].view(mean.shape).copy_(tensor)
+        if share < _HALF:
+            torch.lerp(letter, mean, 1 - share, out=mean)
+        else:
+            mean.lerp_(letter, share)
 
 
 class _SharedMeta:

@@ -19,7 +19,7 @@ from fedbench_core.federation.executors.start import Start
 
 ATTEMPTS = 3
 """How often a call is tried whose worker dies or hangs."""
-_MESSAGE_SECONDS = 0.02
+_MESSAGE_SECONDS = 0.05
 _MOST_PER_MESSAGE = 8
 _SHORT_SECONDS = 0.2
 

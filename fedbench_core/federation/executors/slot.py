@@ -18,7 +18,7 @@ from pathlib import Path
 from fedbench_core.api import FedbenchError, RunError
 from fedbench_core.federation.calls import Blob, Call, Done, VisitDone
 from fedbench_core.federation.executors.preload import CONTEXT, start_server, without_main
-from fedbench_core.federation.executors.start import Start
+from fedbench_core.federation.executors.start import Start, keep_freed_memory
 from fedbench_core.federation.worker import Worker
 
 _INLINE_BYTES = 2**16
@@ -88,6 +88,7 @@ def _begin(start: Start, path: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.path[:] = path
+    keep_freed_memory()
     try:
         _worker = start.worker()
     except Exception as error:  # noqa: BLE001 - kept for the first answer

@@ -1,6 +1,8 @@
 """A worker from what can be sent to another process."""
 
+import ctypes
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +12,9 @@ from fedbench_core.federation.setting import resolve
 from fedbench_core.federation.shares import deal
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.worker import Worker
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Numbers of malloc.h."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,17 @@ class Start:
         set_up_torch(self.spec)
         setting = resolve(self.spec)
         return Worker(setting, deal(setting, setting.dataset.load(self.request)))
+
+
+def keep_freed_memory() -> None:
+    """Let the allocator of this process keep what is freed: a training step frees and asks for the same again.
+
+    Without it every step pays for the same pages anew, up to 4 % of its time. Does nothing where there is no glibc.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 2**25)  # the most that glibc takes
+        mallopt(_M_TRIM_THRESHOLD, 2**28)
 
 
 def set_up_torch(spec: RunSpec) -> None:
