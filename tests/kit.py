@@ -321,6 +321,7 @@ def fedbench_register_methods():
     return {
         "kit-faulty": Method("kit-faulty"),
         "kit-whole": Method("kit-avg", partial_participation=False),
+        "kit-pinned": Method("kit-avg", pinned=("topology", "aggregator.uniform")),
         "kit-pair": Method("kit-pair"),
         "kit-moody": Method("kit-moody"),
         "kit-ring": Method("kit-rival", aggregator="relay", topology="ring", mixed_backbones=True),

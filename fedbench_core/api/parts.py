@@ -164,7 +164,8 @@ class Method:
     """A federated method: four parts by name, and what holds of them. Pure data, so that every part can be swapped.
 
     options: {"compressor": {"energy_end": 0.98}}, they lapse when the part is swapped. downlink: the hub's compressor,
-    None for the same as the clients'. data: "pooled" joins all shares before clients are made.
+    None for the same as the clients'. data: "pooled" joins all shares before clients are made. pinned: parts
+    ("topology") and options ("aggregator.accumulate") without which the method would silently be another.
     """
 
     local_update: str
@@ -176,6 +177,7 @@ class Method:
     data: Literal["clients", "pooled"] = "clients"
     mixed_backbones: bool = False
     partial_participation: bool = True
+    pinned: tuple[str, ...] = ()
     fidelity: Literal["full", "reconstruction"] = "full"
     paper: str = ""
     summary: str = ""

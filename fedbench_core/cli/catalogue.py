@@ -87,7 +87,7 @@ def _option(option: Option) -> Entry:
 
 def _method(name: str) -> Entry:
     method = registry().method(name)
-    facts = ("paper", "fidelity", "data", "mixed_backbones", "partial_participation")
+    facts = ("paper", "fidelity", "data", "mixed_backbones", "partial_participation", "pinned")
     parts = {part: _method_part(method, part, kind) for part, kind in _PARTS.items() if getattr(method, part)}
     return {**_origin("method", name), **{fact: getattr(method, fact) for fact in facts}, "parts": parts}
 

@@ -41,7 +41,7 @@ def _show_part(entry: dict[str, Any]) -> None:
 def _show_method(entry: dict[str, Any]) -> None:
     _show_origin(entry)
     click.echo()
-    for fact in ("paper", "fidelity", "data", "mixed_backbones", "partial_participation"):
+    for fact in ("paper", "fidelity", "data", "mixed_backbones", "partial_participation", "pinned"):
         if entry[fact] != "":
             click.echo(f"{fact.replace('_', ' ')}: {words(entry[fact])}")
     click.echo()

@@ -166,7 +166,23 @@ def _check(setting: Setting) -> None:
         )
     if spec.device != "cpu" and not torch.cuda.is_available():
         raise RequestError(f"--device {spec.device}: torch finds no GPU here. Leave --device out to use the CPU.")
+    _check_pinned(setting)
     _check_topology(setting)
+
+
+def _check_pinned(setting: Setting) -> None:
+    """Refuse to change what a method can't do without."""
+    spec, method = setting.spec, setting.method
+    for pin in method.pinned:
+        part, _, option = pin.partition(".")
+        own, now = getattr(method, part), getattr(spec, part)
+        if option:
+            if now != own:  # another part has options of its own
+                continue
+            own = registry().check(KINDS[part], own, method.options.get(part, {}))[option]
+            now = spec.set[pin]
+        if now != own:
+            raise RequestError(f"{spec.method} is {spec.method} only with {pin} {own}; got {now}. Leave it out.")
 
 
 def _check_topology(setting: Setting) -> None:

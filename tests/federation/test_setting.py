@@ -74,6 +74,19 @@ def test_a_method_that_needs_everyone_refuses_absence(refused, spec, absence) ->
     resolve(spec("fedavg", **absence))
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"topology": "ring"}, "kit-pinned is kit-pinned only with topology star; got ring"),
+        ({"aggregator.uniform": True}, "kit-pinned is kit-pinned only with aggregator.uniform False; got True"),
+    ],
+    ids=str,
+)
+def test_what_a_method_cannot_do_without_is_not_swapped(change, told, refused, spec) -> None:
+    assert told in refused("kit-pinned", **change)
+    resolve(spec("kit-pinned", **{"aggregator.uniform": False}))
+
+
 def test_relay_on_a_star_is_refused_with_what_to_type(refused, spec) -> None:
     sentence = refused("fedavg", aggregator="relay")
     assert "relay takes one letter per place, but topology star brings 3 to the hub" in sentence

@@ -167,6 +167,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
             options={"aggregator": {"uniform": True}},
             mixed_backbones=True,
             partial_participation=False,
+            pinned=("topology", "aggregator.accumulate"),
             paper=PAPER,
             summary="Private teachers and a small common student distil each other; the student's changes travel at "
             "low rank.",

@@ -173,6 +173,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
             compressor="svd",
             options={"aggregator": {"accumulate": True}},
             mixed_backbones=True,
+            pinned=("topology", "aggregator.accumulate"),
             fidelity="reconstruction",
             paper=PAPER,
             summary="Private teachers and a small common student distil each other; its changes travel at low rank, "
@@ -182,6 +183,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
             "fedmic-literal",
             compressor="svd",
             mixed_backbones=True,
+            pinned=("topology", "aggregator.accumulate"),
             fidelity="reconstruction",
             paper=PAPER,
             summary="FedMIC that decomposes the student's weights, as its figure has it. A reconstruction.",

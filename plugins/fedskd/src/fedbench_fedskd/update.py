@@ -28,7 +28,7 @@ class FedSKD(Levels, LocalUpdate):
     distil: Annotated[
         Literal["both", "resident", "visitor", "none"], Field(description="who learns from the other's relations")
     ] = "both"
-    warmup: Annotated[int, Field(ge=0, description="epochs that a client trains alone, at its first visit")] = 5
+    warmup: Annotated[int, Field(ge=0, description="epochs that a client trains alone, at its first visit")] = 2
     merge: Annotated[
         Literal["distil", "replace", "average"],
         Field(description="what a resident does when its traveller comes home: distil, become it, or average with it"),
