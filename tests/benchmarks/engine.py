@@ -124,7 +124,7 @@ def floor(settings: dict[str, object], half: int) -> dict[str, float]:
 
     resolved = RunSpec.of(settings)
     worker = Start(resolved, How().request(resolved)).worker()
-    shares, ctx = worker._shares, worker.context(0, 0)  # noqa: SLF001  # the same tensors, without the rest
+    shares, ctx = worker._shares, worker.context(0, 0)  # the same tensors, without the rest
     net = ctx.build(resolved.backbones[0])
     batches = []
     for round_ in range(1, resolved.rounds):
@@ -180,10 +180,11 @@ def main(loads: tuple[str, ...], repeats: int, limit: int, child_settings: tuple
             pairs = [measure(spec(name, data, limit), site) for _ in range(repeats)]
             for clock in ("wall", "cpu"):
                 floors, engines = ([pair[i][clock] for pair in pairs] for i in (0, 1))
-                ratio = median(e / f for f, e in zip(floors, engines, strict=True))
+                ratios = [e / f for f, e in zip(floors, engines, strict=True)]
+                told = ", ".join(f"{ratio:.3f}" for ratio in ratios)
                 click.echo(
                     f"load {name} {clock}: floor {median(floors):.3f} s, fedbench {median(engines):.3f} s per round, "
-                    f"ratio {ratio:.3f} (pairs {', '.join(f'{e / f:.3f}' for f, e in zip(floors, engines, strict=True))})"
+                    f"ratio {median(ratios):.3f} (pairs {told})"
                 )
 
 
