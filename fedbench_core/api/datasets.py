@@ -53,12 +53,14 @@ def _silent(_line: str) -> None:
 class DataRequest:
     """Where a dataset may look and what it may accept.
 
-    root: a folder with files already there (None: MedMNIST's own default); cache: where arrays are unpacked to be
-    mapped; image_size: pixels per side, None for the dataset's default; say: told one line at a time what takes long.
+    root: a folder with files already there (None: MedMNIST's own default); base: what relative paths start from;
+    cache: where arrays are unpacked to be mapped; image_size: pixels per side, None for the dataset's default; say:
+    told one line at a time what takes long.
     """
 
     cache: Path
     root: Path | None = None
+    base: Path = Path()
     image_size: int | None = None
     allow_unofficial: bool = False
     say: Callable[[str], None] = _silent

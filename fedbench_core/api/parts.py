@@ -108,7 +108,10 @@ class LocalUpdate(Protocol):
         ...
 
     def predictors(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
-        """The models this client could deploy now, by role; the first is the headline. Changes nothing it is given."""
+        """The models this client could deploy now, by role; the first is the headline. Changes nothing it is given.
+
+        Two models that predict differently must differ in their class, `name` or `state_dict`: equal ones run once.
+        """
         ...
 
 

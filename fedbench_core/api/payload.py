@@ -44,7 +44,8 @@ def pack(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> bytes:
     for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
         if tensor.dtype not in _NAMES:
             raise PayloadError(f"tensor {name!r} is {tensor.dtype}; a payload holds {', '.join(map(str, _NAMES))}")
-        flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        flat = flat.view(torch.uint8) if flat.numel() else torch.empty(0, dtype=torch.uint8)  # views need strides
         start, end = end, end + flat.numel()
         header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
         data.append(flat.numpy())

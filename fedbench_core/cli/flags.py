@@ -55,8 +55,24 @@ def read_spec(flags: dict[str, Any], config: Path | None, **defaults: Any) -> Ru
     base = {**defaults, **(read_config(config) if config else {})}
     if "epochs" in given or "steps" in given:
         base = {name: value for name, value in base.items() if name not in ("epochs", "steps")}
+    base = _without_lapsed(base, given)
     options = {**base.pop("set", {}), **dict(_option(text) for text in given.pop("set", ()))}
     return RunSpec.of({**base, **given, **({"set": options} if options else {})})
+
+
+SWAPPED = ("partitioner", "aggregator", "compressor", "downlink", "topology", "dataset")
+OWN = ("aggregator", "compressor", "downlink", "topology")
+"""Parts that come with a method."""
+
+
+def _without_lapsed(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a config file less what lapses: options of a part, and parts of a method, that is swapped."""
+    swapped = {part for part in SWAPPED if part in given and given[part] != base.get(part)}
+    if "method" in given and given["method"] != base.get("method"):
+        swapped |= {*OWN, "local_update"}
+        base = {name: value for name, value in base.items() if name not in OWN}
+    options = {key: value for key, value in base.get("set", {}).items() if key.partition(".")[0] not in swapped}
+    return {**base, "set": options}
 
 
 def _option(text: str) -> tuple[str, str]:

@@ -46,7 +46,7 @@ def _bar(progress: Progress) -> Watch:
             task,
             total=event.rounds,
             completed=min(done, event.rounds),
-            description=f"round {event.round + 1}/{event.rounds}",
+            description=f"{event.progress.round}/{event.rounds} rounds",
             news=_news(event),
         )
 
@@ -62,7 +62,7 @@ def _lines() -> Watch:
             return
         before = event.progress.round
         left = (time.monotonic() - start) / before * (event.rounds - before)
-        click.echo(f"round {before}/{event.rounds}  {_news(event)}  {seconds_text(left)} left", err=True)
+        click.echo(f"{before}/{event.rounds} rounds  {_news(event)}  {seconds_text(left)} left", err=True)
 
     return watch
 

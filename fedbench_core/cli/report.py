@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fedbench_core.results.run import Finished
 
 WAYS = ("up", "down", "peer")
+_WORTH_TELLING = 0.01
 SCORES = {
     "personalisation": "personalisation",
     "generalisation": "generalisation",
@@ -45,10 +46,12 @@ def print_report(finished: "Finished") -> None:
 
 def _columns(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
     test, selected = record["test"], record["selected"]
-    columns = {f"{test['role']}, last round ({test['round'] + 1})": test["metrics"]}
+    columns = {f"{test['role']}, after {test['round'] + 1} rounds": test["metrics"]}
     if selected is not None and selected["round"] != test["round"]:
-        columns[f"{test['role']}, round {selected['round'] + 1} (best on validation)"] = selected["metrics"]
-    return columns | {f"{role}, last round": summary["metrics"] for role, summary in test["roles"].items()}
+        columns[f"{test['role']}, after {selected['round'] + 1} (best on validation)"] = selected["metrics"]
+    return columns | {
+        f"{role}, after {test['round'] + 1} rounds": summary["metrics"] for role, summary in test["roles"].items()
+    }
 
 
 def _score(value: float | None) -> str:
@@ -58,7 +61,7 @@ def _score(value: float | None) -> str:
 def _saving(costs: dict[str, Any]) -> list[str]:
     """What was saved against whole models of the clients' own backbones, and by what."""
     sent, dense, whole = sum(costs[f"bytes_{way}"] for way in WAYS), costs["bytes_dense"], costs["bytes_whole_models"]
-    if not sent or whole < sent:
+    if not sent or whole - sent < _WORTH_TELLING * whole:
         return []
     saved = f"{1 - sent / whole:.2%} saved, {whole / dense:.2f}x by what is said and {dense / sent:.2f}x by compression"
     return [f"Whole models of the clients' own backbones would have been {bytes_text(whole)}: {saved}."]
@@ -68,15 +71,15 @@ def _notes(record: dict[str, Any]) -> list[str]:
     """What is averaged over whom, and what was left out."""
     test, clients = record["test"], record["population"]["clients"]
     notes = [
-        f"Means over {clients} clients. Personalisation: accuracy on a client's own distribution.",
-        "Generalisation: on the others' distributions. All else: on the whole test set.",
+        f"Means over {clients} clients. Personalisation: accuracy on a client's own distribution (worst: the least).",
+        "Generalisation: on the others' distributions. All other scores: on the whole test set.",
         f"Calibration: {test['metrics']['n']} predictions of all clients for their own test images, pooled.",
     ]
     if test["undefined"]:
         left_out = ", ".join(f"{name} {count}" for name, count in test["undefined"].items())
         notes.append(f"Undefined and left out of the means: {left_out}.")
     if record["rounds_skipped"]:
-        notes.append(f"Rounds with nobody present: {', '.join(str(r + 1) for r in record['rounds_skipped'])}.")
+        notes.append(f"Rounds with nobody present (the first is 0): {', '.join(map(str, record['rounds_skipped']))}.")
     if record["costs"]["bytes_up"]:
         notes.append(
             "Downloads are counted from the first broadcast on: equal initial weights need none. Papers quote 2 R."

@@ -1,5 +1,6 @@
 """`fedbench run`: one federation, from a command line to a table."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,15 +46,23 @@ HOW = ("data_root", "executor", "workers", "checkpoint_every", "visit_timeout")
 
 def carry_out(start: "Callable[[How, Watch, Say], Finished]", how: dict[str, Any], *, as_json: bool) -> None:
     """Compute a run by `start`, showing its progress, and print its record or its table."""
-    if how["executor"] == "processes":
-        from fedbench_core.federation.executors.preload import start_server  # noqa: PLC0415  # not for --help
+    from fedbench_core.federation.executors.preload import start_server, stop_server  # noqa: PLC0415  # not for --help
 
-        start_server()  # first of all: it imports torch at the same time as this process does
-    from fedbench_core.results.run import How  # noqa: PLC0415  # torch: seconds that --help does not need
+    signal.signal(signal.SIGTERM, _interrupt)  # a cluster's way to say Ctrl-C
+    try:
+        if how["executor"] == "processes":
+            start_server()  # first of all: it imports torch at the same time as this process does
+        from fedbench_core.results.run import How  # noqa: PLC0415  # torch: seconds that --help does not need
 
-    with watching(quiet=as_json) as (watch, say):
-        finished = start(How(**how), watch, say)
+        with watching(quiet=as_json) as (watch, say):
+            finished = start(How(**how), watch, say)
+    finally:
+        stop_server()
     if as_json:
         print_json(finished.record)
     else:
         print_report(finished)
+
+
+def _interrupt(*_signal: object) -> None:
+    raise KeyboardInterrupt

@@ -27,7 +27,7 @@ class Npz:
 
     def load(self, request: DataRequest) -> Splits:
         """The splits of the file, never official; DataError says what is wrong with it."""
-        path = Path(self.path).expanduser()
+        path = request.base / Path(self.path).expanduser()
         if not path.is_file():
             raise DataError(f"No file {path.absolute()}. Give the path of an npz file: npz:PATH.")
         digest = md5(path, request.cache)

@@ -31,16 +31,13 @@ class StateCache:
         """Take in a state: written to `path`, or only held in memory if that is allowed and there is room."""
         kept.check()  # also what is only held: whether a visit fails must not depend on where its state rests
         size = kept.nbytes
-        if hold and self._bytes + size <= self._bound:
-            self._held[path] = kept
-            self._bytes += size
-            return File(path, "", held=True)
-        file = write(path, kept.to_bytes())
-        if size <= self._bound:
-            self._written[path] = kept
-            self._bytes += size
-        while self._bytes > self._bound and self._written:
+        while self._bytes + size > self._bound and self._written:
             self._bytes -= self._written.popitem(last=False)[1].nbytes
+        room = self._bytes + size <= self._bound
+        file = File(path, "", held=True) if hold and room else write(path, kept.to_bytes())
+        if room:
+            (self._held if file.held else self._written)[path] = kept
+            self._bytes += size
         return file
 
     def drop(self, file: File) -> None:

@@ -41,11 +41,10 @@ class Probe:
             self._lender.recall()
         return sizes
 
-    def flops_per_step(self) -> dict[str, int]:
-        """FLOPs of one local step of this method at the real batch size, by the client's backbone.
+    def flops_per_image(self) -> dict[str, float]:
+        """FLOPs of this method's local steps for each image in them, by the client's backbone.
 
-        A step is what a local update reports as `steps`; distillation between two models counts both. An update that
-        reports none counts as a single step per visit.
+        A step is what a local update reports as `steps`; distillation between two models counts both.
         """
         return {client.backbone: self._step(client, self._ctx) for client in self._clients()}
 
@@ -57,7 +56,7 @@ class Probe:
             yield Client(number, self._setting.backbone(number), few, few)
             self._lender.recall()
 
-    def _step(self, client: Client, ctx: RoundContext) -> int:
+    def _step(self, client: Client, ctx: RoundContext) -> float:
         told: dict[str, Any] = {}
 
         def visit() -> None:
@@ -65,6 +64,4 @@ class Probe:
 
         self._setting.local_update.setup(client, ctx)
         flops = count_flops(visit)
-        images = max(2, len(client.train)) * max(1, int(told.get("steps", 1)))
-        batch = min(self._setting.spec.batch_size, len(self._shares.indices["train"][client.id]))
-        return flops * batch // images
+        return flops / (max(2, len(client.train)) * max(1, int(told.get("steps", 1))))

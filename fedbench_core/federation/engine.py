@@ -14,7 +14,7 @@ from fedbench_core.federation.places import OpenPlace, Places
 from fedbench_core.federation.setting import Setting
 from fedbench_core.federation.shares import Shares
 from fedbench_core.federation.store import Store
-from fedbench_core.federation.tables import MESSAGES, VISITS, Table
+from fedbench_core.federation.tables import MESSAGES, NEW, VISITS, Committed, Table
 from fedbench_core.federation.wire import decode
 from fedbench_core.federation.worker import context
 
@@ -33,14 +33,16 @@ class Progress:
     messages: dict[str, int] = field(default_factory=dict)
     """Blobs sent or heard, by the client's backbone."""
     dense_hub: int = 0
-    steps: dict[str, int] = field(default_factory=dict)
-    """Local steps by backbone."""
+    images: dict[str, int] = field(default_factory=dict)
+    """Images that local steps went through, by backbone."""
+    uncounted: int = 0
+    """Visits that reported no steps."""
     skipped: list[int] = field(default_factory=list)
     """Rounds in which nobody was present."""
     curve: list[dict[str, Any]] = field(default_factory=list)
     selected: dict[str, Any] | None = None
     """The last-round evaluation's twin for the round that validation chose."""
-    tables: dict[str, int] = field(default_factory=dict)
+    tables: dict[str, Committed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,16 +80,18 @@ class Engine:
         self.store = store
         self._stamp = stamp
         self.progress = progress
+        self._pooled = setting.method.data == "pooled"
         self._places = Places(setting, store, progress.dense_hub)
-        self._visits = Table(folder / "rounds.csv", VISITS, progress.tables.get("rounds.csv", 0))
-        self._messages = Table(folder / "messages.csv", MESSAGES, progress.tables.get("messages.csv", 0))
+        self._visits = Table(folder / "rounds.csv", VISITS, progress.tables.get("rounds.csv", NEW))
+        self._messages = Table(folder / "messages.csv", MESSAGES, progress.tables.get("messages.csv", NEW))
         self._last_visit: dict[int, tuple[int, int]] = {}
 
     def run(self, executor: Executor, watch: Watch, checkpoint_every: int = 1) -> dict[str, Any]:
         """Run what rounds are left; gives the evaluation of the last round on the test split."""
         self._executor = executor
         rounds = self._setting.spec.rounds
-        self._commit()
+        if not self.store.begun:
+            self._commit()
         while self.progress.round < rounds:
             first = self.progress.round
             stretch = range(first, min(rounds, first - first % checkpoint_every + checkpoint_every))
@@ -177,7 +181,11 @@ class Engine:
         for name, size in moved.items():
             setattr(self.progress, name, getattr(self.progress, name) + size)
         backbone = self._setting.backbone(visit.client)
-        _count(self.progress.steps, backbone, int(done.metrics.get("steps", 1)))
+        images = min(self._setting.spec.batch_size, self._shares.trained_on(visit.client, pooled=self._pooled))
+        if "steps" in done.metrics:
+            _count(self.progress.images, backbone, int(done.metrics["steps"]) * images)
+        else:
+            self.progress.uncounted += 1
         row = {"round": call.round, "step": call.step, "client": visit.client, "samples": int(done.weight), **moved}
         try:
             self._visits.add(row, done.metrics)

@@ -53,9 +53,9 @@ class Kept:
         return cls(models, memories.get("memory", {}), memories.get("sent", {}))
 
 
-def copied(memory: Memory) -> Memory:
-    """A memory whose tensors may be changed in place without changing the original."""
-    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in memory.items()}
+def copied(memory: Memory, device: str) -> Memory:
+    """A memory on `device` whose tensors may be changed in place without changing the original."""
+    return {key: value.to(device, copy=True) if isinstance(value, Tensor) else value for key, value in memory.items()}
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -33,8 +33,8 @@ def own_generator(seed: int, device: str) -> Iterator[None]:
 
 
 def snapshot(net: torch.nn.Module) -> dict[str, Tensor]:
-    """Copies of all parameters and buffers."""
-    return {name: value.detach().clone() for name, value in net.state_dict().items()}
+    """Copies of all parameters and buffers, on the CPU: what rests takes no room on a GPU."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in net.state_dict().items()}
 
 
 class Lender:

@@ -126,8 +126,12 @@ def _downlink(spec: RunSpec, method: Method) -> str | None:
 def _dataset(request: str, options: _Options) -> Dataset:
     name, colon, argument = request.partition(":")
     if colon:
-        options.given.setdefault("dataset", {}).setdefault("path", argument)
+        given = options.given.setdefault("dataset", {})
+        if given.setdefault("path", argument) != argument:
+            raise RequestError(f"--dataset {request} and --set dataset.path={given['path']} disagree. Give one.")
     part: Dataset = options.part("dataset", name)
+    if colon:  # said once, in the dataset's name
+        options.used.pop("dataset.path", None)
     return part
 
 

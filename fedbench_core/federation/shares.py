@@ -27,6 +27,10 @@ class Shares:
         whole: Examples = getattr(self.splits, split)
         return replace(whole, indices=self.indices[split][client])
 
+    def trained_on(self, client: int, *, pooled: bool) -> int:
+        """How many training images a client has."""
+        return sum(map(len, self.indices["train"])) if pooled else len(self.indices["train"][client])
+
     def pooled(self, split: str) -> Examples:
         """All clients' images of a split together."""
         whole: Examples = getattr(self.splits, split)
@@ -122,4 +126,10 @@ def _by_site(splits: Splits, split: str, train: list[Indices]) -> list[Indices]:
     if split not in splits.sites:
         raise RequestError(f"--partitioner sites: {splits.name} has no sites for its {split} images ({split}_sites).")
     own = [splits.sites["train"][rows[0]] for rows in train]
-    return [np.flatnonzero(splits.sites[split] == site) for site in own]
+    shares = [np.flatnonzero(splits.sites[split] == site) for site in own]
+    empty = [str(client) for client, rows in enumerate(shares) if not len(rows)]
+    if empty:
+        raise RequestError(
+            f"--partitioner sites: {splits.name} has no {split} images from the sites of clients {', '.join(empty)}."
+        )
+    return shares

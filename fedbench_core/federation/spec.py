@@ -138,7 +138,9 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def _options(table: Any) -> dict[str, Any]:
     """`[set.partitioner] alpha = 1` in TOML means the same as `"partitioner.alpha" = 1` under `[set]`."""
+    if not isinstance(table, dict):
+        raise RequestError(f"set: expected a table of options, got {table!r}. Write [set] and part.option = value.")
     flat: dict[str, Any] = {}
-    for key, value in table.items() if isinstance(table, dict) else ():
+    for key, value in table.items():
         flat |= {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
     return {"set": flat} if flat else {}

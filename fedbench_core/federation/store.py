@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ JOURNAL = "journal.json"
 PREVIOUS = "journal.previous.json"
 DURABLE_SECONDS = 30.0
 """A commit waits for the disk (7 ms a file and more) if the last to do so is so long ago; a kill needs no waiting."""
+
+
+Commit = tuple[dict[str, Any], dict[str, File]]
 
 
 class Store:
@@ -52,6 +56,11 @@ class Store:
         if before is not None and before.path != file.path:
             self._remove([before.path])
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a commit to resume from."""
+        return (self._folder / JOURNAL).exists()
+
     def commit(self, progress: Mapping[str, Any]) -> None:
         """Make the present generation the one to resume from: a rename; then what no commit needs is removed."""
         durable = time.monotonic() - self._synced >= DURABLE_SECONDS
@@ -71,45 +80,51 @@ class Store:
 
         Whatever belongs to no commit is removed. RunError if there are commits and none is whole.
         """
-        damage: list[str] = []
+        commits: dict[str, Commit] = {}
+        damage = []
         for name in (JOURNAL, PREVIOUS):
-            if (self._folder / name).exists():
-                journal = self._open(name, damage)
-                if journal is not None:
-                    return journal
-        if damage:
+            try:
+                commits[name] = self._read(name)
+            except FileNotFoundError:
+                continue
+            except (RunError, OSError) as error:
+                damage.append(f"{name}: {error}")
+        if damage and not commits:
             raise RunError(f"This run can't be resumed: {'; '.join(damage)}. Start it over with --fresh.")
+        if not commits:
+            self._sweep()
+            return None
+        progress, self._files = next(iter(commits.values()))
+        if JOURNAL not in commits:
+            (self._folder / PREVIOUS).replace(self._folder / JOURNAL)
+        self._kept = [{file.path for file in files.values()} for _, files in reversed(commits.values())]
+        self._kept = [set(), *self._kept][-2:]
         self._sweep()
-        return None
+        return progress
 
     def clear(self) -> None:
         """Remove everything: the run is recorded."""
-        for path in self._folder.iterdir():
-            path.unlink()
-        self._folder.rmdir()
-
-    def _open(self, name: str, damage: list[str]) -> dict[str, Any] | None:
-        """One commit, if all of it is whole; otherwise what is wrong is added to `damage`."""
-        try:
-            journal = _unsealed((self._folder / name).read_bytes())
-            files = {key: File(self._folder / where, digest) for key, (where, digest) in journal.pop("files").items()}
-            for file in files.values():
-                read(file)
-        except (RunError, OSError, ValueError, KeyError, TypeError) as error:
-            damage.append(f"{name}: {error}")
-            return None
-        self._files = files
-        self._kept = [set(), {file.path for file in files.values()}]
-        (self._folder / name).replace(self._folder / JOURNAL)
-        (self._folder / PREVIOUS).unlink(missing_ok=True)
+        self._files, self._kept = {}, [set(), set()]
+        for name in (JOURNAL, PREVIOUS):
+            (self._folder / name).unlink(missing_ok=True)
         self._sweep()
-        return journal
+        with suppress(OSError):  # something of somebody else's lies there
+            self._folder.rmdir()
+
+    def _read(self, name: str) -> "Commit":
+        """One commit; RunError if the journal or one of its files is not what was written."""
+        journal = _unsealed((self._folder / name).read_bytes())
+        files = {key: File(self._folder / where, digest) for key, (where, digest) in journal.pop("files").items()}
+        for file in files.values():
+            read(file)
+        return journal, files
 
     def _sweep(self) -> None:
         """Remove generations that no commit speaks of, and files that a crash left half written."""
-        known = {file.path for file in self._files.values()} | {self._folder / JOURNAL}
+        known = self._kept[0] | self._kept[1] | {self._folder / JOURNAL, self._folder / PREVIOUS}
         for path in set(self._folder.iterdir()) - known:
-            path.unlink()
+            if path.is_file():
+                path.unlink()
 
     def _remove(self, paths: Iterable[Path]) -> None:
         """Remove files that neither a commit nor the present generation needs."""
@@ -130,12 +145,19 @@ class Store:
 
 
 def read_journal(folder: Path) -> dict[str, Any]:
-    """The newest readable journal in a state folder; RequestError if there is none."""
+    """The newest readable journal in a state folder; RequestError if there is none, RunError if all are damaged."""
+    damage = []
     for name in (JOURNAL, PREVIOUS):
         try:
             return _unsealed((folder / name).read_bytes())
-        except (OSError, ValueError, KeyError, TypeError):
+        except RunError as error:
+            damage.append(f"{name}: {error}")
+        except OSError:
             continue
+    if damage:
+        raise RunError(
+            f"This run can't be resumed: {'; '.join(damage)}. Start it over with `fedbench run ... --fresh`."
+        )
     raise RequestError(f"No run was begun in {folder.parent}. Give the folder that `fedbench run` named.")
 
 
@@ -145,8 +167,13 @@ def _sealed(content: Mapping[str, Any]) -> bytes:
 
 
 def _unsealed(blob: bytes) -> dict[str, Any]:
-    outer = json.loads(blob)
-    if hashlib.sha256(outer["content"].encode()).hexdigest() != outer["digest"]:
-        raise ValueError("its contents are not what was written there")
-    content: dict[str, Any] = json.loads(outer["content"])
-    return content
+    try:
+        outer = json.loads(blob)
+        content, digest = outer["content"], outer["digest"]
+        whole = hashlib.sha256(content.encode()).hexdigest() == digest
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise RunError("its contents are not what was written there")
+    journal: dict[str, Any] = json.loads(content)
+    return journal

@@ -1,7 +1,9 @@
 """The CSV files of a run: appended round by round, cut back to the last committed round on resume."""
 
 import csv
+import hashlib
 import io
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,27 +14,37 @@ MESSAGES = ("round", "step", "sender", "receiver", "bytes", "bytes_dense")
 VISITS = ("round", "step", "client", "samples", "bytes_up", "bytes_down", "bytes_peer")
 
 
+Committed = tuple[int, str]
+"""The length of a file in bytes, and the sha256 of what is in it."""
+NEW: Committed = (0, "")
+
+
 class Table:
     """One CSV file. Rows wait in memory until `flush`, so that the file holds whole rounds only.
 
     The first row settles the columns behind the fixed ones; a later row with others is an error.
     """
 
-    def __init__(self, path: Path, fixed: Sequence[str], offset: int = 0) -> None:
+    def __init__(self, path: Path, fixed: Sequence[str], committed: Committed = NEW) -> None:
         self._path = path
         self._fixed = tuple(fixed)
         self._columns: tuple[str, ...] = ()
         self._rows: list[list[object]] = []
-        self.offset = offset
-        if offset:
-            if not path.exists() or path.stat().st_size < offset:
-                raise RunError(f"{path} is shorter than it was at the last commit. Start the run over with --fresh.")
-            with path.open("rb+") as stream:
-                stream.truncate(offset)
-            with path.open(newline="", encoding="utf-8") as stream:
-                self._columns = tuple(next(csv.reader(stream)))
+        self._hash = hashlib.sha256()
+        self.offset, digest = committed
+        if self.offset:
+            self._take_up(digest)
         elif path.exists():
             path.unlink()
+
+    def _take_up(self, digest: str) -> None:
+        """Cut the file to what was committed; RunError if that is not there any more."""
+        whole = self._path.read_bytes()[: self.offset] if self._path.exists() else b""
+        self._hash.update(whole)
+        if self._hash.hexdigest() != digest:
+            raise RunError(f"{self._path} is not what it was at the last commit. Start the run over with --fresh.")
+        self._cut()
+        self._columns = tuple(next(csv.reader(io.StringIO(whole.decode()))))
 
     def add(self, row: Mapping[str, object], extra: Mapping[str, object] | None = None) -> None:
         """Take in one row: the fixed columns, then `extra` in alphabetical order."""
@@ -48,21 +60,29 @@ class Table:
         values = {**row, **(extra or {})}
         self._rows.append([values[name] for name in columns])
 
-    def flush(self, *, last: bool = False) -> int:
-        """Append what waits; gives the length of the file. A table that has no row at the `last` still has columns."""
+    def flush(self, *, last: bool = False) -> Committed:
+        """Append what waits; gives the length and digest of the file. At the `last`, wait until it is on the disk.
+
+        A table that has no row then still has columns.
+        """
         if last and not self._columns:
             self._rows.append(list(self._fixed))
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(self._rows)
+        rows = text.getvalue().encode()
         try:
             with self._path.open("ab") as stream:
-                stream.write(text.getvalue().encode())
+                stream.write(rows)
+                stream.flush()
+                if last:
+                    os.fsync(stream.fileno())
         except OSError as error:
             self._cut()
             raise RunError(f"{self._path} could not be written: {error.strerror}.") from error
         self._rows.clear()
-        self.offset += len(text.getvalue().encode())
-        return self.offset
+        self.offset += len(rows)
+        self._hash.update(rows)
+        return self.offset, self._hash.hexdigest()
 
     def _cut(self) -> None:
         """Take back rows of which only a part was written."""

@@ -60,7 +60,7 @@ class Worker:
             left = reply.payload.to_bytes() if call.own else None
             sent = encode(self._setting.compressor, reply.payload, ctx, sent_memory) if call.remote else None
         models = {role: (net.name, snapshot(net)) for role, net in client.models.items()}
-        kept = Kept(models, client.memory, sent_memory)
+        kept = Kept(models, copied(client.memory, "cpu"), copied(sent_memory, "cpu"))
         rests = kept or call.state is not None  # also a state that is empty now: it takes the place of the last
         state = self._states.put(call.rests, kept, hold=call.hold) if rests else None
         if call.state is not None:
@@ -97,8 +97,8 @@ class Worker:
         for role, (backbone, weights) in kept.models.items():
             client.models[role] = self._lender.lend(backbone)
             load(client.models[role], weights)
-        client.memory = copied(kept.memory)
-        return client, copied(kept.sent)
+        client.memory = copied(kept.memory, ctx.device)
+        return client, copied(kept.sent, ctx.device)
 
     def _hear(self, heard: Heard | None) -> Payload | None:
         """What was left, decoded; the last broadcast is decoded once."""

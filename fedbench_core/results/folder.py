@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -30,6 +30,7 @@ def folder_of(spec: RunSpec, out: Path, *, fresh: bool) -> Path:
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """The folder, made and writable, and nobody else's for as long; RunError names who has it."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / _LOCK)
@@ -39,12 +40,17 @@ def claimed(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise RunError(f"The run folder {folder} can't be written: {error.strerror}. Give another --out.") from error
     try:
+        for torn in folder.glob(".*.part"):
+            torn.unlink()
         (folder / _OWNER).write_text(str(os.getpid()), encoding="utf-8")
         yield
     finally:
         (folder / _OWNER).unlink(missing_ok=True)
         lock.release()
         (folder / _LOCK).unlink(missing_ok=True)
+        with suppress(OSError):  # not empty: something was begun
+            for path in made:
+                path.rmdir()
 
 
 def is_done(folder: Path) -> bool:

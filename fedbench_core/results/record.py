@@ -91,14 +91,15 @@ def _selected(progress: Progress, test: Mapping[str, Any]) -> dict[str, Any] | N
 
 def _costs(progress: Progress, probe: Probe) -> dict[str, Any]:
     """Bytes as they were counted, beside what they would have been uncompressed, and with whole own models."""
-    sizes, flops = probe.sizes(), probe.flops_per_step()
+    sizes, flops = probe.sizes(), probe.flops_per_image()
+    total = sum(flops[name] * images for name, images in progress.images.items()) / 1e9
     return {
         "bytes_up": progress.bytes_up,
         "bytes_down": progress.bytes_down,
         "bytes_peer": progress.bytes_peer,
         "bytes_dense": progress.bytes_dense,
         "bytes_whole_models": sum(sizes[name]["bytes"] * count for name, count in progress.messages.items()),
-        "training_gflops": sum(flops[name] * steps for name, steps in progress.steps.items()) / 1e9,
+        "training_gflops": None if progress.uncounted else total,
         "backbones": sizes,
     }
 

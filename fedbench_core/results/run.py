@@ -24,7 +24,7 @@ from fedbench_core.federation.executors.start import Start
 from fedbench_core.federation.setting import Setting, resolve
 from fedbench_core.federation.shares import Shares, deal
 from fedbench_core.federation.spec import RunSpec
-from fedbench_core.federation.store import Store, read_journal
+from fedbench_core.federation.store import JOURNAL, Store, read_journal
 from fedbench_core.federation.worker import Worker
 from fedbench_core.results.folder import claimed, folder_of, is_done
 from fedbench_core.results.record import build, read_record, versions, write_record
@@ -37,11 +37,13 @@ Say = Callable[[str], None]
 class How:
     """What may differ between equal runs: where and with what they are computed.
 
-    workers: processes, None for all cores. fresh: run again what is recorded already, into a folder of its own.
-    checkpoint_every: rounds between commits, at most so many are redone. visit_timeout: seconds.
+    base: what a relative npz:PATH starts from. workers: processes, None for all cores. fresh: run again what is
+    recorded already, into a folder of its own. checkpoint_every: rounds between commits, at most so many are redone.
+    visit_timeout: seconds.
     """
 
     out: Path = Path("runs")
+    base: Path = Path()
     data_root: Path | None = None
     cache: Path = field(default_factory=default_cache)
     executor: Literal["serial", "processes"] = "processes"
@@ -52,7 +54,7 @@ class How:
 
     def request(self, spec: RunSpec, say: Say | None = None) -> DataRequest:
         """Where the images of `spec` may be looked for."""
-        request = DataRequest(self.cache, self.data_root, spec.image_size, spec.allow_unofficial)
+        request = DataRequest(self.cache, self.data_root, self.base, spec.image_size, spec.allow_unofficial)
         return request if say is None else replace(request, say=say)
 
 
@@ -93,12 +95,11 @@ def run(spec: RunSpec, how: How | None = None, watch: Watch = _ignore, say: Say 
 
 def resume(folder: Path, how: How | None = None, watch: Watch = _ignore, say: Say = _ignore) -> Finished:
     """Go on with the run in `folder`; RequestError if none was begun there."""
-    if is_done(folder):
-        return Finished(folder, read_record(folder), before=True)
-    journal = read_journal(folder / "state")
     how = how or How()
-    if how.data_root is None and journal["data_root"]:
-        how = replace(how, data_root=Path(journal["data_root"]))
+    if is_done(folder):
+        return _finished(folder)
+    journal = read_journal(folder / "state")
+    how = replace(how, base=Path(journal["base"]), data_root=how.data_root or _path(journal["data_root"]))
     return _run(resolve(RunSpec.of(journal["spec"])), folder, how, watch, say)
 
 
@@ -108,20 +109,42 @@ def load(setting: Setting, how: How, say: Say | None = None) -> Splits:
 
 
 def _run(setting: Setting, folder: Path, how: How, watch: Watch, say: Say) -> Finished:
-    if is_done(folder):
-        return Finished(folder, read_record(folder), before=True)
-    shares = deal(setting, load(setting, how, say))
-    probe = Probe(setting, shares)
-    notes = probe.inspect()
     with claimed(folder):
+        splits = load(setting, how, say)
+        if is_done(folder):
+            return _same(_finished(folder), setting, splits)
+        shares = deal(setting, splits)
+        probe = Probe(setting, shares)
+        notes = probe.inspect()
         try:
             engine, test, made = _train(setting, shares, folder, how, watch)
+            record = build(setting, shares, engine.progress, test, probe, notes, made)
+            write_record(folder, record)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"Go on with: fedbench resume {folder}") from None
-        record = build(setting, shares, engine.progress, test, probe, notes, made)
-        write_record(folder, record)
+            go_on = f"fedbench resume {folder}" if (folder / "state" / JOURNAL).exists() else "the same command"
+            raise KeyboardInterrupt(f"Go on with: {go_on}") from None
         engine.store.clear()
     return Finished(folder, record)
+
+
+def _finished(folder: Path) -> Finished:
+    """A run that was finished before; what a kill right behind its record left is removed."""
+    record = read_record(folder)
+    if (folder / "state").exists():
+        Store(folder / "state").clear()
+    return Finished(folder, record, before=True)
+
+
+def _same(finished: Finished, setting: Setting, splits: Splits) -> Finished:
+    """A finished run, if it is what would be run now; RequestError says what differs."""
+    before = {"data": finished.record["data"]["digest"], **finished.record["versions"]}
+    differences = _differences(before, {"data": splits.digest, **versions(setting)})
+    if differences:
+        raise RequestError(
+            f"{finished.folder} was recorded with {'; '.join(differences)}. Use --fresh to run it again, or "
+            f"`fedbench resume {finished.folder}` to see what was recorded."
+        )
+    return finished
 
 
 def _train(
@@ -130,10 +153,11 @@ def _train(
     """The federation, from its last commit to its end; and what is to be told of how it was computed."""
     started, clock = datetime.now(UTC), time.perf_counter()
     lost: Counter[int] = Counter()
+    stamp = _stamp(setting, shares, how)
     while True:
         store = Store(folder / "state")
-        engine = Engine(setting, shares, store, folder, _progress(setting, store), _stamp(setting, how))
-        executor = _executor(setting, shares, folder / "state", how)
+        engine = Engine(setting, shares, store, folder, _progress(stamp, store), stamp)
+        executor = _executor(setting, shares, folder / "state", how, careful=bool(lost))
         try:
             test = engine.run(executor, watch, how.checkpoint_every)
         except StateLostError:
@@ -148,30 +172,35 @@ def _train(
     return engine, test, {**_machine(setting, how), "started": started.isoformat(), "seconds": seconds}
 
 
-def _executor(setting: Setting, shares: Shares, folder: Path, how: How) -> Executor:
+def _executor(setting: Setting, shares: Shares, folder: Path, how: How, *, careful: bool) -> Executor:
     workers = how.workers or os.cpu_count() or 1
     if how.executor == "serial":
         if how.visit_timeout is not None:
             raise RequestError("--visit-timeout ends a worker's process; the serial executor has none. Leave one out.")
         return Serial(Worker(setting, shares), setting.spec)
-    return Processes(Start(setting.spec, how.request(setting.spec)), workers, folder, how.visit_timeout)
+    start = Start(setting.spec, how.request(setting.spec))
+    return Processes(start, workers, folder, how.visit_timeout, careful=careful)
 
 
-def _stamp(setting: Setting, how: How) -> dict[str, Any]:
+def _stamp(setting: Setting, shares: Shares, how: How) -> dict[str, Any]:
     """What a journal says besides the state."""
     root = None if how.data_root is None else str(how.data_root.resolve())
-    return {"spec": setting.spec.model_dump(mode="json"), "versions": versions(setting), "data_root": root}
+    where = {"data_root": root, "base": str(how.base.resolve())}
+    spec = setting.spec.model_dump(mode="json")
+    return {"spec": spec, "versions": versions(setting), "data": {"data": shares.splits.digest}, **where}
 
 
-def _progress(setting: Setting, store: Store) -> Progress:
-    """Where the run left off; RunError if it was another run's, or other versions'."""
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _progress(stamp: Mapping[str, Any], store: Store) -> Progress:
+    """Where the run left off; RunError if it was another run's, or with other data or versions."""
     journal = store.resume()
     if journal is None:
         return Progress()
-    differences = [
-        *_differences(journal["spec"], setting.spec.model_dump(mode="json")),
-        *_differences(journal["versions"], versions(setting)),
-    ]
+    compared = ("spec", "versions", "data")
+    differences = [told for name in compared for told in _differences(journal[name], stamp[name])]
     if differences:
         raise RunError(
             f"This run can't be resumed, because it was begun with {'; '.join(differences)}. "

@@ -51,7 +51,7 @@ def test_every_command_that_prints_a_table_prints_json_on_request(command) -> No
 def test_a_run_ends_with_a_table_and_a_whole_folder(go) -> None:
     result = go()
     assert result.exit_code == 0, result.stderr
-    for words in ("global, last round (2)", "personalisation", "generalisation", "balanced accuracy", "AUC"):
+    for words in ("global, after 2 rounds", "personalisation", "generalisation", "balanced accuracy", "AUC"):
         assert words in result.stdout
     for words in (
         "worst client",
@@ -64,7 +64,7 @@ def test_a_run_ends_with_a_table_and_a_whole_folder(go) -> None:
         "recorded in",
     ):
         assert words in result.stdout
-    assert "round 2/2" in result.stderr
+    assert "2/2 rounds" in result.stderr
     [folder] = Path("out").iterdir()
     assert sorted(path.name for path in folder.iterdir()) == ["messages.csv", "record.json", "rounds.csv"]
     record = json.loads((folder / "record.json").read_text(), parse_constant=pytest.fail)
@@ -88,8 +88,8 @@ def test_json_is_the_record_and_nothing_else(go) -> None:
 
 def test_fine_tuning_has_a_column_for_each_role(go) -> None:
     stdout = go(method="fedavg-ft").stdout
-    assert "tuned, last round (2)" in stdout
-    assert "global, last round" in stdout
+    assert "tuned, after 2 rounds" in stdout
+    assert "global, after 2 rounds" in stdout
 
 
 def test_rounds_without_anybody_are_told(go) -> None:
@@ -266,7 +266,7 @@ def test_ctrl_c_is_exit_130_with_whole_files_and_how_to_go_on(kit, tmp_path, exe
         start_new_session=True,  # a terminal sends the signal to the whole group
     )
     for line in process.stderr:
-        if line.startswith("round 3/"):
+        if line.startswith("3/"):
             break
     os.killpg(process.pid, signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
@@ -293,3 +293,17 @@ def test_a_real_process_runs_and_a_wrong_one_ends_with_2(kit, tmp_path) -> None:
     wrong = subprocess.run([*command, "--lr", "-1"], env=environment, capture_output=True, text=True, check=False)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "Error: --lr: got '-1'; input should be greater than 0\n"
+
+
+def test_what_a_flag_swaps_takes_its_options_from_a_config_along(kit, tmp_path) -> None:  # noqa: ARG001  # installed
+    from fedbench_core.cli.flags import read_spec  # noqa: PLC0415  # only here
+
+    settings = {"method": "kit-thrifty", "backbones": ["tiny"], "dataset": "npz:x.npz", "compressor": "kit-top"}
+    options = {"compressor.keep": 0.5, "partitioner.alpha": 0.1, "dataset.kind": "binary", "aggregator.uniform": True}
+    config = tmp_path / "record.json"
+    config.write_text(json.dumps({"spec": {**settings, "set": options}}))
+    assert read_spec({}, config).set == options
+    assert read_spec({"partitioner": "iid"}, config).set.keys() == options.keys() - {"partitioner.alpha"}
+    assert read_spec({"dataset": "npz:y.npz"}, config).set.keys() == options.keys() - {"dataset.kind"}
+    other = read_spec({"method": "fedavg"}, config)
+    assert (other.compressor, other.set.keys()) == (None, {"partitioner.alpha", "dataset.kind"})

@@ -1,3 +1,4 @@
+import hashlib
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ def test_a_file_holds_whole_rounds_only(tmp_path) -> None:
     table.flush()
     table.add({"round": 1, "client": 1}, {"loss": 0.25, "steps": 2})
     assert path.read_text() == "round,client,loss,steps\n0,1,0.5,2\n"
-    assert table.flush() == len(path.read_bytes())
+    assert table.flush() == (len(path.read_bytes()), hashlib.sha256(path.read_bytes()).hexdigest())
     assert path.read_text() == "round,client,loss,steps\n0,1,0.5,2\n1,1,0.25,2\n"
 
 
@@ -53,8 +54,8 @@ def test_metrics_are_the_same_each_time(tmp_path) -> None:
 
 
 def test_a_file_shorter_than_its_offset_is_told(tmp_path) -> None:
-    with pytest.raises(RunError, match=r"rounds\.csv is shorter"):
-        Table(tmp_path / "rounds.csv", FIXED, 10)
+    with pytest.raises(RunError, match=r"rounds\.csv is not what it was"):
+        Table(tmp_path / "rounds.csv", FIXED, (10, "0"))
 
 
 def test_a_table_without_rows_has_columns_in_the_end(tmp_path) -> None:

@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedbench_core import RunSpec, run
@@ -108,6 +109,13 @@ def test_damage_falls_back_to_the_commit_before(damage, what, stopped, whole) ->
     assert same(resume(stopped, How(executor="serial")), whole)
 
 
+def test_a_resume_keeps_the_commit_before(stopped, whole) -> None:
+    with pytest.raises(StopError):
+        resume(stopped, How(executor="serial"), stop_after(0))
+    _flip(newest(stopped, "client-2"))
+    assert same(resume(stopped, How(executor="serial")), whole)
+
+
 def test_damage_to_both_commits_is_refused_by_name(stopped) -> None:
     hit = newest(stopped, "client-2")
     _flip(hit)
@@ -116,12 +124,37 @@ def test_damage_to_both_commits_is_refused_by_name(stopped) -> None:
         resume(stopped, How(executor="serial"))
 
 
-def test_lost_rows_are_noticed(stopped) -> None:
-    _cut(stopped / "rounds.csv")
-    _cut(stopped / "rounds.csv")
-    (stopped / "rounds.csv").write_text("")
-    with pytest.raises(RunError, match=r"rounds\.csv is shorter"):
+@pytest.mark.parametrize("damage", [*DAMAGE.values(), lambda path: path.write_text("")], ids=[*DAMAGE, "emptied"])
+def test_damaged_rows_are_noticed(damage, stopped) -> None:
+    damage(stopped / "rounds.csv")
+    with pytest.raises(RunError, match=r"rounds\.csv is not what it was"):
         resume(stopped, How(executor="serial"))
+
+
+def test_journals_that_are_none_are_damage(stopped) -> None:
+    for name in ("journal.json", "journal.previous.json"):
+        (stopped / "state" / name).write_text("null")
+    for again in (lambda: resume(stopped), lambda: run(RunSpec.of(SMALL), How(out=stopped.parent, executor="serial"))):
+        with pytest.raises(RunError, match="can't be resumed"):
+            again()
+
+
+def test_what_is_done_stays_done_and_what_a_kill_left_beside_it_goes(kit, tmp_path) -> None:  # noqa: ARG001  # installed
+    how = How(out=tmp_path, executor="serial")
+    first = run(RunSpec.of(SMALL), how)
+    (first.folder / "state").mkdir()
+    (first.folder / "state" / "hub.4.0.safetensors").write_bytes(b"left")
+    assert run(RunSpec.of(SMALL), how).before
+    assert sorted(path.name for path in first.folder.iterdir()) == ["messages.csv", "record.json", "rounds.csv"]
+
+
+def test_an_interrupt_before_the_first_commit_does_not_promise_a_resume(kit, tmp_path, monkeypatch) -> None:  # noqa: ARG001
+    def interrupt(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fedbench_core.results.run.Engine", interrupt)
+    with pytest.raises(KeyboardInterrupt, match="the same command"):
+        run(RunSpec.of(SMALL), How(out=tmp_path, executor="serial"))
 
 
 def _edit_journal(folder: Path, **changes: object) -> None:
@@ -187,3 +220,40 @@ def test_a_full_disk_stops_the_run_at_its_last_commit(executor, kit, whole, tmp_
         assert same(resume(folder, How(executor=executor, workers=2)), whole)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def _own_file(path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    for split in ("train", "val", "test"):
+        arrays[f"{split}_images"] = rng.integers(0, 255, (24, 8, 8, 3), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(24, dtype=np.uint8)[:, None] % 3
+    np.savez(path, **arrays)
+
+
+OWN = {**SMALL, "method": "fedavg", "backbones": "tiny", "partitioner": "iid"}
+
+
+def test_a_file_that_changed_is_not_answered_with_old_scores(kit, tmp_path) -> None:  # noqa: ARG001  # installed
+    _own_file(tmp_path / "own.npz", 0)
+    how = How(out=tmp_path / "runs", executor="serial", cache=tmp_path / "cache", base=tmp_path)
+    spec = RunSpec.of({**OWN, "dataset": "npz:own.npz"})
+    first = run(spec, how)
+    _own_file(tmp_path / "own.npz", 1)
+    with pytest.raises(RequestError, match=r"was recorded with data .* \(now .*--fresh"):
+        run(spec, how)
+    assert resume(first.folder).record == first.record
+
+
+def test_a_resume_finds_a_relative_file_and_refuses_a_changed_one(kit, tmp_path) -> None:  # noqa: ARG001  # installed
+    _own_file(tmp_path / "own.npz", 0)
+    how = How(out=tmp_path / "runs", executor="serial", cache=tmp_path / "cache", base=tmp_path)
+    with pytest.raises(StopError):
+        run(RunSpec.of({**OWN, "dataset": "npz:own.npz"}), how, stop_after(3))
+    (folder,) = (tmp_path / "runs").iterdir()
+    again = How(executor="serial", cache=tmp_path / "cache")
+    _own_file(tmp_path / "own.npz", 1)
+    with pytest.raises(RunError, match="begun with data"):
+        resume(folder, again)
+    _own_file(tmp_path / "own.npz", 0)
+    assert resume(folder, again).record["test"]["round"] == 4

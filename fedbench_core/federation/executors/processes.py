@@ -5,11 +5,13 @@ can go back to the worker that knows it, and a hanging visit can be ended by end
 from a fork server that has imported torch already; plain spawn would import it once per worker.
 """
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 from pathlib import Path
 
 from fedbench_core.api import RunError
@@ -22,6 +24,7 @@ ATTEMPTS = 3
 _MESSAGE_SECONDS = 0.05
 _MOST_PER_MESSAGE = 8
 _SHORT_SECONDS = 0.2
+_LOOK_SECONDS = 0.05
 
 
 class StateLostError(RunError):
@@ -29,10 +32,22 @@ class StateLostError(RunError):
 
 
 class Processes:
-    """`workers` processes. A worker that dies or exceeds `visit_timeout` seconds is replaced, its calls repeated."""
+    """`workers` processes. A worker that dies or exceeds `visit_timeout` seconds is replaced, its calls repeated.
 
-    def __init__(self, start: Start, workers: int, folder: Path, visit_timeout: float | None = None) -> None:
+    careful: one call per message, so that a call which ends its worker can be told from its neighbours.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        workers: int,
+        folder: Path,
+        visit_timeout: float | None = None,
+        *,
+        careful: bool = False,
+    ) -> None:
         self._start = start
+        self._careful = careful
         self._folder = folder
         self._timeout = visit_timeout
         self._slots = [Slot(start, folder) for _ in range(workers)]
@@ -63,12 +78,17 @@ class Processes:
             slot = self._choose(flow.waiting[0][1])
             if slot is None:
                 return
-            slot.send(flow.take(self._size(flow)))
+            slot.send(flow.take(self._size(flow, slot)))
 
-    def _size(self, flow: "_Flow") -> int:
-        """Calls per message: short visits travel together, but a repeated or pinned one alone."""
-        alone = flow.attempts or self._pinned(flow.waiting[0][1]) is not None
-        return 1 if alone else self._pace.per_message
+    def _size(self, flow: "_Flow", slot: Slot) -> int:
+        """Calls in the next message to `slot`: as many as suit the pace and only this worker could take, or any could.
+
+        After a loss every call travels alone, so that the one to blame is known.
+        """
+        if self._careful or flow.attempts:
+            return 1
+        ahead = islice(flow.waiting, self._pace.per_message)
+        return sum(1 for _ in takewhile(lambda item: self._pinned(item[1]) in (None, slot), ahead))
 
     def _choose(self, call: Call) -> Slot | None:
         pinned = self._pinned(call)
@@ -94,7 +114,7 @@ class Processes:
             else:
                 self._take_in(slot, flow)
         for slot in self._slots:
-            if slot.batches and self._overdue(slot.batches[0]):
+            if self._left(slot) <= 0:
                 self._replace(slot, flow, f"no answer within --visit-timeout {self._timeout:g} s")
 
     def _take_in(self, slot: Slot, flow: "_Flow") -> None:
@@ -117,14 +137,17 @@ class Processes:
             slot.held.discard(call.state.path)
 
     def _patience(self) -> float | None:
-        started = [slot.batches[0].started for slot in self._slots if slot.batches]
-        if self._timeout is None or not started:
-            return None
-        return max(0.0, min(started) + self._timeout - time.monotonic())
+        """Seconds until the first message is overdue; a worker that is still being made has none yet."""
+        left = min(self._left(slot) for slot in self._slots)
+        return None if left == math.inf else max(left, _LOOK_SECONDS)
 
-    def _overdue(self, batch: Batch) -> bool:
-        allowed = None if self._timeout is None else self._timeout * len(batch.calls)
-        return allowed is not None and time.monotonic() - batch.started >= allowed
+    def _left(self, slot: Slot) -> float:
+        """Seconds that a worker has for its present message."""
+        if self._timeout is None or not slot.batches:
+            return math.inf
+        if slot.busy_since is None:
+            return _LOOK_SECONDS
+        return slot.busy_since + self._timeout * len(slot.batches[0].calls) - time.monotonic()
 
     def _replace(self, slot: Slot, flow: "_Flow", cause: str) -> None:
         """A new process in place of a dead or hanging one; its calls go back to the front of the queue."""

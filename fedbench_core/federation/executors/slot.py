@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fedbench_core.api import FedbenchError, RunError
 from fedbench_core.federation.calls import Blob, Call, Done, VisitDone
-from fedbench_core.federation.executors.preload import CONTEXT, start_server, without_main
+from fedbench_core.federation.executors.preload import CONTEXT, quietly, start_server
 from fedbench_core.federation.executors.start import Start, keep_freed_memory
 from fedbench_core.federation.worker import Worker
 
@@ -42,12 +42,24 @@ class Slot:
     def __init__(self, start: Start, folder: Path) -> None:
         start_server()
         self._folder = folder
-        self._pool = ProcessPoolExecutor(1, CONTEXT, initializer=_begin, initargs=(start, list(sys.path)))
-        with without_main():
-            self._pid = self._pool.submit(os.getpid)
+        self._pool = ProcessPoolExecutor(1, CONTEXT)
+        with quietly():
+            self._pid = self._pool.submit(os.getpid)  # first, so that a worker can be ended while it is being made
+        self._made_at: float | None = None
+        self._pool.submit(_begin, start, list(sys.path)).add_done_callback(self._made)
         self.batches: deque[Batch] = deque()
         self.held: set[Path] = set()
         """States that only this worker has."""
+
+    def _made(self, _future: "Future[None]") -> None:
+        self._made_at = time.monotonic()
+
+    @property
+    def busy_since(self) -> float | None:
+        """When the worker turned to the first message; None while it is being made, or has none."""
+        if self._made_at is None or not self.batches:
+            return None
+        return max(self._made_at, self.batches[0].started)
 
     @property
     def died(self) -> bool:
@@ -84,7 +96,7 @@ _worker: Worker | Exception
 
 def _begin(start: Start, path: list[str]) -> None:
     """Make this process a worker. What goes wrong is told in the first answer, which has a reader."""
-    global _worker  # noqa: PLW0603 - a pool's initializer has no other way to leave something behind
+    global _worker  # noqa: PLW0603 - calls find here what the first one made
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.path[:] = path

@@ -13,6 +13,13 @@ KINDS = {
     "stateless": {"method": "fedavg", "backbones": "tiny"},
     "absent clients": {"method": "fedprox", "backbones": "tiny", "fraction": 0.75, "dropout": 0.3},
     "stateful": {"method": "kit-pair", "backbones": "tiny"},
+    "stateful, absent clients": {
+        "method": "kit-pair",
+        "backbones": "tiny",
+        "clients": 12,
+        "rounds": 9,
+        "fraction": 0.5,
+    },
     "hub with a memory": {"method": "kit-thrifty", "backbones": "tiny"},
     "ring": {"method": "kit-ring", "backbones": "tiny,wide"},
     "ring, a full circle": {"method": "kit-ring", "backbones": "tiny,wide", "set": {"topology.hops": 0}},
