@@ -36,6 +36,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
         click.echo(_plain(table))
 
 
+def print_sentence(sentence: str) -> None:
+    """A sentence, broken between words on a terminal and not at all elsewhere."""
+    if sys.stdout.isatty():
+        Console().print(Text(sentence))
+    else:
+        click.echo(sentence)
+
+
 def print_json(value: object) -> None:
     """`value` as indented JSON; what JSON does not know (paths, enums) as text."""
     click.echo(json.dumps(value, indent=2, default=str))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fedbench_core.cli.output import print_table
+from fedbench_core.cli.output import print_sentence, print_table
 from fedbench_core.cli.units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def print_report(finished: "Finished") -> None:
     print_table(("sent", "bytes"), [(way, bytes_text(costs[f"bytes_{way}"])) for way in WAYS])
     click.echo()
     for line in _notes(record):
-        click.echo(line)
-    click.echo(f"{seconds_text(record['how']['seconds'])}; recorded in {finished.folder}")
+        print_sentence(line)
+    print_sentence(f"{seconds_text(record['how']['seconds'])}; recorded in {finished.folder}")
 
 
 def _columns(record: dict[str, Any]) -> dict[str, dict[str, Any]]:

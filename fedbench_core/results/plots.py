@@ -25,22 +25,23 @@ def plot_matrix(record: dict[str, Any], path: Path) -> None:
     rows = [matrix[matrix["primary"]][row] for row in matrix["predictor_of_client"]]
     scores = np.array([[np.nan if score is None else score for score in row] for row in rows])
     clients = len(scores)
+    labels = [_label(record, client) for client in range(clients)]
     side = max(3.2, 0.45 * clients)
-    figure = Figure(figsize=(side + 1.2, side), layout="constrained")
+    figure = Figure(figsize=(side + 1.6 + 0.08 * max(map(len, labels)), side + 0.9), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(scores, cmap="cividis", vmin=0, vmax=1)
     axes.set_xlabel("distribution of client")
     axes.set_ylabel("model of client")
     ticks = range(0, clients, max(1, clients // _NUMBERS_UP_TO))
     axes.set_xticks(ticks)
-    axes.set_yticks(ticks, [_label(record, client) for client in ticks])
+    axes.set_yticks(ticks, [labels[client] for client in ticks])
     if clients <= _NUMBERS_UP_TO:
         for (row, column), score in np.ndenumerate(scores):
             colour = "white" if score < _DARK_BELOW else "black"
             axes.text(column, row, f"{score:.2f}", ha="center", va="center", color=colour)
     figure.colorbar(image, label="accuracy", shrink=0.8)
     metrics = record["test"]["metrics"]
-    axes.set_title(
+    figure.suptitle(
         f"{record['spec']['method']} on {record['data']['name']}\n"
         f"personalisation {_number(metrics['personalisation'])}, generalisation {_number(metrics['generalisation'])}",
         fontsize="medium",
