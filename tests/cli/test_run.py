@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ from click.testing import CliRunner
 from fedbench_core import RunSpec
 from fedbench_core.cli.group import COMMANDS, fedbench
 
-COMMAND = [sys.executable, "-c", "from fedbench_core.cli import main; main()"]
+MAIN = "from fedbench_core.cli import main; main()"
+COMMAND = [sys.executable, "-c", MAIN]
+# What starts pytest in the background makes its children deaf to Ctrl-C.
+HEARS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 SMALL = "--backbones tiny --dataset spots --clients 3 --rounds 2 --steps 2 --batch-size 8".split()  # noqa: SIM905  # as typed
 
 
@@ -256,20 +260,23 @@ def _environment(kit, tmp_path) -> dict[str, str]:
 @pytest.mark.parametrize("executor", ["serial", "processes"])
 def test_ctrl_c_is_exit_130_with_whole_files_and_how_to_go_on(kit, tmp_path, executor) -> None:
     flags = [*SMALL, "--rounds", "2000", "--executor", executor, "--workers", "2", "--out", str(tmp_path / "out")]
-    command = [*COMMAND, "run", "--method", "fedavg", *flags]
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-c", f"{HEARS_CTRL_C}; {MAIN}", "run", "--method", "fedavg", *flags],
         env=_environment(kit, tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,  # a terminal sends the signal to the whole group
     )
-    for line in process.stderr:
-        if line.startswith("3/"):
-            break
-    os.killpg(process.pid, signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    try:
+        for line in process.stderr:
+            if line.startswith("3/"):
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert (process.returncode, stdout) == (130, "")
     [folder] = (tmp_path / "out").iterdir()
     last = stderr.splitlines()[-1]
