@@ -13,6 +13,7 @@ from fedbench_core import RunSpec
 from fedbench_core.api import Client, DataRequest, Letter, LocalUpdate, Payload, Reply, RoundContext
 from fedbench_core.federation.calls import Call, Done
 from fedbench_core.federation.engine import Engine, Progress
+from fedbench_core.federation.executors.serial import Serial
 from fedbench_core.federation.kept import Kept
 from fedbench_core.federation.lending import Lender, load, snapshot
 from fedbench_core.federation.setting import Setting, resolve
@@ -130,11 +131,11 @@ class Seen:
     heard_bytes: int
 
 
-class Backwards:
+class Backwards(Serial):
     """An executor that computes the calls of a step backwards, and notes what it sees."""
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    def __init__(self, worker: Worker, spec: RunSpec) -> None:
+        super().__init__(worker, spec)
         self.seen: list[Seen] = []
 
     def run(self, calls: Iterable[Call]) -> Iterator[Done]:
@@ -142,9 +143,6 @@ class Backwards:
         seen = [self._do(call) for call in reversed(list(calls))]
         self.seen += reversed(seen)
         yield from (one.done for one in reversed(seen))
-
-    def close(self) -> None:
-        """Nothing to leave behind."""
 
     def _do(self, call: Call) -> Seen:
         size = 0 if call.heard is None else call.heard.file.path.stat().st_size
@@ -154,7 +152,9 @@ class Backwards:
 def federate(setting: Setting, shares: Shares, folder: Path) -> tuple[list[Seen], dict[str, Any]]:
     """A run, computed backwards: what was seen of it, and the scores of the last round."""
     folder.mkdir()
-    executor = Backwards(Worker(setting, shares))
+    executor = Backwards(Worker(setting, shares), setting.spec)
     engine = Engine(setting, shares, Store(folder / "state"), folder, Progress(), {})
-    test = engine.run(executor, lambda _event: None)
-    return executor.seen, test
+    try:
+        return executor.seen, engine.run(executor, lambda _event: None)
+    finally:
+        executor.close()
