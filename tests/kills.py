@@ -90,9 +90,10 @@ def survive(flags: list[str], kills: int, out: Path, seed: int = 0, env: dict[st
         process = start(command, env)
         instants.append(rng.uniform(0, length))
         time.sleep(instants[-1])
-        finished = process.poll() is not None
-        process.communicate() if finished else kill_group(process)
+        ended = process.poll() is not None
+        process.communicate() if ended else kill_group(process)
         folders = list((out / "killed").glob("*"))
+        finished = ended or (folders and (folders[0] / "record.json").exists())
         after = committed(folders[0]) if folders else 0
         assert finished or after >= before, f"round {after} after round {before}: more than one round was lost"
         if finished and (folders[0] / "record.json").exists():

@@ -11,6 +11,7 @@ from fedbench_core.federation.evaluation import evaluate
 from fedbench_core.federation.executors import Executor
 from fedbench_core.federation.participation import present
 from fedbench_core.federation.places import OpenPlace, Places
+from fedbench_core.federation.set_up import torch_set_up
 from fedbench_core.federation.setting import Setting
 from fedbench_core.federation.shares import Shares
 from fedbench_core.federation.store import Store
@@ -87,8 +88,15 @@ class Engine:
         self._last_visit: dict[int, tuple[int, int]] = {}
 
     def run(self, executor: Executor, watch: Watch, checkpoint_every: int = 1) -> dict[str, Any]:
-        """Run what rounds are left; gives the evaluation of the last round on the test split."""
+        """Run what rounds are left; gives the evaluation of the last round on the test split.
+
+        Here too torch is set up as the spec says: what the hub encodes must not depend on who computes the visits.
+        """
         self._executor = executor
+        with torch_set_up(self._setting.spec):
+            return self._run(watch, checkpoint_every)
+
+    def _run(self, watch: Watch, checkpoint_every: int) -> dict[str, Any]:
         rounds = self._setting.spec.rounds
         if not self.store.begun:
             self._commit()

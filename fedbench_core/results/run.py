@@ -26,8 +26,9 @@ from fedbench_core.federation.shares import Shares, deal
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.store import JOURNAL, Store, read_journal
 from fedbench_core.federation.worker import Worker
+from fedbench_core.results.contents import build, versions
 from fedbench_core.results.folder import claimed, folder_of, is_done
-from fedbench_core.results.record import build, read_record, versions, write_record
+from fedbench_core.results.record import RECORD, read_record, write_record
 
 Watch = Callable[[Event], None]
 Say = Callable[[str], None]
@@ -119,7 +120,7 @@ def _run(setting: Setting, folder: Path, how: How, watch: Watch, say: Say) -> Fi
         try:
             engine, test, made = _train(setting, shares, folder, how, watch)
             record = build(setting, shares, engine.progress, test, probe, notes, made)
-            write_record(folder, record)
+            write_record(folder / RECORD, record)
         except KeyboardInterrupt:
             go_on = f"fedbench resume {folder}" if (folder / "state" / JOURNAL).exists() else "the same command"
             raise KeyboardInterrupt(f"Go on with: {go_on}") from None
@@ -177,7 +178,7 @@ def _executor(setting: Setting, shares: Shares, folder: Path, how: How, *, caref
     if how.executor == "serial":
         if how.visit_timeout is not None:
             raise RequestError("--visit-timeout ends a worker's process; the serial executor has none. Leave one out.")
-        return Serial(Worker(setting, shares), setting.spec)
+        return Serial(Worker(setting, shares))
     start = Start(setting.spec, how.request(setting.spec))
     return Processes(start, workers, folder, how.visit_timeout, careful=careful)
 

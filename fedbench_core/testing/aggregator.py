@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fedbench_core.api import Aggregator, Letter, Memory, Payload, RunError
-from fedbench_core.testing.contract import PartContract, global_randomness_untouched
+from fedbench_core.testing.contract import PartContract, global_randomness_untouched, same
 from fedbench_core.testing.examples import from_disk, moment, normal, versions
 
 SENDERS = (2, 11, 37, 41, 58)
@@ -70,7 +70,7 @@ class AggregatorContract(PartContract[Aggregator]):
         """Letters in order of sender give the same bits every time, from any instance of the part."""
         first = _merged(part, _letters(part)).to_bytes()
         for again in (part, self.make()):
-            assert _merged(again, _letters(part)).to_bytes() == first, (
+            assert same(_merged(again, _letters(part)).to_bytes(), first), (
                 "the same letters and memory gave other bits: keep state in `memory`, draw from ctx.rng(...)"
             )
 
@@ -96,7 +96,7 @@ class AggregatorContract(PartContract[Aggregator]):
         assert dict(merged.meta) == dict(payload.meta), (
             f"metadata {dict(merged.meta)} from letters that all say {dict(payload.meta)}: keep what all share"
         )
-        assert merged.to_bytes() == payload.to_bytes(), (
+        assert same(merged.to_bytes(), payload.to_bytes()), (
             f"{len(letters)} equal payloads gave another one: merge in float64 and return each tensor in its own dtype"
         )
 
@@ -143,7 +143,9 @@ class AggregatorContract(PartContract[Aggregator]):
         for number in range(2):
             _merged(part, letters, memory, number)
         for letter, (blob, version) in zip(letters, before, strict=True):
-            assert letter.payload.to_bytes() == blob, f"client {letter.sender}'s letter was changed: work on a clone"
+            assert same(letter.payload.to_bytes(), blob), (
+                f"client {letter.sender}'s letter was changed: work on a clone"
+            )
             assert versions(letter.payload) == version, f"client {letter.sender}'s letter was written to in place"
 
     def test_memory_survives_the_disk(self, part: Aggregator) -> None:
@@ -154,7 +156,9 @@ class AggregatorContract(PartContract[Aggregator]):
             letters = _letters(part, seed=number)
             expected = _merged(part, letters, kept, number).to_bytes()
             got = _merged(part, letters, memory, number).to_bytes()
-            assert got == expected, f"other bits in round {number} after `memory` was saved and loaded: keep all in it"
+            assert same(got, expected), (
+                f"other bits in round {number} after `memory` was saved and loaded: keep all in it"
+            )
             memory = from_disk(memory)
 
     def test_state_is_only_in_memory(self, part: Aggregator) -> None:
@@ -169,7 +173,7 @@ class AggregatorContract(PartContract[Aggregator]):
             elsewhere.add(_letters(part, seed=90 + number)[0])
             got = _merged(part, _letters(part, number), mine, number).to_bytes()
             elsewhere.close()
-            assert got == expected[number], (
+            assert same(got, expected[number]), (
                 "a merge at another place changed this one: keep state in the merge and memory"
             )
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fedbench_core.api import Compressor, Memory, Payload
-from fedbench_core.testing.contract import PartContract, global_randomness_untouched
+from fedbench_core.testing.contract import PartContract, global_randomness_untouched, same
 from fedbench_core.testing.examples import from_disk, layout, moment, normal, payloads, versions
 
 ROUNDS = 3
@@ -53,11 +53,13 @@ class CompressorContract(PartContract[Compressor]):
         payload = payloads()[case]
         before, old = payload.to_bytes(), versions(payload)
         encoded = part.encode(payload, moment(), Memory())
-        assert payload.to_bytes() == before, "encode changed its payload: work on a clone"
+        assert same(payload.to_bytes(), before), "encode changed its payload: work on a clone"
         assert versions(payload) == old, "encode wrote to its payload's tensors in place: work on a clone"
         sent = encoded.to_bytes()
         part.decode(encoded)
-        assert encoded.to_bytes() == sent, "decode changed what it was given, which others will read: work on a clone"
+        assert same(encoded.to_bytes(), sent), (
+            "decode changed what it was given, which others will read: work on a clone"
+        )
 
     @each_payload
     def test_never_much_larger_than_dense(self, part: Compressor, case: str) -> None:
@@ -74,7 +76,7 @@ class CompressorContract(PartContract[Compressor]):
         """Equal payloads, contexts and memories give equal blobs, from any instance of the part."""
         first = _blobs(part, {}, range(ROUNDS))
         for again in (part, self.make()):
-            assert _blobs(again, {}, range(ROUNDS)) == first, (
+            assert same(_blobs(again, {}, range(ROUNDS)), first), (
                 "equal payloads, contexts and memory gave other bytes: draw from ctx.rng(...), keep nothing here"
             )
 
@@ -87,7 +89,7 @@ class CompressorContract(PartContract[Compressor]):
         for number in range(ROUNDS):
             in_turns += _blobs(part, mine, range(number, number + 1))
             _blobs(part, other, range(number, number + 1), seed=100)
-        assert in_turns == alone, "another sender changed this one's bytes: keep state in `memory`, not in the part"
+        assert same(in_turns, alone), "another sender changed this one's bytes: keep state in `memory`, not in the part"
 
     def test_memory_survives_the_disk(self, part: Compressor) -> None:
         """A memory that was saved and loaded gives the same continuation."""
@@ -98,7 +100,9 @@ class CompressorContract(PartContract[Compressor]):
         for number in range(ROUNDS):
             resumed += _blobs(part, memory, range(number, number + 1))
             memory = from_disk(memory)
-        assert resumed == straight, "other bytes after `memory` was saved and loaded: keep all state in it, by value"
+        assert same(resumed, straight), (
+            "other bytes after `memory` was saved and loaded: keep all state in it, by value"
+        )
 
     def test_decode_needs_no_state(self, part: Compressor) -> None:
         """A part that has encoded nothing decodes the same, as often as asked."""
@@ -107,7 +111,7 @@ class CompressorContract(PartContract[Compressor]):
             encoded = part.encode(_said(number), moment(number, ROUNDS), memory)
             first = part.decode(encoded).to_bytes()
             for reader in (part, self.make()):
-                assert reader.decode(encoded).to_bytes() == first, (
+                assert same(reader.decode(encoded).to_bytes(), first), (
                     "decode gave other values the second time: all it needs must be in the payload"
                 )
 

@@ -42,6 +42,11 @@ class PartContract(Generic[Part]):
         )
 
 
+def same(one: object, other: object) -> bool:
+    """Whether two values are equal: of a plain `==` that fails, pytest would explain every byte, for minutes."""
+    return bool(one == other)
+
+
 @contextmanager
 def global_randomness_untouched(what: str) -> Iterator[None]:
     """Fails if the block draws from, or seeds, a global generator of Python, numpy or torch; `what` is the culprit."""
@@ -49,7 +54,7 @@ def global_randomness_untouched(what: str) -> Iterator[None]:
     yield
     after = _random_states()
     for source, state in before.items():
-        assert state == after[source], (
+        assert same(state, after[source]), (
             f"{what} drew from (or seeded) the global generator of {source}: runs could no longer be repeated. "
             "Draw from the generator that is handed in, or from ctx.rng(...) and ctx.generator(...)."
         )

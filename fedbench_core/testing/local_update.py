@@ -17,7 +17,7 @@ from fedbench_core.api import Client, Examples, LocalUpdate, Payload, Reply, Tas
 from fedbench_core.federation.setting import resolve
 from fedbench_core.registry import registry
 from fedbench_core.testing import visit
-from fedbench_core.testing.contract import PartContract, global_randomness_untouched
+from fedbench_core.testing.contract import PartContract, global_randomness_untouched, same
 from fedbench_core.testing.examples import versions
 from fedbench_core.testing.small import BACKBONE, SETTINGS, Scene, cache_of, rest, shares_of, small_spec
 
@@ -79,7 +79,7 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
         scene.part.update(client, None, scene.context())
         for what, hear in (("predictors", scene.part.predictors), ("update", scene.part.update)):
             hear(client, heard, scene.context(1))
-            assert bytes(heard.to_bytes()) == before, f"{what} changed the payload it heard: load it into a model"
+            assert same(bytes(heard.to_bytes()), before), f"{what} changed the payload it heard: load it into a model"
             assert versions(heard) == old, f"{what} wrote to the tensors it heard in place: work on a clone"
 
     @pytest.mark.parametrize("visited", [False, True], ids=["unvisited", "visited"])
@@ -91,9 +91,11 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
         for heard in (None, scene.heard()):
             before = rest(client)
             first = _weights(scene.part.predictors(client, heard, scene.context()))
-            assert rest(client) == before, "predictors changed the client's models or memory: copy before you change"
+            assert same(rest(client), before), (
+                "predictors changed the client's models or memory: copy before you change"
+            )
             again = _weights(scene.part.predictors(client, heard, scene.context()))
-            assert again == first, "predictors gave other models the second time: they follow from what it is given"
+            assert same(again, first), "predictors gave other models the second time: they follow from what it is given"
 
     def test_predictors_classify(self, scene: Scene) -> None:
         """There is a headline model, the roles are always the same, and each gives logits."""
@@ -131,7 +133,7 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
         """Equal clients, payloads and contexts give equal replies and states, from any instance of the part."""
         first = _visits(scene)
         for again in (scene, self._scene(self.make(), cache_of(tmp_path_factory))):
-            assert _visits(again) == first, (
+            assert same(_visits(again), first), (
                 "the same visits gave other bits: draw from ctx.rng(...) and ctx.generator(...), keep nothing here"
             )
 
@@ -142,7 +144,7 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
         for number in range(ROUNDS):
             scene.part.update(other, heard if number else None, scene.context(number))
             got = _visit(scene, client, heard, number)
-            assert got == alone[number], (
+            assert same(got, alone[number]), (
                 f"round {number} of client 0 has other bits when client 1 visits before it: keep state in "
                 "client.models and client.memory"
             )
@@ -155,7 +157,7 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
             fresh = self._scene(self.make(), cache_of(tmp_path_factory))
             client = fresh.wake(0, state)
             got = _visit(fresh, client, heard, number)
-            assert got == straight[number], (
+            assert same(got, straight[number]), (
                 f"other bits in round {number} after models and memory were saved and loaded: keep all state in them"
             )
             state = rest(client)
@@ -174,7 +176,7 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
         _run_apart(folder)
         expected = _visit(scene, client, heard, 1)
         got = json.loads((folder / visit.ANSWER).read_text())
-        assert got == json.loads(json.dumps(expected)), (
+        assert same(got, json.loads(json.dumps(expected))), (
             "other bits in a new process: nothing may depend on what this process did before (module variables, hash())"
         )
 

@@ -17,6 +17,7 @@ from fedbench_core.federation.setting import resolve
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.registry import registry
 from fedbench_core.results.run import Finished, How, run
+from fedbench_core.testing.contract import same
 from fedbench_core.testing.small import BACKBONE, Seen, cache_of, federate, shares_of, small_spec
 
 OTHER_BACKBONE = "test_efficientnet"
@@ -98,11 +99,11 @@ class MethodContract:
         """The visits of a step are simultaneous: computed backwards they give the same, to the bit."""
         finished, (folder, _, test) = go(), backwards
         for name in TABLES:
-            assert (folder / name).read_bytes() == (finished.folder / name).read_bytes(), (
+            assert same((folder / name).read_bytes(), (finished.folder / name).read_bytes()), (
                 f"{name} is another when the visits of each step are computed backwards: {_CAUSE}"
             )
         scores = json.loads(json.dumps(test))
-        assert {**scores, "round": 2} == finished.record["test"], (
+        assert same({**scores, "round": 2}, finished.record["test"]), (
             f"other scores when the visits of each step are computed backwards: {_CAUSE}"
         )
 
@@ -163,7 +164,7 @@ _CAUSE = "a part remembers, or something depends on the order in which clients a
 
 def _assert_same(first: Finished, second: Finished, what: str) -> None:
     for name in TABLES:
-        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes(), (
+        assert same((first.folder / name).read_bytes(), (second.folder / name).read_bytes()), (
             f"{name} is another with {what}: draw from ctx.rng(...), keep state in client.models and client.memory"
         )
     differing = [key for key in first.record if key != "how" and first.record[key] != second.record[key]]

@@ -134,8 +134,8 @@ class Seen:
 class Backwards(Serial):
     """An executor that computes the calls of a step backwards, and notes what it sees."""
 
-    def __init__(self, worker: Worker, spec: RunSpec) -> None:
-        super().__init__(worker, spec)
+    def __init__(self, worker: Worker) -> None:
+        super().__init__(worker)
         self.seen: list[Seen] = []
 
     def run(self, calls: Iterable[Call]) -> Iterator[Done]:
@@ -152,9 +152,7 @@ class Backwards(Serial):
 def federate(setting: Setting, shares: Shares, folder: Path) -> tuple[list[Seen], dict[str, Any]]:
     """A run, computed backwards: what was seen of it, and the scores of the last round."""
     folder.mkdir()
-    executor = Backwards(Worker(setting, shares), setting.spec)
+    executor = Backwards(Worker(setting, shares))
     engine = Engine(setting, shares, Store(folder / "state"), folder, Progress(), {})
-    try:
-        return executor.seen, engine.run(executor, lambda _event: None)
-    finally:
-        executor.close()
+    test = engine.run(executor, lambda _event: None)
+    return executor.seen, test

@@ -1,13 +1,11 @@
 """A worker from what can be sent to another process."""
 
 import ctypes
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 
-import torch
-
 from fedbench_core.api import DataRequest
+from fedbench_core.federation.set_up import set_up_torch
 from fedbench_core.federation.setting import resolve
 from fedbench_core.federation.shares import deal
 from fedbench_core.federation.spec import RunSpec
@@ -40,12 +38,3 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, 2**25)  # the most that glibc takes
         mallopt(_M_TRIM_THRESHOLD, 2**28)
-
-
-def set_up_torch(spec: RunSpec) -> None:
-    """The number of threads, and on a GPU deterministic algorithms: both decide about bits."""
-    torch.set_num_threads(spec.threads)
-    if spec.device != "cpu":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(mode=True)
-        torch.backends.cudnn.benchmark = False
