@@ -1,124 +1,90 @@
-"""A run as one JSON document. Everything outside the block `how` is the same for equal specs and versions."""
+"""A run as one JSON document: how it is written, sealed with a digest, and read again.
 
+A record's digest is the sha256 of its own file less the line that holds it:
+`grep -v '^"digest"' record.json | sha256sum`.
+"""
+
+import hashlib
 import json
-import platform
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedbench_core.api import RunError
-from fedbench_core.federation.costs import Probe
-from fedbench_core.federation.engine import Progress
+from fedbench_core.api.errors import RunError
 from fedbench_core.federation.files import replace_file
-from fedbench_core.federation.setting import KINDS, Setting
-from fedbench_core.federation.shares import Shares
-from fedbench_core.registry import registry
 
-FORMAT = 1
+FORMAT = 2
 RECORD = "record.json"
+_SEAL = re.compile(r'^"digest": ?"([0-9a-f]{64})",\n', re.MULTILINE)
 
 
-def versions(setting: Setting) -> dict[str, str]:
-    """The distributions that decide a run's numbers, with their versions."""
-    spec, method = setting.spec, setting.method
-    used = {("method", spec.method), ("local_update", method.local_update), ("dataset", spec.dataset.partition(":")[0])}
-    for part in ("partitioner", "aggregator", "compressor", "downlink", "topology"):
-        used.add((KINDS[part], getattr(spec, part) or ""))
-    used |= {("backbone", name) for name in spec.backbones}
-    described = [registry().describe(kind, name) for kind, name in used if name in registry().names(kind)]
-    plugins = {description.distribution: description.version for description in described}
-    libraries = {name: version(name) for name in ("fedbench-core", "torch", "timm", "numpy", "torchmetrics")}
-    return dict(sorted({**plugins, **libraries, "python": platform.python_version()}.items()))
+def sealed(contents: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with the digest of what it says now."""
+    return {**contents, "digest": _digest(_canonical(contents))}
 
 
-def build(
-    setting: Setting,
-    shares: Shares,
-    progress: Progress,
-    test: Mapping[str, Any],
-    probe: Probe,
-    notes: Sequence[str],
-    how: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The record of a finished run."""
-    return {
-        "format": FORMAT,
-        "spec": setting.spec.model_dump(mode="json"),
-        "spec_digest": setting.spec.digest,
-        "method": {name: getattr(setting.method, name) for name in ("fidelity", "paper", "summary")},
-        "data": _data(shares),
-        "population": _population(setting, shares),
-        "test": {"round": setting.spec.rounds - 1, **test},
-        "selected": _selected(progress, test),
-        "curve": progress.curve,
-        "rounds_skipped": progress.skipped,
-        "notes": list(notes),
-        "costs": _costs(progress, probe),
-        "versions": versions(setting),
-        "how": dict(how),
-    }
+def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What must agree between records of one run: everything but how it was computed, and for which suite."""
+    return {name: value for name, value in record.items() if name not in ("how", "digest", "cell")}
 
 
-def _data(shares: Shares) -> dict[str, Any]:
-    splits = shares.splits
-    return {
-        "name": splits.name,
-        "digest": splits.digest,
-        "official": splits.official,
-        "task": splits.task.kind,
-        "classes": list(splits.task.classes),
-        "image_shape": list(splits.train.images.shape[1:]),
-        "images": {split: len(getattr(splits, split)) for split in ("train", "val", "test")},
-    }
-
-
-def _population(setting: Setting, shares: Shares) -> dict[str, Any]:
-    return {
-        "clients": setting.spec.clients,
-        "trained": setting.trained,
-        "backbones": [setting.backbone(client) for client in range(setting.trained)],
-        "images": {split: [len(rows) for rows in shares.indices[split]] for split in shares.indices},
-    }
-
-
-def _selected(progress: Progress, test: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The test scores of the round that validation chose; those of the last round, if it chose that."""
-    if progress.selected is None:
-        return None
-    return {**progress.selected, "metrics": progress.selected["metrics"] or test["metrics"]}
-
-
-def _costs(progress: Progress, probe: Probe) -> dict[str, Any]:
-    """Bytes as they were counted, beside what they would have been uncompressed, and with whole own models."""
-    sizes, flops = probe.sizes(), probe.flops_per_image()
-    total = sum(flops[name] * images for name, images in progress.images.items()) / 1e9
-    return {
-        "bytes_up": progress.bytes_up,
-        "bytes_down": progress.bytes_down,
-        "bytes_peer": progress.bytes_peer,
-        "bytes_dense": progress.bytes_dense,
-        "bytes_whole_models": sum(sizes[name]["bytes"] * count for name, count in progress.messages.items()),
-        "training_gflops": None if progress.uncounted else total,
-        "backbones": sizes,
-    }
-
-
-def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write `record.json`, whole and on disk before it has its name: its presence means that the run is done."""
-    text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
-    replace_file(folder / RECORD, text.encode(), durable=True)
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a sealed record, whole and on disk before it has its name: its presence means that the run is done."""
+    replace_file(path, _text(record).encode(), durable=True)
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The record in a run folder or file; RunError if it can't be read or is of a newer format."""
+    """The record in a run folder or file; RunError if it can't be read, was altered, or is of another format."""
     file = path / RECORD if path.is_dir() else path
     try:
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        record: dict[str, Any] = json.loads(text)
     except (OSError, ValueError) as error:
         raise RunError(f"{file} could not be read as a record: {error}.") from None
     if not isinstance(record, dict):
         raise RunError(f"{file} could not be read as a record: it holds a {type(record).__name__}.")
     if record.get("format") != FORMAT:
-        raise RunError(f"{file} has format {record.get('format')}; this fedbench reads format {FORMAT}. Upgrade it.")
+        number = record.get("format")
+        raise RunError(f"{file} has format {number}; this fedbench reads format {FORMAT}. {_way(file, number)}")
+    if not _whole(text, record):
+        raise RunError(
+            f"{file} was altered: its contents do not have the digest that it names. "
+            f"Bring back the file as it was written, or run it again: fedbench run --config {file}"
+        )
     return record
+
+
+def _way(file: Path, number: object) -> str:
+    newer = isinstance(number, int) and number > FORMAT
+    return "Upgrade it." if newer else f"Run it again: fedbench run --config {file}"
+
+
+def _whole(text: str, record: Mapping[str, Any]) -> bool:
+    """Whether the digest fits: to the file as it stands, or (where an editor laid it out anew) to what it says."""
+    seal = _SEAL.search(text)
+    if seal and _digest(text[: seal.start()] + text[seal.end() :]) == seal[1]:
+        return True
+    try:
+        return record.get("digest") == _digest(_canonical(record))
+    except ValueError:  # an infinite number, which no record has
+        return False
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(record: Mapping[str, Any]) -> str:
+    """The text of a record less its digest."""
+    return _text({name: value for name, value in record.items() if name != "digest"})
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    """One line per block, in alphabetical order: small, and a difference shows where it is."""
+    lines = (f"{json.dumps(name)}: {_compact(record[name])}" for name in sorted(record))
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

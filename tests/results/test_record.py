@@ -1,6 +1,10 @@
+import hashlib
 import json
+import re
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import RunError
@@ -14,8 +18,8 @@ SMALL = {"backbones": "tiny", "dataset": "spots", "clients": 3, "rounds": 2, "st
 def finished(kit, tmp_path_factory):  # noqa: ARG001  # its parts must be installed
     """A finished run by name of its method; the same is run once."""
     out = tmp_path_factory.mktemp("runs")
-    return lambda method="fedavg", **settings: run(
-        RunSpec.of({**SMALL, "method": method, **settings}), How(out=out, executor="serial")
+    return lambda method="fedavg", **more: run(
+        RunSpec.of({**SMALL, "method": method, **more}), How(out=out, executor="serial")
     )
 
 
@@ -24,7 +28,7 @@ def test_a_record_is_strict_json_and_says_what_it_is(finished) -> None:
     record = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert set(record) == {
         *("format", "spec", "spec_digest", "method", "data", "population", "test", "selected", "curve"),
-        *("rounds_skipped", "notes", "costs", "versions", "how"),
+        *("rounds_skipped", "notes", "costs", "versions", "how", "digest"),
     }
     assert record == finished().record
 
@@ -103,7 +107,8 @@ def test_a_record_is_read_from_its_file_or_folder(finished) -> None:
     ("text", "says"),
     [
         ("{", "could not be read as a record"),
-        ('{"format": 99}', "has format 99; this fedbench reads format 1. Upgrade it"),
+        ('{"format": 99}', "has format 99; this fedbench reads format 2. Upgrade it"),
+        ('{"format": 1}', r"has format 1; this fedbench reads format 2. Run it again: fedbench run --config .*record"),
         ("{}", "has format None"),
         ("[]", "could not be read as a record: it holds a list"),
         (None, "could not be read as a record"),
@@ -113,4 +118,46 @@ def test_what_is_no_record_is_told(tmp_path, text, says) -> None:
     if text is not None:
         (tmp_path / "record.json").write_text(text)
     with pytest.raises(RunError, match=says):
+        read_record(tmp_path)
+
+
+def test_a_digest_is_that_of_the_file_less_its_line(finished) -> None:
+    file = finished().folder / "record.json"
+    rest = "".join(line for line in file.read_text().splitlines(keepends=True) if not line.startswith('"digest"'))
+    assert hashlib.sha256(rest.encode()).hexdigest() == finished().record["digest"]
+
+
+def test_a_record_that_is_only_laid_out_anew_is_whole(finished, tmp_path) -> None:
+    for number, layout in enumerate(({"indent": 2}, {"sort_keys": True}, {"separators": (" ,", " : ")})):
+        file = tmp_path / f"{number}.json"
+        file.write_text(json.dumps(finished().record, **layout))
+        assert read_record(file) == finished().record
+
+
+@given(data=st.data())
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_one_changed_character_is_noticed_by_name(finished, tmp_path, data) -> None:
+    text = (finished().folder / "record.json").read_text()
+    place = data.draw(st.integers(0, len(text) - 2))
+    other = data.draw(st.sampled_from(sorted(set("0123456789abef,.-{}[]\"") - {text[place]})))
+    file = tmp_path / "record.json"
+    file.write_text(text[:place] + other + text[place + 1 :])
+    with pytest.raises(RunError, match=re.escape(str(file))):
+        read_record(file)
+
+
+@given(st.data())
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_truncated_record_is_refused_by_name(finished, tmp_path, data) -> None:
+    text = (finished().folder / "record.json").read_text()
+    file = tmp_path / "record.json"
+    file.write_text(text[: data.draw(st.integers(0, len(text) - 2))])
+    with pytest.raises(RunError, match=re.escape(str(file))):
+        read_record(file)
+
+
+def test_a_record_without_its_digest_is_refused(finished, tmp_path) -> None:
+    contents = {name: value for name, value in finished().record.items() if name != "digest"}
+    (tmp_path / "record.json").write_text(json.dumps(contents))
+    with pytest.raises(RunError, match="was altered"):
         read_record(tmp_path)
