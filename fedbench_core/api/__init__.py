@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fedbench_core.api.datasets import SPLITS, Architecture, DataRequest, Dataset, Splits
     from fedbench_core.api.errors import DataError, FedbenchError, RequestError, RunError, unknown
     from fedbench_core.api.examples import Examples, Indices
-    from fedbench_core.api.hookspecs import hookimpl, hookspec
+    from fedbench_core.api.hookspecs import API_VERSION, hookimpl, hookspec
     from fedbench_core.api.parts import (
         HUB,
         Aggregator,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fedbench_core.api.training import Training
 
 __all__ = [
+    "API_VERSION",
     "HUB",
     "SPLITS",
     "Aggregator",
@@ -83,7 +84,7 @@ _MODULES = {
     "datasets": ("Architecture", "DataRequest", "Dataset", "SPLITS", "Splits"),
     "errors": ("DataError", "FedbenchError", "RequestError", "RunError", "unknown"),
     "examples": ("Examples", "Indices"),
-    "hookspecs": ("hookimpl", "hookspec"),
+    "hookspecs": ("API_VERSION", "hookimpl", "hookspec"),
     "parts": (
         "Aggregator",
         "Client",

@@ -2,17 +2,22 @@
 
 A factory is a callable with annotated keyword parameters and a default for each: its signature is the part's list of
 options. Write ranges and meanings into the annotation: `Annotated[float, Field(gt=0, description="...")]` (pydantic).
-Announce the module that implements the hooks as an entry point of the group `fedbench`.
+Announce the module that implements the hooks as an entry point of the group `fedbench`. A module may say for which
+version of the contract it was written, `api_version = 1`: under another one its hooks are not called, and
+`fedbench plugins` says so.
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pluggy
 
 if TYPE_CHECKING:
     from fedbench_core.api.datasets import Architecture, Dataset
     from fedbench_core.api.parts import Aggregator, Compressor, LocalUpdate, Method, Partitioner, Topology
+
+API_VERSION: Final = 1
+"""Of the contract: of all that `fedbench_core.api` holds. It grows when plugins must be changed to go on working."""
 
 hookspec = pluggy.HookspecMarker("fedbench")
 hookimpl = pluggy.HookimplMarker("fedbench")

@@ -6,7 +6,7 @@ these as a frozen dataclass, and register a factory for it (see `hookspecs`).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -144,6 +144,8 @@ class Aggregator(Protocol):
 
     takes: Literal["many", "one"] = "many"
     """How many letters a place may get in one step."""
+    streaming: ClassVar[bool] = True
+    """Whether letters are let go as they come, so that memory does not grow with the clients; a median says False."""
 
     def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Merge:
         """Start a merge. `memory` is the place's; `standing` is its present payload as its readers decoded it."""
@@ -152,6 +154,9 @@ class Aggregator(Protocol):
 
 class Topology(Protocol):
     """Who visits in which step of a round, and where they write."""
+
+    connected: ClassVar[bool] = True
+    """Whether what one client says reaches every other in time; False where clients are kept apart on purpose."""
 
     def home(self, client: int) -> Place:
         """Where this client hears: HUB, or its own desk (its own number)."""

@@ -115,6 +115,8 @@ class AggregatorContract(PartContract[Aggregator]):
 
     def test_holds_one_letter_at_a_time(self, part: Aggregator) -> None:
         """Letters are folded in as they come: the memory of a merge does not grow with the clients."""
+        if not part.streaming:
+            pytest.skip("this aggregator declares that it keeps all letters until the end (streaming = False)")
         _many(part)
         merge = part.open(moment(), {}, None)
         alive = []
@@ -125,7 +127,10 @@ class AggregatorContract(PartContract[Aggregator]):
             del values
         gc.collect()
         held = sum(reference() is not None for reference in alive)
-        assert held <= 1, f"after {len(alive)} letters {held} are still in memory: add each to a sum and let it go"
+        assert held <= 1, (
+            f"after {len(alive)} letters {held} are still in memory: add each to a sum and let it go, or declare "
+            "streaming = False if they are needed all at once"
+        )
         merge.close()
 
     def test_second_letter_is_refused(self, part: Aggregator) -> None:
