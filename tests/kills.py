@@ -18,6 +18,8 @@ from pathlib import Path
 
 import psutil
 
+from fedbench_core.results.record import comparable, read_record
+
 DEFAULT = [
     "--method",
     "fedavg",
@@ -36,8 +38,7 @@ DEFAULT = [
 
 def scientific(folder: Path) -> dict[str, str]:
     """What must not depend on how a run was computed."""
-    record = json.loads((folder / "record.json").read_text())
-    record.pop("how")
+    record = comparable(read_record(folder))
     rows = {name: (folder / name).read_text() for name in ("rounds.csv", "messages.csv")}
     return {"record": json.dumps(record, sort_keys=True), **rows}
 

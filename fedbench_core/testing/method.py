@@ -16,6 +16,7 @@ from fedbench_core.federation.participation import present
 from fedbench_core.federation.setting import resolve
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.registry import registry
+from fedbench_core.results.record import comparable
 from fedbench_core.results.run import Finished, How, run
 from fedbench_core.testing.contract import same
 from fedbench_core.testing.small import BACKBONE, Seen, cache_of, federate, shares_of, small_spec
@@ -167,7 +168,8 @@ def _assert_same(first: Finished, second: Finished, what: str) -> None:
         assert same((first.folder / name).read_bytes(), (second.folder / name).read_bytes()), (
             f"{name} is another with {what}: draw from ctx.rng(...), keep state in client.models and client.memory"
         )
-    differing = [key for key in first.record if key != "how" and first.record[key] != second.record[key]]
+    one, other = comparable(first.record), comparable(second.record)
+    differing = [key for key in one if one[key] != other[key]]
     assert not differing, f"{', '.join(differing)} of record.json differ with {what}"
 
 

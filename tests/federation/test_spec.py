@@ -1,10 +1,9 @@
-import json
-
 import pytest
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import RequestError
 from fedbench_core.federation.spec import read_config
+from fedbench_core.results.record import comparable, read_record
 from fedbench_core.results.run import How
 
 
@@ -152,5 +151,4 @@ def test_a_record_fed_back_gives_the_same_bits(go, tmp_path, method) -> None:
 
 
 def _but_how(folder):
-    record = json.loads((folder / "record.json").read_text())
-    return {key: value for key, value in record.items() if key != "how"}
+    return comparable(read_record(folder))

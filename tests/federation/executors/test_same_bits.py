@@ -6,6 +6,7 @@ import pytest
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import RequestError, RunError
+from fedbench_core.results.record import comparable, read_record
 from fedbench_core.results.run import How
 
 SMALL = {"dataset": "spots", "clients": 4, "rounds": 4, "steps": 2, "batch_size": 8}
@@ -28,10 +29,11 @@ KINDS = {
 
 
 def scientific(folder) -> dict:
-    """What must not depend on how a run was computed: the record but for `how`, and the rows."""
-    record = json.loads((folder / "record.json").read_text())
-    record.pop("how")
-    return {"record": record, **{name: (folder / name).read_text() for name in ("rounds.csv", "messages.csv")}}
+    """What must not depend on how a run was computed: the record but for `how` and its seal, and the rows."""
+    return {
+        "record": comparable(read_record(folder)),
+        **{name: (folder / name).read_text() for name in ("rounds.csv", "messages.csv")},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,8 @@ def test_a_visit_that_never_ends_well_is_named(end, cause, hops, kit, tmp_path) 
     options = {"local_update.end": end, "topology.hops": hops, "local_update.step": int(hops == 0)}
     spec = _doomed(tmp_path, **{**options, "local_update.times": 99})
     limit = {"visit_timeout": 1.0} if end == "hang" else {}
-    with pytest.raises(RunError, match=f"client 1, round 1: {cause}.*3 times"):
+    whose = r"local update kit-doomed of fedbench-kit 1\.0"
+    with pytest.raises(RunError, match=f"client 1, round 1: {cause}.* {whose}, 3 times"):
         run(spec, How(out=tmp_path / "runs", workers=2, **limit))
 
 
@@ -100,7 +103,7 @@ def test_a_plugin_that_raises_is_named_by_every_executor(kit, tmp_path) -> None:
     told = []
     for executor in ("serial", "processes"):
         with pytest.raises(
-            RunError, match="client 1, round 1: local update kit-faulty raised ZeroDivisionError"
+            RunError, match=r"client 1, round 1: local update kit-faulty of fedbench-kit 1\.0 raised ZeroDivisionError"
         ) as error:
             run(spec, How(out=tmp_path / executor, executor=executor, workers=2))
         told.append(str(error.value))
