@@ -1,7 +1,8 @@
-"""What local updates are built from."""
+"""What parts are built from: local training, pairs of networks, similarities, letters that agree."""
 
 from fedbench_core.learning.batches import batches, positions
 from fedbench_core.learning.changes import apply, change
+from fedbench_core.learning.letters import Agreement
 from fedbench_core.learning.local import Penalty, adopt, fit, optimizer
 from fedbench_core.learning.pair import (
     Shown,
@@ -16,6 +17,7 @@ from fedbench_core.learning.pair import (
 )
 
 __all__ = [
+    "Agreement",
     "Penalty",
     "Shown",
     "Side",

@@ -9,8 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from fedbench_core.api import Aggregator, Letter, Memory, Merge, Payload, RoundContext, RunError
-
-Layout = dict[str, tuple[torch.dtype, torch.Size]]
+from fedbench_core.learning import Agreement
 
 
 @dataclass(frozen=True)
@@ -75,18 +74,14 @@ class _Mean(Merge):
     def __init__(self, uniform: bool, memory: Memory | None) -> None:
         self._uniform = uniform
         self._memory = memory
-        self._senders: list[int] = []
+        self._agreement = Agreement()
         self._weight = 0.0
-        self._layout: Layout = {}
         self._means: dict[str, Tensor] = {}
-        self._meta = _SharedMeta()
         self._scratch = torch.empty(0, dtype=torch.float64)
 
     def add(self, letter: Letter) -> None:
         weight = 1.0 if self._uniform else _checked_weight(letter)
-        self._expect_layout(letter)
-        self._meta.add(letter)
-        self._senders.append(letter.sender)
+        self._agreement.add(letter)
         self._weight += weight
         share = weight / self._weight if weight else 0.0
         for name, tensor in letter.payload.tensors.items():
@@ -97,21 +92,16 @@ class _Mean(Merge):
 
     def close(self) -> Payload:
         if not self._weight:
-            who = f"clients {', '.join(map(str, self._senders))}" if self._senders else "nobody"
+            senders = self._agreement.senders
+            who = f"clients {', '.join(map(str, senders))}" if senders else "nobody"
             raise RunError(
                 f"A weighted mean of letters from {who} has a total weight of 0. Reply with the number of training "
                 "samples as weight, or use --set aggregator.uniform=true."
             )
         merged = self._means if self._memory is None else _accumulated(self._means, self._memory)
-        tensors = {name: merged[name].to(dtype, copy=True) for name, (dtype, _) in self._layout.items()}
-        return Payload(tensors, self._meta.shared(len(self._senders)))
-
-    def _expect_layout(self, letter: Letter) -> None:
-        layout = {name: (tensor.dtype, tensor.shape) for name, tensor in letter.payload.tensors.items()}
-        if not self._senders:
-            self._layout = layout
-        elif layout != self._layout:
-            raise _mismatch(self._senders[0], self._layout, letter.sender, layout)
+        layout = self._agreement.layout
+        tensors = {name: merged[name].to(dtype, copy=True) for name, (dtype, _) in layout.items()}
+        return Payload(tensors, self._agreement.meta)
 
     def _move(self, name: str, tensor: Tensor, share: float) -> None:
         if name not in self._means:
@@ -127,27 +117,6 @@ class _Mean(Merge):
             mean.lerp_(letter, share)
 
 
-class _SharedMeta:
-    """The metadata that all letters share."""
-
-    def __init__(self) -> None:
-        self._first: dict[str, tuple[str, int]] = {}
-        self._count: dict[str, int] = {}
-
-    def add(self, letter: Letter) -> None:
-        for key, value in letter.payload.meta.items():
-            known, sender = self._first.setdefault(key, (value, letter.sender))
-            if known != value:
-                raise RunError(
-                    f"Clients {sender} and {letter.sender} disagree about the metadata {key!r}: {known!r} against "
-                    f"{value!r}. A merge keeps what all letters share: leave {key!r} out, or use --aggregator relay."
-                )
-            self._count[key] = self._count.get(key, 0) + 1
-
-    def shared(self, letters: int) -> dict[str, str]:
-        return {key: self._first[key][0] for key, count in self._count.items() if count == letters}
-
-
 def _checked_weight(letter: Letter) -> float:
     if letter.weight >= 0 and math.isfinite(letter.weight):
         return float(letter.weight)
@@ -155,27 +124,6 @@ def _checked_weight(letter: Letter) -> float:
         f"Client {letter.sender}'s letter has the weight {letter.weight:g}; expected a number of training samples, "
         "0 or more. Mend the local update's reply, or use --set aggregator.uniform=true."
     )
-
-
-def _mismatch(
-    first: int,
-    expected: Layout,
-    second: int,
-    got: Layout,
-) -> RunError:
-    name = min(name for name in expected.keys() | got.keys() if expected.get(name) != got.get(name))
-    told = [f"{_words(layout, name)} from client {sender}" for sender, layout in ((first, expected), (second, got))]
-    return RunError(
-        f"mean merges letters with the same tensors, but {name!r} is {' and '.join(told)}. Give all clients one "
-        "backbone (--backbones resnet18), or use a method for mixed backbones."
-    )
-
-
-def _words(layout: Layout, name: str) -> str:
-    if name not in layout:
-        return "missing"
-    dtype, shape = layout[name]
-    return f"{str(dtype).removeprefix('torch.')} {tuple(shape)}"
 
 
 def _accumulated(means: dict[str, Tensor], memory: Memory) -> dict[str, Tensor]:

@@ -56,7 +56,8 @@ def test_equal_payloads_come_back_to_the_bit(values, weights, options) -> None:
     data=st.data(),
 )
 def test_the_mean_is_the_weighted_mean(values, data) -> None:
-    weights = data.draw(st.lists(st.floats(0, 1e4), min_size=len(values), max_size=len(values)).filter(any))
+    weight = st.just(0.0) | st.floats(1e-3, 1e4)  # with less, numpy's own products underflow
+    weights = data.draw(st.lists(weight, min_size=len(values), max_size=len(values)).filter(any))
     letters = [
         letter(i, weight, w=torch.from_numpy(row)) for i, (row, weight) in enumerate(zip(values, weights, strict=True))
     ]
