@@ -49,6 +49,10 @@ class Task:
         no = F.kl_div(F.logsigmoid(-logits), F.logsigmoid(-reference_logits), reduction="batchmean", log_target=True)
         return yes + no
 
+    def members(self, labels: Tensor) -> Tensor:
+        """Whether an image belongs to a class: bool (n, classes)."""
+        return labels.bool() if self.kind == "multi-label" else F.one_hot(labels, self.outputs).bool()
+
     def correct(self, probabilities: Tensor, labels: Tensor) -> Tensor:
         """Which predictions are right: bool (n,); multi-label (n, L), a label being predicted from 0.5 upwards."""
         if self.kind == "multi-label":
@@ -57,7 +61,7 @@ class Task:
 
     def recalls(self, probabilities: Tensor, labels: Tensor) -> Tensor:
         """The part of each class (label) that was found, (classes,); NaN for a class without an image."""
-        return metrics.recalls(self._predicted(probabilities), self._members(labels))
+        return metrics.recalls(self._predicted(probabilities), self.members(labels))
 
     def scores(self, probabilities: Tensor, labels: Tensor) -> dict[str, float | None]:
         """The accuracy, balanced_accuracy, auc, f1 and, for ordinal labels, mae (in classes); None where undefined.
@@ -66,7 +70,7 @@ class Task:
         an absent class counts neither in the sum nor in the divisor. Multi-label: balanced_accuracy is the mean over
         the labels of (sensitivity + specificity) / 2.
         """
-        predicted, members = self._predicted(probabilities), self._members(labels)
+        predicted, members = self._predicted(probabilities), self.members(labels)
         balanced = metrics.recalls(predicted, members)
         if self.kind == "multi-label":
             balanced = (balanced + metrics.recalls(~predicted, ~members)) / 2
@@ -87,16 +91,12 @@ class Task:
         predicted probabilities, brier averaged over the labels. None where there is no image.
         """
         multi_label = self.kind == "multi-label"
-        squares = (probabilities - self._members(labels).to(probabilities)).square()
+        squares = (probabilities - self.members(labels).to(probabilities)).square()
         return {
             "ece": metrics.ece(probabilities, labels.long()),
             "brier": metrics.mean(squares.mean(dim=1) if multi_label else squares.sum(dim=1)),
             "n": len(labels),
         }
-
-    def _members(self, labels: Tensor) -> Tensor:
-        """Whether an image belongs to a class: bool (n, classes)."""
-        return labels.bool() if self.kind == "multi-label" else F.one_hot(labels, self.outputs).bool()
 
     def _predicted(self, probabilities: Tensor) -> Tensor:
         """Whether an image is said to belong to a class: bool (n, classes)."""

@@ -185,3 +185,9 @@ class TestCalibration:
         assert pooled["ece"] < 0.03
         assert sum(c["ece"] for c in clients) / 300 > 0.15
         assert sum(c["brier"] for c in clients) / 300 == pytest.approx(pooled["brier"])
+
+
+def test_members_are_the_classes_of_an_image():
+    assert THREE.members(torch.tensor([2, 0])).tolist() == [[False, False, True], [True, False, False]]
+    assert MANY.members(MANY_LABELS[:2]).tolist() == [[True, False, False], [True, True, False]]
+    assert THREE.members(LABELS).dtype == MANY.members(MANY_LABELS).dtype == torch.bool
