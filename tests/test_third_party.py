@@ -1,4 +1,4 @@
-"""A method by somebody else: a distribution of its own, in under 60 lines, installed by pip and run."""
+"""Methods by somebody else: distributions of their own, installed by pip and run."""
 
 import json
 import os
@@ -9,19 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from fedbench_core import RunSpec, run
 from fedbench_core.registry import registry
-from fedbench_core.testing import LocalUpdateContract, MethodContract
+from fedbench_core.results.run import How
+from fedbench_core.testing import AggregatorContract, LocalUpdateContract, MethodContract
+from fedbench_core.testing.method import CHANCE, MARGIN
 
-EXAMPLE = Path(__file__).parent / "examples" / "fedbench-fedbn"
+EXAMPLES = Path(__file__).parent / "examples"
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """A folder into which pip has installed the example; built by the setuptools at hand, so without a network."""
+    """A folder into which pip has installed the examples; built by the setuptools at hand, so without a network."""
     source, target = (tmp_path_factory.mktemp("third-party") / name for name in ("source", "site"))
-    shutil.copytree(EXAMPLE, source)
+    shutil.copytree(EXAMPLES, source)
     flags = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
-    command = [sys.executable, "-m", "pip", "install", *flags, "--target", str(target), str(source)]
+    command = [sys.executable, "-m", "pip", "install", *flags, "--target", str(target)]
+    command += [str(source / name) for name in ("fedbench-fedbn", "fedbench-fedproto")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return target
@@ -36,7 +40,9 @@ def _fedbench(site: Path, *arguments: str):
 
 
 def test_a_variant_of_fedavg_takes_less_than_sixty_lines() -> None:
-    files = sorted(path for path in EXAMPLE.rglob("*") if path.is_file() and path.suffix in {".py", ".toml"})
+    files = sorted(
+        path for path in (EXAMPLES / "fedbench-fedbn").rglob("*") if path.is_file() and path.suffix in {".py", ".toml"}
+    )
     assert [path.name for path in files] == ["fedbench_fedbn.py", "pyproject.toml"]
     assert sum(len(path.read_text().splitlines()) for path in files) < 60
 
@@ -64,7 +70,7 @@ def test_it_is_found_and_run_like_any_other(site, tmp_path) -> None:
 
 @pytest.fixture
 def installed(site, monkeypatch):
-    """The example on this process's path."""
+    """The examples on this process's path."""
     monkeypatch.syspath_prepend(site)
     registry.cache_clear()
     yield
@@ -79,3 +85,39 @@ class TestFedBNUpdate(LocalUpdateContract):
 @pytest.mark.usefixtures("installed")
 class TestFedBN(MethodContract):
     name = "fedbn"
+
+
+@pytest.mark.usefixtures("installed")
+class TestFedProtoUpdate(LocalUpdateContract):
+    name = "fedproto"
+
+
+@pytest.mark.usefixtures("installed")
+class TestClassMeans(AggregatorContract):
+    name = "class-means"
+
+
+@pytest.mark.usefixtures("installed")
+class TestFedProto(MethodContract):
+    name = "fedproto"
+
+
+@pytest.mark.usefixtures("installed")
+def test_two_kinds_of_networks_learn_from_prototypes(tmp_path) -> None:
+    settings = {
+        "method": "fedproto",
+        "backbones": "test_resnet,test_efficientnet",
+        "clients": 2,
+        "rounds": 5,
+        "steps": 20,
+        "partitioner": "iid",
+        "evaluate_every": 0,
+        "set": {"backbone.stem": "timm", "dataset.train": 320, "dataset.val": 64, "dataset.test": 160},
+    }
+    record = run(RunSpec.of(settings), How(out=tmp_path, executor="serial")).record
+    assert list(record["test"]["roles"]) == ["head"]
+    assert record["test"]["matrix"]["predictor_of_client"] == [0, 1]
+    assert record["test"]["metrics"]["balanced_accuracy"] > CHANCE + MARGIN
+    prototypes = 8 * 64 * 4 + 8 * 8
+    for way, messages in {"up": 10, "down": 8}.items():
+        assert prototypes < record["costs"][f"bytes_{way}"] / messages < prototypes + 512
