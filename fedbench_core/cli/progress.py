@@ -14,9 +14,11 @@ from fedbench_core.cli.units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
     from fedbench_core.federation.engine import Event
+    from fedbench_core.results.suites.conduct import Step
 
 Watch = Callable[["Event"], None]
 Say = Callable[[str], None]
+Follow = Callable[["Step"], None]
 
 
 @contextmanager
@@ -25,16 +27,55 @@ def watching(*, quiet: bool) -> Iterator[tuple[Watch, Say]]:
     if quiet:
         yield (lambda _event: None), (lambda _line: None)
     elif sys.stderr.isatty():
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[news]}"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        with _bars() as progress:
             yield _bar(progress), (lambda line: progress.console.print(line, highlight=False))
     else:
         yield _lines(), (lambda line: click.echo(line, err=True))
+
+
+@contextmanager
+def following(*, quiet: bool) -> Iterator[Follow]:
+    """A follower of a suite's steps, for its length."""
+    if quiet:
+        yield lambda _step: None
+    elif sys.stderr.isatty():
+        with _bars() as progress:
+            yield _suite_bar(progress)
+    else:
+        yield _suite_lines(lambda line: click.echo(line, err=True), left=True)
+
+
+def _bars() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[news]}"), TimeRemainingColumn())
+    # Runs of a suite end minutes apart: a shorter memory would forget them.
+    return Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=3600)
+
+
+def _suite_bar(progress: Progress) -> Follow:
+    task = progress.add_task("starting", total=1.0, news="")
+    tell = _suite_lines(lambda line: progress.console.print(line, highlight=False, markup=False), left=False)
+
+    def follow(step: "Step") -> None:
+        progress.update(task, completed=step.part, description=f"{step.ended}/{step.runs} runs")
+        tell(step)
+
+    return follow
+
+
+def _suite_lines(say: Say, *, left: bool) -> Follow:
+    """A line for each run that ends, and what runs say; the time left too, where no bar shows it."""
+    start = time.monotonic()
+
+    def follow(step: "Step") -> None:
+        if step.said:
+            say(step.said)
+        if step.cell is not None:
+            seconds = (time.monotonic() - start) * (1 / step.part - 1)
+            ends = [f"{seconds_text(seconds)} left"] if left else []
+            why_not = [f"not recorded: {step.why_not}"] if step.why_not else []
+            say("  ".join([f"{step.ended}/{step.runs} runs", step.cell.name, *why_not, *ends]))
+
+    return follow
 
 
 def _bar(progress: Progress) -> Watch:

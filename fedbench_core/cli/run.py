@@ -1,6 +1,5 @@
 """`fedbench run`: one federation, from a command line to a table."""
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from fedbench_core.cli.flags import how_flags, read_spec, spec_flags
 from fedbench_core.cli.output import json_option, print_json
 from fedbench_core.cli.progress import Say, Watch, watching
 from fedbench_core.cli.report import print_report
+from fedbench_core.cli.serving import serving
 
 if TYPE_CHECKING:
     from fedbench_core.results.run import Finished, How
@@ -46,23 +46,12 @@ HOW = ("data_root", "executor", "workers", "checkpoint_every", "visit_timeout")
 
 def carry_out(start: "Callable[[How, Watch, Say], Finished]", how: dict[str, Any], *, as_json: bool) -> None:
     """Compute a run by `start`, showing its progress, and print its record or its table."""
-    from fedbench_core.federation.executors.preload import start_server, stop_server  # noqa: PLC0415  # not for --help
-
-    signal.signal(signal.SIGTERM, _interrupt)  # a cluster's way to say Ctrl-C
-    try:
-        if how["executor"] == "processes":
-            start_server()  # first of all: it imports torch at the same time as this process does
+    with serving(processes=how["executor"] == "processes"):
         from fedbench_core.results.run import How  # noqa: PLC0415  # torch: seconds that --help does not need
 
         with watching(quiet=as_json) as (watch, say):
             finished = start(How(**how), watch, say)
-    finally:
-        stop_server()
     if as_json:
         print_json(finished.record)
     else:
         print_report(finished)
-
-
-def _interrupt(*_signal: object) -> None:
-    raise KeyboardInterrupt

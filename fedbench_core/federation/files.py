@@ -8,6 +8,14 @@ from fedbench_core.api import RunError
 from fedbench_core.federation.calls import File
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, unless it is there. OSError becomes a RunError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{path} could not be made: {error.strerror}.") from error
+
+
 def replace_file(path: Path, blob: bytes, *, durable: bool = False) -> None:
     """Write a file whole or not at all; `durable` waits until it is on the disk. OSError becomes a RunError."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")

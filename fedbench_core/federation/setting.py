@@ -90,6 +90,13 @@ class _Options:
 
 def resolve(spec: RunSpec) -> Setting:
     """The parts of `spec`; RequestError for what doesn't exist, is out of range, or doesn't fit together."""
+    setting = assemble(spec)
+    check(setting)
+    return setting
+
+
+def assemble(spec: RunSpec) -> Setting:
+    """The parts of `spec`, whether or not they fit together; RequestError for what doesn't exist or is out of range."""
     method = registry().method(spec.method)
     options = _Options(spec, method)
     names = {part: getattr(spec, part) or getattr(method, part) for part in ("aggregator", "compressor", "topology")}
@@ -112,9 +119,7 @@ def resolve(spec: RunSpec) -> Setting:
         raise RequestError(f"--set {prefix}.*: this run has no {prefix} of its own. It is the same as the compressor.")
     used = to_jsonable_python(dict(sorted(options.used.items())))
     resolved = spec.model_copy(update={**names, "backbones": tuple(a.name for a in dealt), "set": used})
-    setting = Setting(resolved, method, architectures=architectures, **parts)
-    _check(setting)
-    return setting
+    return Setting(resolved, method, architectures=architectures, **parts)
 
 
 def _downlink(spec: RunSpec, method: Method) -> str | None:
@@ -151,8 +156,8 @@ def _architectures(names: Sequence[str], spec: RunSpec, options: _Options) -> li
     return found
 
 
-def _check(setting: Setting) -> None:
-    """Refuse what cannot work, before the first round."""
+def check(setting: Setting) -> None:
+    """Refuse what cannot work, before the first round: RequestError for parts that don't fit together."""
     spec, method = setting.spec, setting.method
     dealt = sorted({setting.backbone(client) for client in range(spec.clients)})
     if len(dealt) > 1 and not method.mixed_backbones:

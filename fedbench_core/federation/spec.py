@@ -133,6 +133,11 @@ def read_config(path: Path) -> dict[str, Any]:
         values = values["spec"]
     if not isinstance(values, dict):
         raise RequestError(f"--config {path}: expected a table of settings, got {type(values).__name__}.")
+    return plain(values)
+
+
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings as a TOML file writes them, made those of a spec: `batch-size` is `batch_size`, options are flat."""
     return {key.replace("-", "_"): value for key, value in values.items()} | _options(values.get("set", {}))
 
 

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +12,9 @@ from fedbench_core.federation.setting import KINDS, Setting
 from fedbench_core.federation.shares import Shares
 from fedbench_core.registry import registry
 from fedbench_core.results.record import FORMAT, sealed
+
+_version = cache(version)
+"""A library's metadata takes milliseconds to read, and a suite asks for them once per run."""
 
 
 def versions(setting: Setting) -> dict[str, str]:
@@ -22,7 +26,7 @@ def versions(setting: Setting) -> dict[str, str]:
     used |= {("backbone", name) for name in spec.backbones}
     described = [registry().describe(kind, name) for kind, name in used if name in registry().names(kind)]
     plugins = {description.distribution: description.version for description in described}
-    libraries = {name: version(name) for name in ("fedbench-core", "torch", "timm", "numpy", "torchmetrics")}
+    libraries = {name: _version(name) for name in ("fedbench-core", "torch", "timm", "numpy", "torchmetrics")}
     return dict(sorted({**plugins, **libraries, "python": platform.python_version()}.items()))
 
 

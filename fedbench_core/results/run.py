@@ -27,6 +27,7 @@ from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.store import JOURNAL, Store, read_journal
 from fedbench_core.federation.worker import Worker
 from fedbench_core.results.contents import build, versions
+from fedbench_core.results.differences import differences
 from fedbench_core.results.folder import claimed, folder_of, is_done
 from fedbench_core.results.record import RECORD, read_record, write_record
 
@@ -139,10 +140,10 @@ def _finished(folder: Path) -> Finished:
 def _same(finished: Finished, setting: Setting, splits: Splits) -> Finished:
     """A finished run, if it is what would be run now; RequestError says what differs."""
     before = {"data": finished.record["data"]["digest"], **finished.record["versions"]}
-    differences = _differences(before, {"data": splits.digest, **versions(setting)})
-    if differences:
+    told = list(map(str, differences(before, {"data": splits.digest, **versions(setting)})))
+    if told:
         raise RequestError(
-            f"{finished.folder} was recorded with {'; '.join(differences)}. Use --fresh to run it again, or "
+            f"{finished.folder} was recorded with {'; '.join(told)}. Use --fresh to run it again, or "
             f"`fedbench resume {finished.folder}` to see what was recorded."
         )
     return finished
@@ -201,21 +202,13 @@ def _progress(stamp: Mapping[str, Any], store: Store) -> Progress:
     if journal is None:
         return Progress()
     compared = ("spec", "versions", "data")
-    differences = [told for name in compared for told in _differences(journal[name], stamp[name])]
-    if differences:
+    told = [str(difference) for name in compared for difference in differences(journal[name], stamp[name])]
+    if told:
         raise RunError(
-            f"This run can't be resumed, because it was begun with {'; '.join(differences)}. "
+            f"This run can't be resumed, because it was begun with {'; '.join(told)}. "
             "Bring that back, or start over with --fresh."
         )
     return Progress(**journal["progress"])
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{key} {before.get(key)} (now {now.get(key)})"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-    ]
 
 
 def _machine(setting: Setting, how: How) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def test_a_record_that_is_only_laid_out_anew_is_whole(finished, tmp_path) -> Non
 def test_one_changed_character_is_noticed_by_name(finished, tmp_path, data) -> None:
     text = (finished().folder / "record.json").read_text()
     place = data.draw(st.integers(0, len(text) - 2))
-    other = data.draw(st.sampled_from(sorted(set("0123456789abef,.-{}[]\"") - {text[place]})))
+    other = data.draw(st.sampled_from(sorted(set('0123456789abef,.-{}[]"') - {text[place]})))
     file = tmp_path / "record.json"
     file.write_text(text[:place] + other + text[place + 1 :])
     with pytest.raises(RunError, match=re.escape(str(file))):

@@ -13,9 +13,9 @@ from typing import Any
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
-def start_server() -> None:
-    """Start the fork server, in the background, unless it runs already."""
-    CONTEXT.set_forkserver_preload(["fedbench_core.federation.executors.imports"])
+def start_server(*further: str) -> None:
+    """Start the fork server, in the background, unless it runs already; it imports `further` modules too."""
+    CONTEXT.set_forkserver_preload(["fedbench_core.federation.executors.imports", *further])
     with quietly():
         forkserver.ensure_running()
 

@@ -5,20 +5,18 @@ import mmap
 import os
 import signal
 import sys
-import threading
 import time
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from multiprocessing import connection, parent_process
 from pathlib import Path
 
 from fedbench_core.api import FedbenchError, RunError
 from fedbench_core.federation.calls import Blob, Call, Done, VisitDone
 from fedbench_core.federation.executors.preload import CONTEXT, quietly, start_server
-from fedbench_core.federation.executors.start import Start, keep_freed_memory
+from fedbench_core.federation.executors.start import Start, settle
 from fedbench_core.federation.worker import Worker
 
 _INLINE_BYTES = 2**16
@@ -97,22 +95,11 @@ _worker: Worker | Exception
 def _begin(start: Start, path: list[str]) -> None:
     """Make this process a worker. What goes wrong is told in the first answer, which has a reader."""
     global _worker  # noqa: PLW0603 - calls find here what the first one made
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.path[:] = path
-    keep_freed_memory()
+    settle(path)
     try:
         _worker = start.worker()
     except Exception as error:  # noqa: BLE001 - kept for the first answer
         _worker = error
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for calls for ever."""
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _answer(calls: list[Call], folder: Path) -> Answer:

@@ -1,8 +1,14 @@
 """A worker from what can be sent to another process."""
 
 import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import connection, parent_process
 
 from fedbench_core.api import DataRequest
 from fedbench_core.federation.set_up import set_up_torch
@@ -38,3 +44,19 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, 2**25)  # the most that glibc takes
         mallopt(_M_TRIM_THRESHOLD, 2**28)
+
+
+def settle(path: Sequence[str]) -> None:
+    """Make this process a worker's: it finds modules along `path`, doesn't hear Ctrl-C, and ends with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.path[:] = path
+    keep_freed_memory()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for calls for ever."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,30 @@
+"""`fedbench submit`: file a run's record under a suite."""
+
+from pathlib import Path
+
+import click
+
+from fedbench_core.cli.output import json_option, print_json, print_sentence
+from fedbench_core.cli.suite import records_option
+
+
+@click.command("submit")
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--suite", "file", required=True, type=click.Path(path_type=Path), metavar="FILE", help="the suite's file"
+)
+@records_option
+@json_option
+def command(run: Path, file: Path, records: Path | None, as_json: bool) -> None:
+    """Check the record of RUN (its folder or record.json), and file it under the suite that asks for such a run."""
+    from fedbench_core.results.suites.filing import records_of  # noqa: PLC0415  # torch: seconds --help does not need
+    from fedbench_core.results.suites.submit import submit  # noqa: PLC0415  # as above
+    from fedbench_core.results.suites.suite import read_suite  # noqa: PLC0415  # as above
+
+    filed = submit(run, read_suite(file), records or records_of(file))
+    if as_json:
+        print_json([{**one.cell.block, "path": one.path, "before": one.before} for one in filed])
+        return
+    for one in filed:
+        words = "The same record is there already" if one.before else "Filed"
+        print_sentence(f"{words}, as {one.cell.entry} with seed {one.cell.seed}: {one.path}")

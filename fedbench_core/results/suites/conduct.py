@@ -1,0 +1,176 @@
+"""A suite's runs: what is missing is computed, several at once, and filed the moment it is done."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from fedbench_core.api import FedbenchError, RequestError, RunError
+from fedbench_core.federation.setting import Setting, assemble, check
+from fedbench_core.federation.spec import RunSpec
+from fedbench_core.federation.store import read_journal
+from fedbench_core.results.contents import versions
+from fedbench_core.results.differences import differences
+from fedbench_core.results.folder import folder_of, is_done
+from fedbench_core.results.record import read_record
+from fedbench_core.results.run import How
+from fedbench_core.results.suites.crew import Job, News, compute
+from fedbench_core.results.suites.filing import Record, file_record, filed_paths
+from fedbench_core.results.suites.outcomes import Outcomes
+from fedbench_core.results.suites.suite import Cell, Suite
+
+
+@dataclass
+class Task:
+    """A run, and the cells that ask for it. fresh: begin it anew, beside what other versions left."""
+
+    spec: RunSpec
+    fresh: bool
+    cells: list[Cell] = field(default_factory=list)
+
+
+@dataclass
+class Plan:
+    """What is to be done about a suite.
+
+    recorded: cells that have a record of the same spec and versions. stale: sentences about cells whose record is of
+    others, which are not run again. instead_of: the files of records that are to be replaced, by the key of the cell.
+    """
+
+    suite: Suite
+    records: Path
+    cells: int
+    tasks: list[Task] = field(default_factory=list)
+    recorded: int = 0
+    stale: dict[str, str] = field(default_factory=dict)
+    outcomes: Outcomes = field(default_factory=Outcomes)
+    instead_of: dict[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a suite is: a part (0 to 1) of what is to be run, and how many runs have ended.
+
+    said: a line from a run; ended: the run that has just ended, and its sentence ("" if it is filed).
+    """
+
+    part: float
+    ended: int
+    runs: int
+    said: str = ""
+    cell: Cell | None = None
+    why_not: str = ""
+
+
+def plan(suite: Suite, records: Path, how: How, origin: str) -> Plan:
+    """What is missing of a suite. With `how.fresh` also what is recorded with other versions.
+
+    RequestError names `origin` (the suite's file) and the entry that asks for something which doesn't exist, before
+    anything is run; RunError records that are damaged or disagree.
+    """
+    cells = suite.cells()
+    made = Plan(suite, records, len({cell.name for cell in cells}))
+    tasks: dict[str, Task] = {}
+    filed = filed_paths(records)
+    for cell in cells:
+        setting = _assembled(cell, origin)
+        try:
+            check(setting)
+        except RequestError as error:
+            made.outcomes.skipped[cell.name] = str(error)
+            continue
+        if cell.key in filed and not _to_replace(made, cell, setting, *filed[cell.key], fresh=how.fresh):
+            continue
+        left = _left_by_others(setting, how)
+        if left and not how.fresh:
+            made.outcomes.failed[cell.name] = left
+            continue
+        task = tasks.setdefault(setting.spec.digest, Task(setting.spec, fresh=bool(left)))
+        task.cells.append(cell)
+    made.tasks = list(tasks.values())
+    return made
+
+
+def conduct(made: Plan, how: How, workers: int, watch: Callable[[Step], None]) -> Outcomes:
+    """Run what is planned, `workers` runs at once, and file each record the moment it is done.
+
+    Gives what has no record in the end. Interrupted at any time, the same call goes on with what is left.
+    """
+    made.outcomes.write(how.out, made.suite.name)
+    if not made.tasks:
+        return made.outcomes
+    serial = replace(how, executor="serial", workers=1)
+    jobs = [Job(number, task.spec, replace(serial, fresh=task.fresh)) for number, task in enumerate(made.tasks)]
+    for step in _steps(made, compute(jobs, workers)):
+        if step.cell is not None:
+            made.outcomes.write(how.out, made.suite.name)
+        watch(step)
+    return made.outcomes
+
+
+def _steps(made: Plan, heard: Iterator[News]) -> Iterator[Step]:
+    """News, counted; what is done is filed on the way."""
+    runs, ended = len(made.tasks), 0
+    parts: dict[int, float] = {}
+    for news in heard:
+        number = news.job.number
+        if news.kind == "at":
+            parts[number] = float(news.text)
+        said, cell, why_not = "", None, ""
+        if news.kind == "said":
+            said = news.text
+        if news.final:
+            ended += 1
+            parts[number] = 1.0
+            cell, why_not = made.tasks[number].cells[0], _end(made, made.tasks[number], news)
+        yield Step(sum(parts.values()) / runs, ended, runs, said, cell, why_not)
+
+
+def _end(made: Plan, task: Task, news: News) -> str:
+    """File what is done; the sentence about what is not."""
+    why_not = "" if news.kind == "done" else news.text
+    for cell in task.cells:
+        try:
+            if not why_not:
+                record = read_record(Path(news.text))
+                file_record(record, cell, made.records, made.instead_of.get(cell.key))
+        except RunError as error:
+            why_not = str(error)
+        if why_not:
+            kind = made.outcomes.skipped if news.kind == "refused" else made.outcomes.failed
+            kind[cell.name] = why_not
+    return why_not
+
+
+def _assembled(cell: Cell, origin: str) -> Setting:
+    try:
+        return assemble(cell.spec)
+    except RequestError as error:
+        raise RequestError(f"{origin}: entry {cell.entry!r}, partition {cell.partition!r}: {error}") from None
+
+
+def _to_replace(made: Plan, cell: Cell, setting: Setting, path: Path, record: Record, *, fresh: bool) -> bool:
+    """Whether a cell with a record is to be run again: it is of another spec or other versions, and `fresh`."""
+    now = {"spec": setting.spec.model_dump(mode="json"), "versions": versions(setting)}
+    told = [str(difference) for name, value in now.items() for difference in differences(record[name], value)]
+    if not told:
+        made.recorded += 1
+    elif fresh:
+        made.instead_of[cell.key] = path
+        return True
+    else:
+        made.stale[cell.name] = "; ".join(told)
+    return False
+
+
+def _left_by_others(setting: Setting, how: How) -> str:
+    """What other versions left in the run's folder, as a sentence; "" if nothing is there, or it can be gone on with.
+
+    Damage is the run's own to tell.
+    """
+    folder = folder_of(setting.spec, how.out, fresh=False)
+    try:
+        before = read_record(folder) if is_done(folder) else read_journal(folder / "state")
+    except FedbenchError:
+        return ""
+    told = "; ".join(map(str, differences(before["versions"], versions(setting))))
+    return told and f"{folder} was begun with {told}. Use --fresh to run it again beside."
