@@ -7,6 +7,7 @@ from typing import Any
 
 from fedbench_core.api import Method, RequestError, unknown
 from fedbench_core.cli import backbones
+from fedbench_core.cli.show import FACTS
 from fedbench_core.registry import KINDS, Option, registry
 
 Entry = dict[str, Any]
@@ -47,12 +48,17 @@ def shown(name: str) -> list[Entry]:
     RequestError with close matches if there is none, with the reason if the name cannot be used.
     """
     kinds = sorted(registry().kinds(name), key=lambda kind: kind != "method")
-    found = [_method(name) if kind == "method" else _part(kind, name) for kind in kinds]
+    found = [described(kind, name) for kind in kinds]
     if "backbone" not in kinds and backbones.knows(name):
         found.append({**backbones.origin(name), "options": [_option(option) for option in backbones.options()]})
     if not found:
         raise unknown("method, part, dataset or backbone", name, _every_name(), backbones.close(name))
     return found
+
+
+def described(kind: str, name: str) -> Entry:
+    """All there is to know about `name` of one kind; RequestError if there is none, or if it cannot be used."""
+    return _method(name) if kind == "method" else _part(kind, name)
 
 
 def _method_line(name: str) -> Entry:
@@ -87,9 +93,8 @@ def _option(option: Option) -> Entry:
 
 def _method(name: str) -> Entry:
     method = registry().method(name)
-    facts = ("paper", "fidelity", "data", "mixed_backbones", "partial_participation", "pinned")
     parts = {part: _method_part(method, part, kind) for part, kind in _PARTS.items() if getattr(method, part)}
-    return {**_origin("method", name), **{fact: getattr(method, fact) for fact in facts}, "parts": parts}
+    return {**_origin("method", name), **{fact: getattr(method, fact) for fact in FACTS}, "parts": parts}
 
 
 def _method_part(method: Method, part: str, kind: str) -> Entry:

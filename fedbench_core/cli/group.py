@@ -13,9 +13,6 @@ from fedbench_core import __version__
 COMMANDS = {
     "run": ("fedbench_core.cli.run", "Run a method on a federation and print its scores."),
     "resume": ("fedbench_core.cli.resume", "Go on with the interrupted run in the folder RUN."),
-    "suite": ("fedbench_core.cli.suite", "Run a suite of comparisons, or see how far it is."),
-    "submit": ("fedbench_core.cli.submit", "File the record of a run under a suite that asks for it."),
-    "verify": ("fedbench_core.cli.verify", "Run a record again and tell whether the bits agree."),
     "plot": ("fedbench_core.cli.plot", "Draw the cross-evaluation matrix of a run, as SVG, PNG or PDF."),
     "partition": (
         "fedbench_core.cli.partition",
@@ -24,6 +21,7 @@ COMMANDS = {
     "list": ("fedbench_core.cli.list_", "What is installed: methods, datasets, backbones and every kind of part."),
     "show": ("fedbench_core.cli.show", "One name in full: its options, their defaults and meaning, its paper."),
     "plugins": ("fedbench_core.cli.plugins", "Every plugin: what it registers, or why it failed to load."),
+    "reference": ("fedbench_core.cli.reference", "The contract and every option of the core's parts, as Markdown."),
 }
 INTERRUPTED = 130
 

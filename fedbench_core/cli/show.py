@@ -6,6 +6,10 @@ import click
 
 from fedbench_core.cli.output import json_option, print_json, print_table, words
 
+OPTION_COLUMNS = ("option", "default", "accepts", "meaning")
+FACTS = ("paper", "fidelity", "data", "mixed_backbones", "partial_participation", "pinned")
+"""What is told of a method beside its parts."""
+
 
 @click.command("show")
 @click.argument("name")
@@ -31,17 +35,15 @@ def _show_part(entry: dict[str, Any]) -> None:
     if not entry["options"]:
         click.echo("\nNo options.")
         return
-    columns = ("option", "default", "accepts", "meaning")
-    rows = [(o["name"], _default(o), o["accepts"], o["description"]) for o in entry["options"]]
     click.echo()
-    print_table(columns, rows)
+    print_table(OPTION_COLUMNS, map(option_row, entry["options"]))
     click.echo(f"\nSet with --set {entry['kind']}.{entry['options'][0]['name']}=VALUE")
 
 
 def _show_method(entry: dict[str, Any]) -> None:
     _show_origin(entry)
     click.echo()
-    for fact in ("paper", "fidelity", "data", "mixed_backbones", "partial_participation", "pinned"):
+    for fact in FACTS:
         if entry[fact] != "":
             click.echo(f"{fact.replace('_', ' ')}: {words(entry[fact])}")
     click.echo()
@@ -62,15 +64,17 @@ def _part_rows(part: str, what: dict[str, Any]) -> list[tuple[str, ...]]:
     head = part, what["name"]
     if not what["options"]:
         return [(*head, "", "", "", "")]
-    rows = [(f"{part}.{o['name']}", _text(o["value"]), o["accepts"], o["description"]) for o in what["options"]]
+    rows = [(f"{part}.{o['name']}", text(o["value"]), o["accepts"], o["description"]) for o in what["options"]]
     return [(*(head if position == 0 else ("", "")), *row) for position, row in enumerate(rows)]
 
 
-def _default(option: dict[str, Any]) -> str:
-    return "required" if option["required"] else _text(option["default"])
+def option_row(option: dict[str, Any]) -> tuple[str, str, str, str]:
+    """What is told of an option of a part, in the order of `OPTION_COLUMNS`."""
+    default = "required" if option["required"] else text(option["default"])
+    return option["name"], default, option["accepts"], option["description"]
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
     """An option's value as `--set` takes it."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
