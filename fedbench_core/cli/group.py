@@ -13,6 +13,9 @@ from fedbench_core import __version__
 COMMANDS = {
     "run": ("fedbench_core.cli.run", "Run a method on a federation and print its scores."),
     "resume": ("fedbench_core.cli.resume", "Go on with the interrupted run in the folder RUN."),
+    "suite": ("fedbench_core.cli.suite", "Run a suite of comparisons, or see how far it is."),
+    "submit": ("fedbench_core.cli.submit", "File the record of a run under a suite that asks for it."),
+    "verify": ("fedbench_core.cli.verify", "Run a record again and tell whether the bits agree."),
     "plot": ("fedbench_core.cli.plot", "Draw the cross-evaluation matrix of a run, as SVG, PNG or PDF."),
     "partition": (
         "fedbench_core.cli.partition",
