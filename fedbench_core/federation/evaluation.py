@@ -4,7 +4,6 @@ A[i, j] is the score of client i's predictor on client j's distribution. Persona
 generalisation the mean off it. What is undefined is left out of a mean and of its count, and counted.
 """
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from fedbench_core.federation.bits import text_of_bits, text_of_codes
 from fedbench_core.federation.calls import RoleScore, ScoreDone
 from fedbench_core.federation.shares import Shares
 
@@ -22,16 +22,36 @@ DECILE_FROM = 20
 def evaluate(scored: Sequence[ScoreDone], shares: Shares, split: str, by: str) -> dict[str, Any]:
     """Everything measured on one split: the headline role's summary, and each further role's under `roles`."""
     roles = list(scored[0].roles)
-    summaries = {role: _summary([done.roles[role] for done in scored], shares, split, by) for role in roles}
-    return {"role": roles[0], **summaries[roles[0]], "roles": {role: summaries[role] for role in roles[1:]}}
+    primary = "label" if by == "labels" and shares.splits.task.kind != "multi-label" else "local"
+    summaries = {role: _summary([done.roles[role] for done in scored], shares, split, primary) for role in roles}
+    return {
+        "role": roles[0],
+        **summaries[roles[0]],
+        "roles": {role: summaries[role] for role in roles[1:]},
+        "groups": _groups(shares, split, primary),
+    }
 
 
-def _summary(scores: Sequence[RoleScore], shares: Shares, split: str, by: str) -> dict[str, Any]:
+def _groups(shares: Shares, split: str, primary: str) -> dict[str, Any]:
+    """Which images the primary matrix averages together: those of a class, or those of a client (the last: nobody's).
+
+    With them, its scores follow from per-image correctness.
+    """
+    examples = getattr(shares.splits, split)
+    if primary == "label":
+        codes, kinds = examples.targets().numpy(), shares.splits.task.outputs
+    else:
+        codes, kinds = np.full(len(examples), len(shares.indices[split])), len(shares.indices[split]) + 1
+        for client, rows in enumerate(shares.indices[split]):
+            codes[rows] = client
+    return {"of": "class" if primary == "label" else "client", "kinds": kinds, "images": text_of_codes(codes, kinds)}
+
+
+def _summary(scores: Sequence[RoleScore], shares: Shares, split: str, primary: str) -> dict[str, Any]:
     digests = list(dict.fromkeys(score.digest for score in scores))
     rows = [digests.index(score.digest) for score in scores]
     distinct = [next(score for score in scores if score.digest == digest) for digest in digests]
     matrices = {"label": _by_label(distinct, shares), "local": _by_images(distinct, shares, split)}
-    primary = "label" if by == "labels" and shares.splits.task.kind != "multi-label" else "local"
     summary, undefined = _read(matrices[primary][rows])
     for name in scores[0].scores:
         summary["global_accuracy" if name == "accuracy" else name], undefined[name] = _mean(
@@ -49,7 +69,7 @@ def _summary(scores: Sequence[RoleScore], shares: Shares, split: str, by: str) -
             "predictor_of_client": rows,
             **{name: _plain(matrix) for name, matrix in matrices.items()},
         },
-        "correct": [base64.b64encode(score.correct.tobytes()).decode() for score in distinct],
+        "correct": [text_of_bits(score.correct) for score in distinct],
     }
 
 

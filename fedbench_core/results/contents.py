@@ -78,7 +78,16 @@ def _population(setting: Setting, shares: Shares) -> dict[str, Any]:
         "trained": setting.trained,
         "backbones": [setting.backbone(client) for client in range(setting.trained)],
         "images": {split: [len(rows) for rows in shares.indices[split]] for split in shares.indices},
+        "counts": _counts(shares),
     }
+
+
+def _counts(shares: Shares) -> list[list[int]]:
+    """Training images of each client (rows) by class, or with each of several labels (columns)."""
+    train, task = shares.splits.train, shares.splits.task
+    if task.kind == "multi-label":
+        return [train.targets(rows).sum(dim=0).long().tolist() for rows in shares.indices["train"]]
+    return [counts[: task.outputs].tolist() for counts in shares.counts]
 
 
 def _selected(progress: Progress, test: Mapping[str, Any]) -> dict[str, Any] | None:
