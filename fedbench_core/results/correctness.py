@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedbench_core.federation.bits import bits_of_text, codes_of_text
-from fedbench_core.results.statistics.images import contributions
+from fedbench_core.results.statistics.images import Correct, Floats, contributions
 
-Floats = npt.NDArray[np.float64]
 _BY_CLASS = ("balanced_accuracy",)
 """Scores that need the class of each image."""
 
@@ -19,11 +18,11 @@ _BY_CLASS = ("balanced_accuracy",)
 class Correctness:
     """How right each distinct predictor was on each test image, and how the images are weighed.
 
-    correct: (predictors, images), the part of an image's labels that was right. groups: (images,), the class of each,
-    or the client it belongs to, as `by` says. shares: (clients, groups). predictor_of_client: (clients,).
+    correct: (predictors, images). groups: (images,), the class of each, or the client it belongs to, as `by` says.
+    shares: (clients, groups). predictor_of_client: (clients,).
     """
 
-    correct: Floats
+    correct: Correct
     groups: npt.NDArray[np.int64]
     by: str
     shares: Floats
@@ -34,8 +33,9 @@ def read_correctness(record: Mapping[str, Any]) -> Correctness:
     """The correctness that a record keeps of its headline predictors."""
     data, test, population = record["data"], record["test"], record["population"]
     images, coded = data["images"]["test"], test["groups"]
-    answers = images * (len(data["classes"]) if data["task"] == "multi-label" else 1)
-    correct = np.stack([bits_of_text(text, answers).reshape(images, -1).mean(axis=1) for text in test["correct"]])
+    labels = len(data["classes"]) if data["task"] == "multi-label" else 1
+    right = np.stack([bits_of_text(text, images * labels) for text in test["correct"]])
+    correct: Correct = right if labels == 1 else right.reshape(-1, images, labels).mean(axis=2)
     groups = codes_of_text(coded["images"], images, coded["kinds"])
     by_class = coded["of"] == "class"
     shares = np.array(population["counts"], np.float64) if by_class else np.eye(population["clients"])

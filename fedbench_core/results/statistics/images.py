@@ -17,6 +17,8 @@ from fedbench_core.results.statistics.pairs import Pair, holm
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.integer]
+Correct = npt.NDArray[np.bool_] | npt.NDArray[np.uint8] | Floats
+"""Right or wrong, or the part of an image's labels that was right."""
 Resamples = npt.NDArray[np.uint8]
 """How often each image was drawn, (resamples, images)."""
 METRICS = ("personalisation", "generalisation", "global_accuracy", "balanced_accuracy")
@@ -41,14 +43,14 @@ class ImagePair:
 
 def contributions(
     metric: str,
-    correct: npt.NDArray[np.bool_] | Floats,
+    correct: Correct,
     groups: Ints,
     shares: Floats | Ints,
     predictor_of_client: Sequence[int],
 ) -> Floats | None:
     """What each image adds to a run's `metric`, (images,): their sum is the score. None for a score that is no mean.
 
-    correct: (predictors, images), right or wrong. groups: the class of each image, or the client that it belongs to.
+    correct: (predictors, images). groups: the class of each image, or the client that it belongs to.
     shares: (clients, groups), training images by class, or the identity. The score is a sum of share x recall over
     clients and groups; groups without an image are left out as in the cross-evaluation matrix.
     """
@@ -58,7 +60,8 @@ def contributions(
         return None
     by_predictor = np.zeros((len(correct), len(sizes)))
     np.add.at(by_predictor, np.asarray(predictor_of_client), weights / np.maximum(sizes, 1))
-    return np.asarray((by_predictor[:, groups] * correct).sum(axis=0))
+    scores: Floats = np.einsum("pi,pi->i", by_predictor.take(groups, axis=1), correct.astype(np.float64))
+    return scores
 
 
 def resample(groups: Ints, rng: np.random.Generator, resamples: int = 2000) -> Resamples:

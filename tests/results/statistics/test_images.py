@@ -158,6 +158,14 @@ def test_the_same_predictions_are_never_different_and_others_on_every_image_alwa
     assert (apart.p, apart.significant, apart.difference) == (0, True, 0.5)
 
 
+def test_the_same_score_added_in_another_order_is_no_difference() -> None:
+    groups, scores = _entries(np.random.default_rng(1), entries=1)
+    scores["again"] = {seed: own + 1e-16 for seed, own in scores["entry 0"].items()}
+    (pair,) = compare_images(scores, resample(groups, np.random.default_rng(0), 50))
+    assert pair.difference != 0
+    assert (pair.p, pair.significant) == (1, False)
+
+
 def test_a_single_entry_has_nobody_to_compare_with() -> None:
     groups, scores = _entries(np.random.default_rng(1), entries=1)
     assert compare_images(scores, resample(groups, np.random.default_rng(0), 5)) == []
