@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -60,3 +62,19 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield site
     registry.cache_clear()
     sys.modules.pop(module, None)
+
+
+@pytest.fixture(scope="module")
+def shelves(kit: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Any]:  # noqa: ARG001  # installed
+    """Make folders of suites with records, as `shelf.py` does: `shelves(folder)`; one tiny run serves a module."""
+    spec = spec_from_file_location("fedbench_shelf", Path(__file__).parent / "shelf.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    template = module.run_template(tmp_path_factory.mktemp("template"))
+    return lambda folder: module.Shelf(folder, template)
+
+
+@pytest.fixture
+def shelf(shelves: Callable[[Path], Any], tmp_path: Path) -> Any:
+    """An empty folder for suites and records: `shelf.suite()` writes one, `shelf.fill(file)` records it."""
+    return shelves(tmp_path / "leaderboards")

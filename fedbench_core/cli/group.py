@@ -16,7 +16,11 @@ COMMANDS = {
     "suite": ("fedbench_core.cli.suite", "Run a suite of comparisons, or see how far it is."),
     "submit": ("fedbench_core.cli.submit", "File the record of a run under a suite that asks for it."),
     "verify": ("fedbench_core.cli.verify", "Run a record again and tell whether the bits agree."),
-    "plot": ("fedbench_core.cli.plot", "Draw the cross-evaluation matrix of a run, as SVG, PNG or PDF."),
+    "leaderboard": (
+        "fedbench_core.cli.leaderboard",
+        "Rank the records of a suite, as far as the tests can tell its entries apart.",
+    ),
+    "plot": ("fedbench_core.cli.plot", "Draw pictures of a run or a suite, as SVG, PNG or PDF."),
     "partition": (
         "fedbench_core.cli.partition",
         "How a run with these flags would deal out the images: clients by classes.",

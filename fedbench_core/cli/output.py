@@ -3,7 +3,7 @@
 import io
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -17,16 +17,18 @@ _UNCUT = 100_000
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", right: Collection[str] = ()
+) -> None:
     """A table with one line of headings; folded to the terminal, plain and uncut where stdout is none.
 
-    Columns of numbers are aligned right; cells are written as `words` writes them.
+    Columns of numbers are aligned right, and those named in `right`; cells are written as `words` writes them.
     """
     terminal = sys.stdout.isatty()
     table = Table(box=SIMPLE_HEAD if terminal else None, pad_edge=False, title=title or None, title_justify="left")
     body = [list(row) for row in rows]
     for position, name in enumerate(columns):
-        number = bool(body) and all(_is_number(row[position]) for row in body)
+        number = name in right or (bool(body) and all(_is_number(row[position]) for row in body))
         table.add_column(Text(name), overflow="fold", justify="right" if number else "left")
     for row in body:
         table.add_row(*(Text(words(cell)) for cell in row))  # Text: a cell like [1, 2] is no markup

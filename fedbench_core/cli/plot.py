@@ -1,20 +1,152 @@
-"""`fedbench plot`: pictures of a run."""
+"""`fedbench plot`: pictures of runs and of suites."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from fedbench_core.api.errors import RequestError
+from fedbench_core.cli.leaderboard import folder_option
 
-@click.command("plot")
-@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
-def command(run: Path, file: Path) -> None:
-    """Draw the cross-evaluation matrix of a run, as SVG, PNG or PDF.
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-    RUN is a run's folder or its record.json. Rows of the heat map are clients' models, columns clients' distributions.
+    from matplotlib.figure import Figure
+
+    from fedbench_core.results.boards.board import Board
+    from fedbench_core.results.boards.table import Table
+
+run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+suite_argument = click.argument("suite", metavar="SUITE")
+file_argument = click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+metric_option = click.option("--metric", help="another metric than the suite's (auc, ece, ...)")
+case_option = click.option("--case", metavar="WORDS", help="which of the suite's tables, by a part of its title")
+
+
+@click.group("plot")
+def command() -> None:
+    """Draw pictures of a run or a suite, as SVG, PNG or PDF.
+
+    RUN is a run's folder or its record.json, SUITE a name in leaderboards/suites, FILE where the picture goes.
     """
-    from fedbench_core.results.plots import plot_matrix  # noqa: PLC0415  # matplotlib and torch: not for --help
+
+
+@command.command("matrix")
+@run_argument
+@file_argument
+def matrix(run: Path, file: Path) -> None:
+    """Draw who predicts how well for whom, in one run.
+
+    Rows of the heat map are clients' models, columns clients' distributions.
+    """
+    from fedbench_core.results.pictures.matrix import draw_matrix  # noqa: PLC0415  # matplotlib: not for --help
     from fedbench_core.results.record import read_record  # noqa: PLC0415  # as above
 
-    plot_matrix(read_record(run), file)
+    record = read_record(run)
+    _save(file, lambda: draw_matrix(record))
+
+
+@command.command("shares")
+@run_argument
+@file_argument
+def shares(run: Path, file: Path) -> None:
+    """Draw who holds which training images in one run: clients by classes.
+
+    The area of a bubble is a number of images.
+    """
+    from fedbench_core.results.boards.illustrations import bubbles  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.results.record import read_record  # noqa: PLC0415  # as above
+
+    record = read_record(run)
+    _save(file, bubbles(record["data"]["name"], record).draw)
+
+
+@command.command("curves")
+@click.argument("sources", metavar="RUN...|SUITE", nargs=-1, required=True)
+@file_argument
+@click.option("--metric", help="what to draw  [default: the suite's metric, or personalisation]")
+@case_option
+@folder_option
+def curves(sources: tuple[str, ...], file: Path, metric: str | None, case: str | None, folder: Path) -> None:
+    """Draw learning curves on validation images, of runs or of a suite.
+
+    One panel for each entry before all the others, with 95 % intervals over seeds. Runs that differ in nothing but
+    their seed make one entry.
+    """
+    from fedbench_core.results.boards import illustrations  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.results.boards.cases import by_settings  # noqa: PLC0415  # as above
+    from fedbench_core.results.boards.columns import metric as named  # noqa: PLC0415  # as above
+    from fedbench_core.results.record import RECORD, read_record  # noqa: PLC0415  # as above
+
+    paths = [Path(source) for source in sources]
+    if all(path.suffix == ".json" or (path / RECORD).exists() for path in paths):
+        runs, column = by_settings(map(read_record, paths)), named(metric or "personalisation")
+    elif len(sources) == 1:
+        table = _table(_board(sources[0], folder, metric), case)
+        runs, column = table.runs, table.ranked_by
+    else:
+        raise RequestError(f"{' '.join(sources)}: expected folders of finished runs, or the name of one suite.")
+    picture = illustrations.curves(runs, column)
+    if picture is None:
+        raise RequestError(f"No run here has a learning curve of {column.name}. Run with --evaluate-every 1.")
+    _save(file, picture.draw)
+
+
+@command.command("bytes")
+@suite_argument
+@file_argument
+@metric_option
+@case_option
+@folder_option
+def bytes_(suite: str, file: Path, metric: str | None, case: str | None, folder: Path) -> None:
+    """Draw quality against bytes, of all entries of a suite.
+
+    Dashed: the best score that can be had for so many bytes per client and round.
+    """
+    from fedbench_core.results.boards.illustrations import tradeoff  # noqa: PLC0415  # matplotlib: not for --help
+
+    _save(file, tradeoff(_table(_board(suite, folder, metric), case)).draw)
+
+
+@command.command("ranks")
+@suite_argument
+@file_argument
+@metric_option
+@folder_option
+def ranks(suite: str, file: Path, metric: str | None, folder: Path) -> None:
+    """Draw the critical-difference diagram of a suite with six datasets or more.
+
+    Entries stand at their mean ranks; a bar joins those that are not told apart.
+    """
+    from fedbench_core.results.boards.illustrations import over_datasets  # noqa: PLC0415  # matplotlib: not for --help
+
+    board = _board(suite, folder, metric)
+    pictures = over_datasets(board)
+    if not pictures:
+        why_not = board.across.why_not if board.across else "it has one dataset"
+        raise RequestError(f"Suite {board.suite.name} has no critical-difference diagram: {why_not}.")
+    _save(file, pictures[0].draw)
+
+
+def _board(suite: str, folder: Path, metric: str | None) -> "Board":
+    from fedbench_core.results.boards.shelf import read_board, suite_file  # noqa: PLC0415  # pandas: not for --help
+
+    return read_board(suite_file(folder, suite), metric)
+
+
+def _table(board: "Board", case: str | None) -> "Table":
+    """The one table whose title holds the words; RequestError lists the titles."""
+    found = [table for table in board.tables if (case or "").lower() in str(table.case).lower()]
+    if len(found) == 1:
+        return found[0]
+    raise RequestError(
+        f"--case {case or 'is missing'}: expected a part of one of these titles, and of no other: "
+        f"{'; '.join(str(table.case) for table in board.tables)}."
+    )
+
+
+def _save(file: Path, draw: "Callable[[], Figure]") -> None:
+    from fedbench_core.results.pictures.style import save  # noqa: PLC0415  # matplotlib: not for --help
+
+    save(file, draw)
     click.echo(f"Drawn: {file}")

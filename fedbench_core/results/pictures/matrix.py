@@ -1,33 +1,24 @@
-"""Pictures of records, in colours that the colour-blind can tell apart."""
+"""The cross-evaluation matrix of a run, as a heat map."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from fedbench_core.api import RequestError
-
-FORMATS = (".svg", ".png", ".pdf")
 _DARK_BELOW = 0.5
 _NUMBERS_UP_TO = 12
 """More clients than that leave no room for numbers in the cells."""
 
 
-def plot_matrix(record: dict[str, Any], path: Path) -> None:
-    """Draw who predicts how well for whom: rows are clients' models, columns clients' distributions.
-
-    RequestError for an ending that is no picture's.
-    """
-    if path.suffix not in FORMATS:
-        raise RequestError(f"{path}: expected a name that ends in {', '.join(FORMATS)}.")
+def draw_matrix(record: dict[str, Any]) -> Figure:
+    """Who predicts how well for whom: rows are clients' models, columns clients' distributions."""
     matrix = record["test"]["matrix"]
     rows = [matrix[matrix["primary"]][row] for row in matrix["predictor_of_client"]]
     scores = np.array([[np.nan if score is None else score for score in row] for row in rows])
     clients = len(scores)
     labels = [_label(record, client) for client in range(clients)]
-    side = max(3.2, 0.45 * clients)
-    figure = Figure(figsize=(side + 1.6 + 0.08 * max(map(len, labels)), side + 0.9), layout="constrained")
+    side = min(9.0, max(3.6, 0.62 * clients))
+    figure = Figure(figsize=(side + 1.8 + 0.1 * max(map(len, labels)), side + 1.3), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(scores, cmap="cividis", vmin=0, vmax=1)
     axes.set_xlabel("distribution of client")
@@ -35,18 +26,28 @@ def plot_matrix(record: dict[str, Any], path: Path) -> None:
     ticks = range(0, clients, max(1, clients // _NUMBERS_UP_TO))
     axes.set_xticks(ticks)
     axes.set_yticks(ticks, [labels[client] for client in ticks])
+    axes.spines[:].set_visible(False)
     if clients <= _NUMBERS_UP_TO:
         for (row, column), score in np.ndenumerate(scores):
-            colour = "white" if score < _DARK_BELOW else "black"
-            axes.text(column, row, f"{score:.2f}", ha="center", va="center", color=colour)
+            _write(axes, row, column, score)
     figure.colorbar(image, label="accuracy", shrink=0.8)
+    figure.suptitle(_title(record))
+    return figure
+
+
+def _write(axes: Any, row: int, column: int, score: float) -> None:
+    known = not np.isnan(score)
+    colour = "white" if known and score < _DARK_BELOW else "black"
+    axes.text(column, row, f"{score:.2f}" if known else "–", ha="center", va="center", color=colour, fontsize="small")
+
+
+def _title(record: dict[str, Any]) -> str:
     metrics = record["test"]["metrics"]
-    figure.suptitle(
+    return (
         f"{record['spec']['method']} on {record['data']['name']}\n"
-        f"personalisation {_number(metrics['personalisation'])}, generalisation {_number(metrics['generalisation'])}",
-        fontsize="medium",
+        f"personalisation {_number(metrics['personalisation'])}\n"
+        f"generalisation {_number(metrics['generalisation'])}"
     )
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _label(record: dict[str, Any], client: int) -> str:

@@ -1,0 +1,135 @@
+"""`fedbench leaderboard`: what the filed records of a suite say, and the pages that are made of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fedbench_core.api.errors import RequestError
+from fedbench_core.cli.output import json_option, print_json, print_sentence, print_table
+
+if TYPE_CHECKING:
+    from fedbench_core.results.boards.board import Board
+    from fedbench_core.results.boards.sheets import Sheet
+
+FORMATS = ("csv", "json", "latex", "markdown")
+folder_option = click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("leaderboards"),
+    help="where suites/ and records/ lie and pages are written  [default: leaderboards]",
+)
+_BUDGET = "keep entries that cost no more: bytes=10MB (per client and round), gflops=500, seconds=120; repeatable"
+
+
+@click.command("leaderboard")
+@click.argument("suite", required=False)
+@click.option(
+    "--sort", metavar="COLUMN", help="rank by another metric (auc, ece, ...), or order by a cost (mb_up, ...)"
+)
+@click.option("--budget", "budgets", multiple=True, metavar="KIND=MOST", help=_BUDGET)
+@click.option("--format", "form", type=click.Choice(FORMATS), help="print this instead of tables")
+@click.option("--write", is_flag=True, help="write SUITE.md (all suites, if none is named), README.md and pictures")
+@click.option("--check", is_flag=True, help="exit 1 if that is not what the files say already")
+@folder_option
+@json_option
+def command(
+    suite: str | None,
+    sort: str | None,
+    budgets: tuple[str, ...],
+    form: str | None,
+    write: bool,
+    check: bool,
+    folder: Path,
+    as_json: bool,
+) -> None:
+    """Rank the records of a suite, as far as the tests can tell its entries apart.
+
+    SUITE is a name in leaderboards/suites, or a TOML file; without it, all suites are listed.
+    """
+    form = "json" if as_json else form
+    _refuse_nonsense(suite, sort, budgets, form, write=write, check=check)
+    if write or check:
+        _publish(folder, suite, check=check)
+    elif suite is None:
+        _print_index(folder, as_json=form == "json")
+    else:
+        _print_board(folder, suite, sort, budgets, form)
+
+
+def _refuse_nonsense(
+    suite: str | None, sort: str | None, budgets: Sequence[str], form: str | None, *, write: bool, check: bool
+) -> None:
+    """What would be ignored is refused."""
+    shaping = [flag for flag, given in (("--sort", sort), ("--budget", budgets), ("--format", form)) if given]
+    if write and check:
+        raise RequestError("--write and --check: give one; --check after --write finds nothing.")
+    if (write or check) and shaping:
+        raise RequestError(f"{shaping[0]} is for what is printed; pages show all entries by the suite's own metric.")
+    if suite is None and not (write or check) and [flag for flag in shaping if form != "json" or flag != "--format"]:
+        raise RequestError(f"{shaping[0]} is for one suite: fedbench leaderboard SUITE {shaping[0]} ...")
+
+
+def _publish(folder: Path, suite: str | None, *, check: bool) -> None:
+    from fedbench_core.results.boards import shelf  # noqa: PLC0415  # pandas: not for --help
+
+    rendered = shelf.render(folder, suite)
+    if check:
+        shelf.check(rendered)
+        click.echo(f"{len(rendered.pages)} pages and {len(rendered.pictures)} pictures are what the records say.")
+        return
+    for path in shelf.write(rendered):
+        click.echo(f"Written: {path}")
+
+
+def _print_index(folder: Path, *, as_json: bool) -> None:
+    from fedbench_core.results.boards.index import index_sheet  # noqa: PLC0415  # pandas: not for --help
+    from fedbench_core.results.boards.shelf import read_boards  # noqa: PLC0415  # as above
+
+    sheet = index_sheet(list(read_boards(folder)))
+    if as_json:
+        print_json([dict(zip(sheet.headings, row, strict=True)) for row in sheet.rows])
+        return
+    _print_sheet(sheet)
+
+
+def _print_board(folder: Path, suite: str, sort: str | None, budgets: Sequence[str], form: str | None) -> None:
+    from fedbench_core.results.boards.budget import read_budget  # noqa: PLC0415  # pandas: not for --help
+    from fedbench_core.results.boards.formats import FORMATTED  # noqa: PLC0415  # as above
+    from fedbench_core.results.boards.shelf import read_board, suite_file  # noqa: PLC0415  # as above
+
+    board = read_board(suite_file(folder, suite), sort, [read_budget(text) for text in budgets])
+    if form is not None:
+        click.echo(FORMATTED[form](board), nl=False)
+        return
+    _print_tables(board)
+
+
+def _print_tables(board: "Board") -> None:
+    from fedbench_core.results.boards.notes import across_notes, under_board, under_table  # noqa: PLC0415  # as above
+    from fedbench_core.results.boards.sheets import across_sheet, sheets  # noqa: PLC0415  # as above
+
+    click.echo(f"{board.suite.name}: {board.suite.question}\n")
+    for table in board.tables:
+        click.echo(f"{table.case}\n")
+        for sheet in sheets(table):
+            _print_sheet(sheet)
+            click.echo()
+        _print_notes(under_table(table))
+    if board.across is not None:
+        click.echo("Over datasets\n")
+        _print_sheet(across_sheet(board.across))
+        click.echo()
+        _print_notes(across_notes(board.across))
+    _print_notes(under_board(board))
+
+
+def _print_sheet(sheet: "Sheet") -> None:
+    print_table(sheet.headings, sheet.rows, right=frozenset(sheet.headings) - sheet.left)
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        print_sentence(note.replace("**", "").replace("`", ""))
+    click.echo()

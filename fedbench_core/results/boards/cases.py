@@ -1,0 +1,88 @@
+"""Filed records laid out as they are compared: by dataset, partition and backbones, then by entry and seed."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fedbench_core.api import RunError
+from fedbench_core.results.suites.suite import Cell, Suite
+
+Record = Mapping[str, Any]
+Runs = Mapping[str, Mapping[int, Record]]
+"""Entry -> seed -> record, in the order of the suite."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one table compares on."""
+
+    dataset: str
+    partition: str
+    backbones: str
+
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """Its parts as a reader is told them."""
+        return self.dataset, self.partition, self.backbones.replace(",", " + ")
+
+    def __str__(self) -> str:
+        """All of them."""
+        return ", ".join(self.words)
+
+
+def by_case(suite: Suite, cells: Iterable[Cell], filed: Iterable[Record]) -> dict[Case, Runs]:
+    """The records that belong to the suite's cells, in its order; cases without any record are not among them.
+
+    A record serves every cell that asks for its settings, so one method under two names has the same records twice.
+    RunError names two records of one case that were made with different images.
+    """
+    by_key = {record["cell"]["key"]: record for record in filed}
+    cases: dict[Case, dict[str, dict[int, Record]]] = {}
+    for cell in cells:
+        if cell.key in by_key:
+            runs = cases.setdefault(Case(cell.dataset, cell.partition, cell.backbones), {})
+            runs.setdefault(cell.entry, {})[cell.seed] = by_key[cell.key]
+    for runs in cases.values():
+        _refuse_other_images(runs)
+    order = [entry.name for entry in suite.entries]
+    return {case: {name: runs[name] for name in order if name in runs} for case, runs in cases.items()}
+
+
+def by_settings(records: Iterable[Record]) -> Runs:
+    """Runs that are of no suite, as entries: those that differ in nothing but the seed are one.
+
+    An entry is called after its method, and after the settings in which it differs from others of that method.
+    """
+    specs: dict[str, dict[str, Any]] = {}
+    groups: dict[str, dict[int, Record]] = {}
+    for record in records:
+        settings = {name: value for name, value in record["spec"].items() if name not in ("seed", "set")}
+        settings |= record["spec"]["set"]
+        key = json.dumps(settings, sort_keys=True)
+        specs[key] = settings
+        groups.setdefault(key, {})[record["spec"]["seed"]] = record
+    return {_name(specs[key], list(specs.values())): runs for key, runs in groups.items()}
+
+
+def _name(settings: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:
+    rivals = [other for other in among if other["method"] == settings["method"]]
+    told = [f"{key} {settings[key]}" for key in settings if any(other.get(key) != settings[key] for other in rivals)]
+    return ", ".join([settings["method"], *told])
+
+
+def each(runs: Runs) -> list[Record]:
+    """All records of a case."""
+    return [record for own in runs.values() for record in own.values()]
+
+
+def _refuse_other_images(runs: Runs) -> None:
+    first, *others = each(runs)
+    for other in others:
+        if other["data"]["digest"] != first["data"]["digest"]:
+            names = [f"{record['cell']['entry']}, seed {record['cell']['seed']}" for record in (first, other)]
+            digests = [record["data"]["digest"] for record in (first, other)]
+            raise RunError(
+                f"Suite {first['cell']['suite']}: the records of {names[0]} and of {names[1]} were made with different "
+                f"images ({digests[0]} and {digests[1]}) and can't be compared. Run one of them again."
+            )

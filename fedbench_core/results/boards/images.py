@@ -1,0 +1,47 @@
+"""Whether another draw of test images could undo what the seeds claim."""
+
+from functools import lru_cache
+
+from fedbench_core.api.seeds import stream
+from fedbench_core.federation.bits import codes_of_text
+from fedbench_core.results.boards.cases import Record, Runs, each
+from fedbench_core.results.correctness import image_scores
+from fedbench_core.results.statistics.images import METRICS, Floats, Resamples, agree, compare_images, resample
+from fedbench_core.results.statistics.pairs import Pair
+
+Contributions = dict[str, dict[int, Floats]]
+
+
+def checked(pairs: list[Pair], runs: Runs, metric: str) -> tuple[list[Pair], bool]:
+    """The pairs, of which only those stay significant that resampled images show too; and whether there is a check.
+
+    There is none for a metric that is no mean over images, nor where runs don't agree on whose the test images are.
+    """
+    if metric not in METRICS or len({str(record["test"]["groups"]) for record in each(runs)}) != 1:
+        return pairs, False
+    if not any(pair.significant for pair in pairs):
+        return pairs, True  # nothing that images could take back
+    scores = _contributions(runs, metric)
+    return (pairs, False) if scores is None else (agree(pairs, compare_images(scores, _drawn(each(runs)[0]))), True)
+
+
+def _contributions(runs: Runs, metric: str) -> Contributions | None:
+    scores: Contributions = {}
+    for name, own in runs.items():
+        for seed, record in own.items():
+            images = image_scores(record, metric)
+            if images is None:
+                return None
+            scores.setdefault(name, {})[seed] = images
+    return scores
+
+
+def _drawn(record: Record) -> Resamples:
+    coded = record["test"]["groups"]
+    return _resampled(coded["images"], record["data"]["images"]["test"], coded["kinds"])
+
+
+@lru_cache(maxsize=4)
+def _resampled(groups: str, images: int, kinds: int) -> Resamples:
+    """The same draws for the same test images, whatever is compared on them."""
+    return resample(codes_of_text(groups, images, kinds), stream(0, "board", "images"))

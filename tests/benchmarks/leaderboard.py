@@ -1,0 +1,90 @@
+"""How long it takes to read, rank and render many records: seconds (of CPU time) of each part, and where they go.
+
+    python -m tests.benchmarks.leaderboard [--records 10000] [--profile]
+
+The records are those of one real run on the phantom, told anew for every cell of a suite of ten entries, twelve seeds
+and as many datasets as it takes. Pictures are not drawn.
+"""
+
+import cProfile
+import pstats
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import click
+
+from fedbench_core import RunSpec, run
+from fedbench_core.results.run import How
+from tests.shelf import CONTROLS, ENTRIES, Shelf
+
+MODULE = "tests.benchmarks.leaderboard"
+SEEDS = 12
+MORE = [{"name": f"fedavg, lr {lr}", "method": "fedavg", "lr": lr} for lr in (0.01, 0.03, 0.1, 0.3, 1.0)]
+ENTRY_NAMES = [entry["name"] for entry in (*ENTRIES, *MORE)]
+
+
+def make(folder: Path, records: int) -> int:
+    """Fill a suite with at least so many records; gives how many."""
+    spec = RunSpec.of({"method": "local", "backbones": "test_resnet", "rounds": 4, "steps": 2})
+    shelf = Shelf(folder / "leaderboards", run(spec, How(out=folder / "runs", executor="serial")).record)
+    datasets = [f"dataset {number}" for number in range(-(-records // (len(ENTRY_NAMES) * SEEDS)))]
+    file = shelf.suite(entries=[*ENTRIES, *MORE], controls=CONTROLS, seeds=SEEDS, datasets=datasets)
+    return len(shelf.fill(file, lambda cell: 100 + 20 * ENTRY_NAMES.index(cell.entry) + 7 * cell.seed % 13))
+
+
+def measure(file: Path) -> str:
+    """Seconds to import, read, rank and render."""
+    clock = [_now()]
+    from fedbench_core.results.boards.board import build  # noqa: PLC0415  # its import is measured
+    from fedbench_core.results.boards.markdown import page  # noqa: PLC0415  # as above
+    from fedbench_core.results.suites.filing import read_filed, records_of  # noqa: PLC0415  # as above
+    from fedbench_core.results.suites.suite import read_suite  # noqa: PLC0415  # as above
+
+    clock.append(_now())
+    suite, filed = read_suite(file), read_filed(records_of(file))
+    clock.append(_now())
+    board = build(suite, filed)
+    clock.append(_now())
+    text = page(board)
+    clock.append(_now())
+    names = ("import", "read", "rank", "render")
+    spent = {
+        name: f"{b[0] - a[0]:.2f} ({b[1] - a[1]:.2f})" for name, (a, b) in zip(names, pairwise(clock), strict=True)
+    }
+    whole = [end - start for start, end in zip(clock[0], clock[-1], strict=True)]
+    return f"{spent}, all {whole[0]:.2f} s ({whole[1]:.2f} s of CPU), {len(text)} characters"
+
+
+def _now() -> tuple[float, float]:
+    """Seconds on the clock, and of this process's CPU time: the second is what a busy machine leaves alone."""
+    return time.perf_counter(), time.process_time()
+
+
+@click.command()
+@click.option("--records", default=10_000)
+@click.option("--profile", is_flag=True)
+@click.option("--file", type=click.Path(path_type=Path), help="only measure this suite")
+def main(records: int, profile: bool, file: Path | None) -> None:
+    """Make the records, then measure in a process of its own, as a command would."""
+    if file is not None:
+        with cProfile.Profile() as watch:
+            measure(file)
+        pstats.Stats(watch).sort_stats("tottime").print_stats(20)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        made = make(Path(scratch), records)
+        suite = Path(scratch) / "leaderboards" / "suites" / "small.toml"
+        program = f"from pathlib import Path\nfrom {MODULE} import measure\nprint(measure(Path({str(suite)!r})))"
+        for _ in range(3):
+            done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+            click.echo(f"{made} records: {done.stdout.strip()}")
+        if profile:
+            subprocess.run([sys.executable, "-m", MODULE, "--file", str(suite)], check=True)
+
+
+if __name__ == "__main__":
+    main()
