@@ -75,12 +75,13 @@ def tabulate(case: Case, runs: Runs, ranked_by: Column, order: Column, budgets: 
     """The table of a case: entries within the budgets, ranked by one column, shown in the order of another."""
     kept, left_out = within(runs, budgets)
     ranked = _read(kept, ranked_by)
-    pairs, image_check = checked(compare(ranked), kept, ranked_by.name)
+    tested = compare(ranked)
+    pairs, image_check = checked(tested, kept, ranked_by.name)
     ranks = rank_intervals(kept, pairs, more_is_better=ranked_by.more_is_better)
     values = _values(kept, ranked_by)
     rows = [_row(name, list(own.values()), ranks[name], values[name]) for name, own in kept.items()]
     rows.sort(key=lambda row: _place(row.values[order.name].mean, order))
-    smallest = smallest_claimable(ranked)
+    smallest = smallest_claimable(tested)
     return Table(case, ranked_by, tuple(rows), tuple(pairs), smallest, image_check, kept, tuple(left_out))
 
 

@@ -2,7 +2,7 @@
 
 import gc
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -73,23 +73,20 @@ def holm(p: _Floats) -> tuple[npt.NDArray[np.bool_], _Floats]:
     return significant, np.where(np.isnan(p), np.nan, corrected)
 
 
-def smallest_claimable(scores: Scores) -> float:
+def smallest_claimable(pairs: Sequence[Pair]) -> float:
     """The smallest mean difference that could have been claimed with these seeds, were it the first of Holm's steps.
 
     At the median spread of the pairs that have one; NaN if none has.
     """
     from scipy import stats  # noqa: PLC0415  # slow to import, and most commands need no statistics
 
-    pairs = compare(scores)
-    widths = [
-        (pair.high - pair.low)
-        / 2
-        * stats.t.isf(LEVEL / 2 / len(pairs), pair.seeds - 1)
-        / stats.t.isf(LEVEL / 2, pair.seeds - 1)
-        for pair in pairs
-        if pair.high - pair.low > TINY
-    ]
-    return float(np.median(widths)) if widths else math.nan
+    varied = [pair for pair in pairs if pair.high - pair.low > TINY]
+    if not varied:
+        return math.nan
+    reaches = np.array([pair.high - pair.low for pair in varied]) / 2
+    freedom = np.array([pair.seeds - 1 for pair in varied])
+    stricter = stats.t.isf(LEVEL / 2 / len(pairs), freedom) / stats.t.isf(LEVEL / 2, freedom)
+    return float(np.median(reaches * stricter))
 
 
 def _sides(scores: Scores) -> tuple[_Floats, _Floats]:

@@ -50,7 +50,7 @@ def test_all_pairs_in_their_order_and_holms_correction_by_hand() -> None:
 def test_a_single_entry_has_nobody_to_compare_with() -> None:
     assert compare(_board(alone=[0.5, 0.6])) == []
     assert compare({}) == []
-    assert math.isnan(smallest_claimable(_board(alone=[0.5, 0.6])))
+    assert math.isnan(smallest_claimable(compare(_board(alone=[0.5, 0.6]))))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_test_needs_two_seeds(scores, says) -> None:
     assert pair.why_not == says
     assert math.isnan(pair.p)
     assert not pair.significant
-    assert math.isnan(smallest_claimable(scores))
+    assert math.isnan(smallest_claimable([pair]))
 
 
 @given(
@@ -162,7 +162,7 @@ def test_the_smallest_claimable_difference_is_just_claimed() -> None:
     """Among three entries, a mean difference above it is claimed, one below is not."""
     noise = np.array([0.01, -0.02, 0.02, -0.01, 0.03, -0.03])
     flat = np.zeros(6)
-    least = smallest_claimable(_board(a=flat.tolist(), b=noise.tolist(), c=(-noise).tolist()))
+    least = smallest_claimable(compare(_board(a=flat.tolist(), b=noise.tolist(), c=(-noise).tolist())))
     error = noise.std(ddof=1) / math.sqrt(6)
     assert least == pytest.approx(stats.t.isf(0.05 / 6, 5) * error)
 
