@@ -211,7 +211,5 @@ SUITES = sorted((Path(__file__).parents[3] / "leaderboards" / "suites").glob("*.
 def test_the_suites_that_are_here_can_be_read(path) -> None:
     suite = read_suite(path)
     controls = suite.controls
-    assert controls.steps, "equal steps, nothing travels"
-    assert controls.flops, "equal training FLOPs, nothing travels"
-    assert controls.pooled or any("," in backbones for backbones in suite.backbones), "one model fits one backbone only"
+    assert all((controls.steps, controls.flops, controls.pooled, controls.tuned)), "no board without these rows"
     assert len(suite.seeds) == 12
