@@ -11,6 +11,7 @@ from typing import Any
 
 from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.api.parts import Method
+from fedbench_core.registry.fits import declared, misfit
 from fedbench_core.registry.options import Option, UnreadableError, bind, read_options
 from fedbench_core.registry.plugins import KINDS, Claim, Plugin, discover
 
@@ -19,7 +20,7 @@ _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Description:
-    """What is known of a name. summary: its first line of documentation; doc: all of it."""
+    """What is known of a name. summary: its first line of documentation; doc: all of it; declares: see `fits`."""
 
     kind: str
     name: str
@@ -27,6 +28,7 @@ class Description:
     version: str
     summary: str
     doc: str
+    declares: Mapping[str, object]
 
 
 class Registry:
@@ -68,15 +70,22 @@ class Registry:
         return bind(f"{_words(kind)} {name!r}", kind, self.options(kind, name), options)
 
     def make(self, kind: str, name: str, options: Mapping[str, object] = _NOTHING) -> Any:
-        """The part itself, its options checked as by `check`; a ValueError of its factory is a RequestError too."""
+        """The part itself, its options checked as by `check`.
+
+        RequestError too where its factory raises ValueError, or makes what is no part of this version of the contract.
+        """
         checked = self.check(kind, name, options)
         factory = self._find(kind, name)[0].factory
         if kind == "method":
             return factory
         try:
-            return factory(**checked)
+            part = factory(**checked)
         except ValueError as error:
             raise RequestError(f"{_words(kind)} {name!r} refuses these options: {error}") from error
+        if told := misfit(kind, part):
+            plugin = self._find(kind, name)[0].plugin
+            raise RequestError(f"The {_words(kind)} {name!r} of {plugin} cannot be used: {told}.")
+        return part
 
     def method(self, name: str) -> Method:
         """The method of that name; RequestError if there is none."""
@@ -87,7 +96,8 @@ class Registry:
         """Where a name comes from and what it says about itself; RequestError if there is no such name."""
         claim = self._find(kind, name)[0]
         doc = claim.factory.summary if kind == "method" else _doc(claim.factory)
-        return Description(kind, name, claim.plugin.distribution, claim.plugin.version, doc.partition("\n")[0], doc)
+        origin = claim.plugin.distribution, claim.plugin.version
+        return Description(kind, name, *origin, doc.partition("\n")[0], doc, declared(kind, claim.factory))
 
     def plugins(self) -> list[Plugin]:
         """Every installed plugin with what it registers and what is wrong with it, by distribution and entry point."""
@@ -118,10 +128,11 @@ class Registry:
             reason = self._refused[key]
             raise RequestError(f"{reason[0].upper()}{reason[1:]}.")
         if key not in self._owned:
-            raise unknown(_words(kind), name, self.names(kind), self._hint())
+            raise unknown(_words(kind), name, self.names(kind), self.warning())
         return self._owned[key]
 
-    def _hint(self) -> str:
+    def warning(self) -> str:
+        """A sentence that names the distributions that something is wrong with; "" if all is well."""
         broken = dict.fromkeys(plugin.distribution for plugin in self._plugins if plugin.problems)
         return f"Something is wrong with {', '.join(broken)}: `fedbench plugins` says what." if broken else ""
 

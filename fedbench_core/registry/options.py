@@ -131,6 +131,8 @@ def _hints(factory: Callable[..., object]) -> dict[str, Any]:
 
 def _read_option(factory: Callable[..., object], parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Option:
     name = parameter.name
+    if isinstance(factory, type) and "__init__" not in vars(factory) and not dataclasses.is_dataclass(factory):
+        raise UnreadableError(f"{factory.__name__} is no dataclass: decorate it with @dataclass(frozen=True)")
     if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
         raise UnreadableError(f"{parameter} cannot be given by name; every option needs a name of its own")
     if name not in hints:

@@ -1,7 +1,9 @@
 """From entry points to what each plugin claims to add; whatever a plugin does wrong is written down, never fatal."""
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
@@ -9,7 +11,7 @@ from typing import Any
 
 import pluggy
 
-from fedbench_core.api import hookspecs
+from fedbench_core.api import API_VERSION, hookspecs
 from fedbench_core.api.parts import Method
 
 GROUP = "fedbench"
@@ -25,6 +27,7 @@ HOOKS = {
 }
 KINDS = tuple(HOOKS)
 PREFIX = "fedbench_register_"
+_HERE = f"this fedbench has version {API_VERSION}"
 
 # What a plugin's code may raise without ending the command of a user who has merely installed it.
 _FAILURES = (Exception, SystemExit)
@@ -58,10 +61,11 @@ class Claim:
 def discover() -> tuple[list[Plugin], list[Claim]]:
     """Every plugin that is installed, ordered by distribution and entry point, and all that they claim."""
     plugins, claims = [], []
-    for point in sorted(entry_points(group=GROUP), key=_place):
-        plugin, claimed = _load(point)
-        plugins.append(plugin)
-        claims += claimed
+    with redirect_stdout(sys.stderr):  # what a plugin prints must not get into a command's --json
+        for point in sorted(entry_points(group=GROUP), key=_place):
+            plugin, claimed = _load(point)
+            plugins.append(plugin)
+            claims += claimed
     return plugins, claims
 
 
@@ -70,7 +74,8 @@ def _place(point: EntryPoint) -> tuple[str, str, str]:
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
-    return (point.dist.name, point.dist.version) if point.dist else ("unknown", "")
+    name, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
+    return name or "unknown", version or ""  # metadata that somebody has damaged hold neither
 
 
 def _load(point: EntryPoint) -> tuple[Plugin, list[Claim]]:
@@ -79,15 +84,36 @@ def _load(point: EntryPoint) -> tuple[Plugin, list[Claim]]:
     manager.add_hookspecs(hookspecs)
     try:
         module = point.load()
+        plugin.problems += _other_version(module)
+        if plugin.problems:
+            return plugin, []
         plugin.problems += _misspelt(manager, module)
         manager.register(module)
+    except pluggy.PluginValidationError as error:
+        said = "; ".join(str(error).splitlines()[1:])
+        plugin.problems.append(f"failed to load: a hook of another version of the contract ({_HERE}): {said}")
+        return plugin, []
     except _FAILURES as error:
-        plugin.problems.append(f"failed to load: {_reason(error)}")
+        plugin.problems.append(f"failed to load: {_reason(error)}{_hint(error)}")
         return plugin, []
     claims = [claim for kind in KINDS for claim in _claims(manager, kind, plugin)]
     for claim in claims:
         plugin.registers.setdefault(claim.kind, []).append(claim.name)
     return plugin, claims
+
+
+def _other_version(module: object) -> Iterable[str]:
+    """What the module says about the version of the contract that it was written for, where that is another one."""
+    asked = getattr(module, "api_version", API_VERSION)
+    if asked != API_VERSION:
+        newer = "fedbench-core" if isinstance(asked, int) and asked > API_VERSION else "plugin"
+        yield f"is written for version {asked} of the contract, and {_HERE}: install a newer {newer}"
+
+
+def _hint(error: BaseException) -> str:
+    """Another version of the contract is the likely reason why a name of it cannot be imported."""
+    ours = isinstance(error, ImportError) and (error.name or "").startswith("fedbench_core")
+    return f" ({_HERE}; is it written for another one?)" if ours else ""
 
 
 def _misspelt(manager: pluggy.PluginManager, module: object) -> Iterable[str]:

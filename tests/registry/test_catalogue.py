@@ -1,6 +1,7 @@
 import pytest
 
-from fedbench_core.api import Method, RequestError
+from fedbench_core.api import API_VERSION, Method, RequestError
+from fedbench_core.parts.compressors import Dense
 from fedbench_core.registry import KINDS, Plugin, Registry, registry
 from fedbench_core.registry.plugins import discover
 
@@ -11,10 +12,11 @@ from typing import Annotated
 from pydantic import Field
 
 from fedbench_core.api import Method, hookimpl
+from fedbench_core.parts.compressors import Dense
 
 
 @dataclass(frozen=True)
-class Thin:
+class Thin(Dense):
     """Keeps every n-th entry.
 
     The rest is gone.
@@ -28,7 +30,7 @@ class Thin:
 
 
 @dataclass(frozen=True)
-class Silent:
+class Silent(Dense):
     depth: int = 1
 
 
@@ -44,11 +46,12 @@ def fedbench_register_methods():
 
 TAKER = """
 from fedbench_core.api import hookimpl
+from fedbench_core.parts.compressors import Dense
 
 
 @hookimpl
 def fedbench_register_compressors():
-    return {"test-thin": dict, "test-own": lambda: "own"}
+    return {"test-thin": dict, "test-own": Dense}
 """
 
 
@@ -116,7 +119,7 @@ def test_a_second_claim_is_an_error_that_names_both_and_harms_no_other_name(dist
             "fedbench-taker 0.9 (entry point 'parts'); uninstall all but one."
         )
     assert found.names("compressor", "test-*") == ["test-own", "test-silent"]
-    assert found.make("compressor", "test-own") == "own"
+    assert found.make("compressor", "test-own") == Dense()
     assert found.kinds("test-thin") == found.kinds("test-own") == ["compressor"]
     assert found.kinds("test-nobody") == []
     for name in ("fedbench-good", "fedbench-taker"):
@@ -143,6 +146,45 @@ def test_an_entry_point_to_nowhere_is_listed_too(distribution, load):
     assert [plugin.entry_point for plugin in plugins] == ["a", "b"]
     assert "no_such_module_xyz" in plugins[0].problems[0]
     assert "nothing" in plugins[1].problems[0]
+
+
+def test_a_plugin_for_another_version_of_the_contract_is_listed_and_not_asked(distribution, load):
+    for name, version, newer in (("fedbench-new", "2", "fedbench-core"), ("fedbench-old", "0", "plugin")):
+        distribution(name, f"api_version = {version}\n{GOOD}")
+        found = load()
+        plugin = the(found.plugins(), name)
+        reason = f"is written for version {version} of the contract, and this fedbench has version 1"
+        assert plugin.problems == [f"{reason}: install a newer {newer}"]
+        assert plugin.registers == {}
+    assert found.names("compressor", "test-*") == []
+
+
+def test_a_plugin_that_asks_for_a_name_of_another_version_gets_a_hint(distribution, load):
+    distribution("fedbench-new", "from fedbench_core.api import Squeezer")
+    (problem,) = the(load().plugins(), "fedbench-new").problems
+    assert "cannot import name 'Squeezer'" in problem
+    assert problem.endswith("(this fedbench has version 1; is it written for another one?)")
+
+
+def test_a_plugin_may_say_for_which_version_it_is(distribution, load):
+    distribution("fedbench-good", f"api_version = {API_VERSION}\n{GOOD}")
+    assert load().names("compressor", "test-*") == ["test-silent", "test-thin"]
+
+
+def test_what_a_plugin_prints_does_not_get_into_what_a_command_prints(distribution, load, capsys):
+    distribution("fedbench-loud", "print('hello')")
+    load()
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "hello\n")
+
+
+def test_a_distribution_without_metadata_harms_nobody(distribution, load, tmp_path):
+    distribution("fedbench-good", GOOD)
+    distribution("fedbench-torn", "")
+    (tmp_path / "site" / "fedbench_torn-1.0.dist-info" / "METADATA").write_text("")
+    found = load()
+    assert found.names("compressor", "test-*") == ["test-silent", "test-thin"]
+    assert "unknown" in {plugin.distribution for plugin in found.plugins()}
 
 
 HOOK = "from fedbench_core.api import hookimpl\n"
@@ -197,7 +239,7 @@ HOOK = "from fedbench_core.api import hookimpl\n"
         ),
         (
             "@hookimpl\ndef fedbench_register_compressors(colour): return {'test-x': dict}",
-            "failed to load: PluginValidationError",
+            "failed to load: a hook of another version of the contract (this fedbench has version 1): ",
         ),
     ],
 )
@@ -211,7 +253,7 @@ def test_a_hook_gone_wrong_is_its_plugins_problem_and_nobody_elses(distribution,
     assert not any("test-x" in found.names(kind) for kind in KINDS)
     assert "test-thin" in found.names("compressor")
     if not problem.startswith("failed to load"):
-        assert found.make("dataset", "test-fine") == "fine"
+        assert found.names("dataset", "test-fine") == ["test-fine"]
 
 
 def test_an_untyped_option_is_its_plugins_problem(distribution, load):
