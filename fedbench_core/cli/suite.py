@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from fedbench_core.results.suites.conduct import Plan
     from fedbench_core.results.suites.outcomes import Outcomes, Row
 
+_NAMED = 12
+
 file_argument = click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs"), help="where run folders are  [default: runs]"
@@ -135,6 +137,12 @@ def _print_grouped(words: str, sentences: "Mapping[str, str]") -> None:
         return
     by_sentence = sorted(sentences, key=lambda name: (sentences[name], name))
     groups = [(sentence, list(names)) for sentence, names in groupby(by_sentence, key=lambda name: sentences[name])]
-    rows = [(", ".join(names), sentence) for sentence, names in groups]
+    rows = [(_listed(names), sentence) for sentence, names in groups]
     print_table((words, "because"), rows)
     click.echo()
+
+
+def _listed(names: list[str]) -> str:
+    """Names, not more than a reader takes in; `--json` has all."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

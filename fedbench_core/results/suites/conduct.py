@@ -1,6 +1,7 @@
 """A suite's runs: what is missing is computed, several at once, and filed the moment it is done."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -100,29 +101,32 @@ def conduct(made: Plan, how: How, workers: int, watch: Callable[[Step], None]) -
         return made.outcomes
     serial = replace(how, executor="serial", workers=1)
     jobs = [Job(number, task.spec, replace(serial, fresh=task.fresh)) for number, task in enumerate(made.tasks)]
-    for step in _steps(made, compute(jobs, workers)):
-        if step.cell is not None:
-            made.outcomes.write(how.out, made.suite.name)
-        watch(step)
+    with closing(compute(jobs, workers)) as heard:
+        for step in _steps(made, heard):
+            if step.cell is not None:
+                made.outcomes.write(how.out, made.suite.name)
+            watch(step)
     return made.outcomes
 
 
 def _steps(made: Plan, heard: Iterator[News]) -> Iterator[Step]:
     """News, counted; what is done is filed on the way."""
-    runs, ended = len(made.tasks), 0
-    parts: dict[int, float] = {}
+    ended, parts = 0, dict.fromkeys(range(len(made.tasks)), 0.0)
+
+    def step(said: str = "", cell: Cell | None = None, why_not: str = "") -> Step:
+        return Step(sum(parts.values()) / len(parts), ended, len(parts), said, cell, why_not)
+
     for news in heard:
-        number = news.job.number
-        if news.kind == "at":
-            parts[number] = float(news.text)
-        said, cell, why_not = "", None, ""
-        if news.kind == "said":
-            said = news.text
+        number, task = news.job.number, made.tasks[news.job.number]
         if news.final:
             ended += 1
             parts[number] = 1.0
-            cell, why_not = made.tasks[number].cells[0], _end(made, made.tasks[number], news)
-        yield Step(sum(parts.values()) / runs, ended, runs, said, cell, why_not)
+            yield step(cell=task.cells[0], why_not=_end(made, task, news))
+        elif news.kind == "at":
+            parts[number] = float(news.text)
+            yield step()
+        else:
+            yield step(said=news.text)
 
 
 def _end(made: Plan, task: Task, news: News) -> str:

@@ -6,7 +6,7 @@ A process per run, so that one which dies takes no other with it, leaves no memo
 import json
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -53,8 +53,8 @@ class News:
         return self.kind not in _BUSY
 
 
-def compute(jobs: Iterable[Job], workers: int) -> Iterator[News]:
-    """Make the runs, `workers` at a time; news of all of them as it comes. Runs end when nobody listens any more."""
+def compute(jobs: Iterable[Job], workers: int) -> Generator[News, None, None]:
+    """Make the runs, `workers` at a time; news of all of them as it comes. Close it, and what runs is ended."""
     start_server(PRELOAD)
     waiting = deque(jobs)
     busy: dict[Connection, tuple[Job, BaseProcess]] = {}
