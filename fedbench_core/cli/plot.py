@@ -50,9 +50,9 @@ def matrix(run: Path, file: Path) -> None:
 @run_argument
 @file_argument
 def shares(run: Path, file: Path) -> None:
-    """Draw who holds which training images in one run: clients by classes.
+    """Draw who holds which training images, in one run.
 
-    The area of a bubble is a number of images.
+    Clients by classes; the area of a bubble is a number of images.
     """
     from fedbench_core.results.boards.illustrations import bubbles  # noqa: PLC0415  # matplotlib: not for --help
     from fedbench_core.results.record import read_record  # noqa: PLC0415  # as above
@@ -68,10 +68,10 @@ def shares(run: Path, file: Path) -> None:
 @case_option
 @folder_option
 def curves(sources: tuple[str, ...], file: Path, metric: str | None, case: str | None, folder: Path) -> None:
-    """Draw learning curves on validation images, of runs or of a suite.
+    """Draw learning curves on validation images.
 
-    One panel for each entry before all the others, with 95 % intervals over seeds. Runs that differ in nothing but
-    their seed make one entry.
+    Of a suite, or of runs, of which those that differ in nothing but their seed make one entry. A panel for each
+    entry before all the others, with 95 % intervals over seeds.
     """
     from fedbench_core.results.boards import illustrations  # noqa: PLC0415  # matplotlib: not for --help
     from fedbench_core.results.boards.cases import by_settings  # noqa: PLC0415  # as above
@@ -99,7 +99,7 @@ def curves(sources: tuple[str, ...], file: Path, metric: str | None, case: str |
 @case_option
 @folder_option
 def bytes_(suite: str, file: Path, metric: str | None, case: str | None, folder: Path) -> None:
-    """Draw quality against bytes, of all entries of a suite.
+    """Draw quality against bytes, of the entries of a suite.
 
     Dashed: the best score that can be had for so many bytes per client and round.
     """
@@ -114,9 +114,9 @@ def bytes_(suite: str, file: Path, metric: str | None, case: str | None, folder:
 @metric_option
 @folder_option
 def ranks(suite: str, file: Path, metric: str | None, folder: Path) -> None:
-    """Draw the critical-difference diagram of a suite with six datasets or more.
+    """Draw the critical-difference diagram of a suite.
 
-    Entries stand at their mean ranks; a bar joins those that are not told apart.
+    It takes six datasets or more. Entries stand at their mean ranks; a bar joins those that are not told apart.
     """
     from fedbench_core.results.boards.illustrations import over_datasets  # noqa: PLC0415  # matplotlib: not for --help
 

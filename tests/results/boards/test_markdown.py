@@ -93,6 +93,7 @@ def test_seeds_that_differ_are_told(shelf) -> None:
     assert "**Seeds differ between entries**" in text
     assert "local: 0 to 4" in text
     assert "fedavg: 0, 2 to 3" in text
+    assert "No score was undefined" in text, "a seed that was not run is not undefined"
     assert "23 records of the 25 runs that the suite asks for (2 are missing)." in text
 
 
