@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 Blob = bytes | memoryview
+Form = Mapping[str, str]
+"""The dtype and shape of each tensor of a payload, by name."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class VisitDone:
     sent: Blob | None
     left: Blob | None
     bytes_dense: int
+    form: Form | None = None
+    """What is to be decoded from `sent`, where it is compressed."""
 
 
 @dataclass(frozen=True)

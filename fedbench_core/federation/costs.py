@@ -29,7 +29,9 @@ class Probe:
 
     def inspect(self) -> list[str]:
         """What the local update has to say about each backbone; RequestError if it can't work with one."""
-        notes = [note for client in self._clients() for note in self._setting.local_update.inspect(client, self._ctx)]
+        with self._setting.blaming("local_update", refuses=True):
+            update = self._setting.local_update
+            notes = [note for client in self._clients() for note in update.inspect(client, self._ctx)]
         return list(dict.fromkeys(notes))
 
     def sizes(self) -> dict[str, dict[str, int]]:
@@ -62,6 +64,7 @@ class Probe:
         def visit() -> None:
             told.update(self._setting.local_update.update(client, None, ctx).metrics)
 
-        self._setting.local_update.setup(client, ctx)
-        flops = count_flops(visit)
+        with self._setting.blaming("local_update"):
+            self._setting.local_update.setup(client, ctx)
+            flops = count_flops(visit)
         return flops / (max(2, len(client.train)) * max(1, int(told.get("steps", 1))))

@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from fedbench_core.api import HUB, Letter, Payload, Place, RoundContext, RunError, Visit
+from fedbench_core.federation.blame import at
 from fedbench_core.federation.calls import ScoreCall, ScoreDone, VisitCall, VisitDone
 from fedbench_core.federation.evaluation import evaluate
 from fedbench_core.federation.executors import Executor
 from fedbench_core.federation.participation import present
 from fedbench_core.federation.places import OpenPlace, Places
+from fedbench_core.federation.plans import planned
 from fedbench_core.federation.set_up import torch_set_up
 from fedbench_core.federation.setting import Setting
 from fedbench_core.federation.shares import Shares
 from fedbench_core.federation.store import Store
 from fedbench_core.federation.tables import MESSAGES, NEW, VISITS, Committed, Table
-from fedbench_core.federation.wire import decode
+from fedbench_core.federation.wire import receive
 from fedbench_core.federation.worker import context
 
 
@@ -116,8 +118,9 @@ class Engine:
         plans = []
         for round_ in stretch:
             there = present(self._setting.spec, self._setting.trained, round_)
-            steps = self._setting.topology.plan(there, self._setting.trained, self._context(round_, 0))
-            plans.append((round_, [sorted(visits, key=lambda visit: visit.client) for visits in steps]))
+            with at(f"round {round_}"), self._setting.blaming("topology"):
+                steps = planned(self._setting.topology, there, self._setting.trained, self._context(round_, 0))
+            plans.append((round_, steps))
         self._last_visit = {
             visit.client: (round_, step)
             for round_, steps in plans
@@ -144,14 +147,16 @@ class Engine:
             if not isinstance(done, VisitDone):
                 raise TypeError(type(done))
             self._account(visit, call, done)
-            for place, letter in self._letters(visit, done):
-                if place not in merges:
-                    merges[place] = self._places.open(place, ctx)
-                merges[place].merge.add(letter)
+            with at(f"client {visit.client}, round {round_}"):
+                for place, letter in self._letters(visit, done):
+                    if place not in merges:
+                        merges[place] = self._places.open(place, ctx)
+                    self._places.add(merges[place], letter)
             if done.state is not None:
                 self.store.keep(f"client-{done.client}", done.state)
             yield done
-        self._places.close(merges, ctx)
+        with at(f"round {round_}"):
+            self._places.close(merges, ctx)
 
     def _call(self, visit: Visit, round_: int, step: int) -> VisitCall:
         key = f"client-{visit.client}"
@@ -173,7 +178,8 @@ class Engine:
             if place == visit.client and done.left is not None:
                 yield place, Letter(done.client, Payload.from_bytes(done.left), done.weight)
             elif place != visit.client and done.sent is not None:
-                yield place, Letter(done.client, decode(self._setting.compressor, done.sent), done.weight)
+                payload = receive(self._setting, "compressor", done.sent, done.form)
+                yield place, Letter(done.client, payload, done.weight)
 
     def _account(self, visit: Visit, call: VisitCall, done: VisitDone) -> None:
         """Count every blob that crossed between two places."""

@@ -29,7 +29,7 @@ class Kept:
     def check(self) -> None:
         """RunError that names an entry which cannot rest."""
         for memory in (self.memory, self.sent):
-            _check(memory)
+            check_memory(memory)
 
     def to_bytes(self) -> bytes:
         """The state as one safetensors file."""
@@ -66,7 +66,7 @@ def _parted(memories: dict[str, Memory]) -> tuple[dict[str, Tensor], dict[str, A
     tensors: dict[str, Tensor] = {}
     values: dict[str, dict[str, Any]] = {}
     for section, memory in memories.items():
-        _check(memory)
+        check_memory(memory)
         for key, value in memory.items():
             if isinstance(value, Tensor):
                 tensors[f"{section}/{key}"] = value
@@ -75,7 +75,8 @@ def _parted(memories: dict[str, Memory]) -> tuple[dict[str, Tensor], dict[str, A
     return tensors, values
 
 
-def _check(memory: Memory) -> None:
+def check_memory(memory: Memory) -> None:
+    """RunError that names an entry which cannot rest."""
     for key, value in memory.items():
         if not isinstance(value, Tensor | int | float | str):
             raise RunError(f"memory holds tensors, numbers and strings; {key!r} is a {type(value).__name__}")

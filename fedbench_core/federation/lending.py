@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fedbench_core.api import Architecture, Backbone, Splits, torch_seed, unknown
+from fedbench_core.federation.blame import blamed, expect
 
 State = Mapping[str, Tensor]
 _KEPT_INITIAL = 8
@@ -78,8 +79,11 @@ class Lender:
 
     def _make(self, backbone: str, role: str) -> Backbone:
         architecture = self._architecture(backbone)
-        with own_generator(torch_seed(self._seed, "init", architecture.name, role), "cpu"):
-            net = architecture.build(*self._shape).to(self._device)
+        seed = torch_seed(self._seed, "init", architecture.name, role)
+        with blamed("backbone", backbone, architecture, refuses=True), own_generator(seed, "cpu"):
+            net = architecture.build(*self._shape)
+            expect(net, Backbone, "what build gave")
+            net = net.to(self._device)
         net.name = architecture.name
         return net
 

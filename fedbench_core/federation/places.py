@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 
-from fedbench_core.api import HUB, Merge, Payload, Place, RoundContext
+from fedbench_core.api import HUB, Letter, Merge, Payload, Place, RoundContext
+from fedbench_core.federation.blame import BlamedError, expect, label
 from fedbench_core.federation.calls import Heard
 from fedbench_core.federation.files import read
-from fedbench_core.federation.kept import Kept
+from fedbench_core.federation.kept import Kept, check_memory
 from fedbench_core.federation.setting import Setting
 from fedbench_core.federation.store import Store
-from fedbench_core.federation.wire import decode, encode
+from fedbench_core.federation.wire import check_finite, receive, send
 
 
 def _name(place: Place) -> str:
@@ -32,15 +33,32 @@ class Places:
         """Start a merge of the letters written to `place`."""
         memory = self._store.get(f"{_name(place)}-memory")
         kept = Kept() if memory is None else Kept.from_bytes(read(memory))
-        return OpenPlace(self._setting.aggregator.open(ctx, kept.memory, self._standing(place)), kept)
+        standing = self._standing(place)
+        with self._setting.blaming("aggregator"):
+            return OpenPlace(self._setting.aggregator.open(ctx, kept.memory, standing), kept)
+
+    def add(self, place: "OpenPlace", letter: Letter) -> None:
+        """Take a letter into a merge; an error names whose letters they are, too."""
+        try:
+            with self._setting.blaming("aggregator"):
+                place.merge.add(letter)
+        except BlamedError as error:
+            author = label("local_update", self._setting.method.local_update)
+            raise BlamedError(f"{error} (the letters are those of {author})") from error
 
     def close(self, merges: Mapping[Place, "OpenPlace"], ctx: RoundContext) -> None:
         """Close the merges of a step; the hub encodes, once, for all who will read."""
         for place in sorted(merges):
-            merge, kept = merges[place].merge, merges[place].kept
-            payload = merge.close()
+            kept = merges[place].kept
+            with self._setting.blaming("aggregator"):
+                payload = merges[place].merge.close()
+                expect(payload, Payload, "what its merge came to")
+                check_finite(payload, "its merge")
+                check_memory(kept.memory)
             if place == HUB:
-                sent = encode(self._setting.downlink, payload, ctx, kept.sent)
+                sent = send(self._setting, "downlink", payload, ctx, kept.sent)
+                if sent.form is not None:  # before anybody works on what it is not
+                    receive(self._setting, "downlink", sent.blob, sent.form)
                 blob, self.dense = sent.blob, sent.bytes_dense
             else:
                 blob = payload.to_bytes()
@@ -54,7 +72,7 @@ class Places:
         if heard is None:
             return None
         blob = read(heard.file)
-        return decode(self._setting.downlink, blob) if heard.encoded else Payload.from_bytes(blob)
+        return receive(self._setting, "downlink", blob) if heard.encoded else Payload.from_bytes(blob)
 
 
 class OpenPlace:

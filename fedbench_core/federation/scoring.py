@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fedbench_core.api import Examples
+from fedbench_core.api import Examples, RunError
 from fedbench_core.federation.calls import RoleScore
 from fedbench_core.federation.shares import Shares
 
@@ -37,7 +37,9 @@ class Scorer:
 
     def _run(self, net: nn.Module, digest: str, examples: Examples) -> tuple[Tensor, RoleScore]:
         task = self._shares.splits.task
-        probabilities = task.probabilities(logits(net, examples.on(self._device))).cpu()
+        raw = logits(net, examples.on(self._device))
+        _check(raw, (len(examples), task.outputs))
+        probabilities = task.probabilities(raw).cpu()
         labels = examples.targets()
         recalls = task.recalls(probabilities, labels).double().numpy()
         correct = np.packbits(task.correct(probabilities, labels).numpy())
@@ -52,6 +54,15 @@ def logits(net: nn.Module, examples: Examples) -> Tensor:
     with torch.inference_mode():
         rows = np.arange(len(examples)), max(1, -(-len(examples) // size))
         return torch.cat([net(examples.tensors(batch)[0]) for batch in np.array_split(*rows)])
+
+
+def _check(raw: Tensor, shape: tuple[int, int]) -> None:
+    if tuple(raw.shape) != shape:
+        raise RunError(f"its predictor gave {tuple(raw.shape)} for {shape[0]} images; expected logits {shape}")
+    if not raw.isfinite().all():
+        raise RunError(
+            "its predictor gave NaN or infinity: training diverged. Try a smaller --lr, or --optimizer adam --lr 0.001."
+        )
 
 
 def _digest(net: nn.Module) -> str:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,6 +25,8 @@ from fedbench_core.api import (
     Topology,
     unknown,
 )
+from fedbench_core.federation.blame import MisfitError, blamed
+from fedbench_core.federation.plans import planned
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.models import TimmArchitecture
 from fedbench_core.registry import bind, read_options, registry
@@ -61,6 +64,14 @@ class Setting:
         """The backbone of a client: the list is dealt out in turn."""
         return self.spec.backbones[client % len(self.spec.backbones)]
 
+    def blaming(self, part: str, *, refuses: bool = False) -> AbstractContextManager[None]:
+        """`blamed` for a part of this run, by the name of its field: "local_update", "downlink"."""
+        if part == "local_update":
+            name = self.method.local_update
+        else:
+            name = str(getattr(self.spec, part) or self.spec.compressor).partition(":")[0]
+        return blamed(KINDS[part], name, getattr(self, part), refuses=refuses)
+
     @property
     def trained(self) -> int:
         """How many clients train: one where the data are pooled."""
@@ -89,7 +100,10 @@ class _Options:
 
 
 def resolve(spec: RunSpec) -> Setting:
-    """The parts of `spec`; RequestError for what doesn't exist, is out of range, or doesn't fit together."""
+    """The parts of `spec`; RequestError for what doesn't exist, is out of range, or doesn't fit together.
+
+    RunError for a topology that plans what cannot be.
+    """
     setting = assemble(spec)
     check(setting)
     return setting
@@ -198,14 +212,13 @@ def _check_topology(setting: Setting) -> None:
     """Walk through one round on paper: places exist, and no place gets more letters than its aggregator takes."""
     spec, clients = setting.spec, setting.trained
     ctx = RoundContext(0, spec.rounds, 0, spec.seed, Task("multi-class", ("a", "b")), spec.training)
-    for client in range(clients):
-        if setting.topology.home(client) not in (HUB, client):
-            raise RequestError(f"topology {spec.topology}: client {client}'s home is neither the hub nor its own desk.")
-    for visits in setting.topology.plan(range(clients), clients, ctx):
+    with setting.blaming("topology"):
+        for client in range(clients):
+            if setting.topology.home(client) not in (HUB, client):
+                raise MisfitError(f"client {client}'s home is neither the hub nor its own desk.")
+        steps = planned(setting.topology, range(clients), clients, ctx)
+    for visits in steps:
         letters = Counter(place for visit in visits for place in visit.writes)
-        lost = [place for place in letters if place not in range(HUB, clients)]
-        if lost:
-            raise RequestError(f"topology {spec.topology} writes to place {lost[0]}, which does not exist.")
         crowded = [place for place, count in letters.items() if count > 1]
         if crowded and setting.aggregator.takes == "one":
             raise RequestError(

@@ -1,11 +1,13 @@
 """Who holds which images: training shares, and local validation and test sets that follow them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from fedbench_core.api import SPLITS, Examples, Indices, Labels, RequestError, Splits, stream
+from fedbench_core.api import SPLITS, DataRequest, Examples, Indices, Labels, RequestError, Splits, stream
+from fedbench_core.federation.blame import MisfitError, expect
 from fedbench_core.federation.setting import Setting
 
 Counts = npt.NDArray[np.int64]
@@ -58,7 +60,9 @@ def deal(setting: Setting, splits: Splits) -> Shares:
     kept = _limited(setting, codes["train"])
     sites = splits.sites.get("train")
     labels = Labels(_labels(splits, kept), None if sites is None else sites[kept], splits.task.kind)
-    parts = setting.partitioner.split(labels, clients, stream(seed, "partition"))
+    with setting.blaming("partitioner", refuses=True):
+        parts = setting.partitioner.split(labels, clients, stream(seed, "partition"))
+        _check_parts(parts, len(kept), clients)
     train = [kept[np.sort(part)] for part in parts]
     classes = 1 + max(int(code.max()) for code in codes.values())
     counts = np.stack([np.bincount(codes["train"][rows], minlength=classes) for rows in train])
@@ -67,6 +71,25 @@ def deal(setting: Setting, splits: Splits) -> Shares:
     for split in SPLITS[1:]:
         indices[split] = _by_site(splits, split, train) if by_site else _by_quota(codes[split], counts, seed, split)
     return Shares(splits, indices, counts)
+
+
+def load(setting: Setting, request: DataRequest) -> Splits:
+    """The images of a run; DataError or RequestError says why they cannot be had."""
+    with setting.blaming("dataset", refuses=True):
+        splits = setting.dataset.load(request)
+        expect(splits, Splits, "what load gave")
+    return splits
+
+
+def _check_parts(parts: Sequence[Indices], images: int, clients: int) -> None:
+    """MisfitError unless every image has one owner and every client an image."""
+    if len(parts) != clients or not all(map(len, parts)):
+        raise MisfitError(f"it gave {clients} clients {[len(part) for part in parts]} images; expected some for each")
+    dealt = np.sort(np.concatenate(parts))
+    if not np.array_equal(dealt, np.arange(images)):
+        raise MisfitError(
+            f"it dealt out {len(dealt)} indices to {images} images; expected each of 0..{images - 1} once"
+        )
 
 
 def _refuse_if_short(splits: Splits, clients: int) -> None:

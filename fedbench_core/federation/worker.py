@@ -1,17 +1,23 @@
 """The pure function of a run: (client state, heard bytes, context) -> (client state, said bytes, metrics)."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Real
 
-from fedbench_core.api import Client, FedbenchError, Memory, Payload, Reply, RoundContext, RunError, torch_seed
+from torch import Tensor, nn
+
+from fedbench_core.api import Client, LocalUpdate, Memory, Payload, Reply, RoundContext, RunError, torch_seed
+from fedbench_core.federation.blame import at, expect
 from fedbench_core.federation.cache import StateCache
 from fedbench_core.federation.calls import Call, Done, Heard, ScoreCall, ScoreDone, VisitCall, VisitDone
 from fedbench_core.federation.files import read
-from fedbench_core.federation.kept import Kept, copied
+from fedbench_core.federation.kept import Kept, check_memory, copied
 from fedbench_core.federation.lending import Lender, load, own_generator, snapshot
 from fedbench_core.federation.scoring import Scorer
 from fedbench_core.federation.setting import Setting
 from fedbench_core.federation.shares import Shares
-from fedbench_core.federation.wire import check_finite, decode, encode
+from fedbench_core.federation.wire import check_finite, receive, send
 
 
 class Worker:
@@ -26,17 +32,11 @@ class Worker:
         self._broadcast: tuple[str, Payload] = ("", Payload({}))
 
     def do(self, call: Call) -> Done:
-        """One call; RunError names client and round, whatever a plugin raised."""
+        """One call; RunError names client, round, part and plugin, whatever a plugin raised or gave."""
+        seed = _torch_seed(self._setting.spec.seed, call)
         try:
-            with own_generator(_torch_seed(self._setting.spec.seed, call), self._setting.spec.device):
+            with at(f"client {call.client}, round {call.round}"), own_generator(seed, self._setting.spec.device):
                 return self._visit(call) if isinstance(call, VisitCall) else self._score(call)
-        except (FedbenchError, MemoryError) as error:
-            raise RunError(f"client {call.client}, round {call.round}: {error}") from error
-        except Exception as error:
-            part = f"local update {self._setting.method.local_update}"
-            raise RunError(
-                f"client {call.client}, round {call.round}: {part} raised {type(error).__name__}: {error}"
-            ) from error
         finally:
             self._lender.recall()
 
@@ -48,18 +48,14 @@ class Worker:
         ctx = self.context(call.round, call.step)
         client, sent_memory = self._enter(call, ctx)
         heard = self._hear(call.heard)
-        versions = _versions(heard)
-        reply = self._setting.local_update.update(client, heard, ctx)
-        if _versions(heard) != versions:
-            raise RunError(
-                "its local update changed the payload it heard, which others hear too. Clone the tensors first."
-            )
-        _check_reply(reply)
-        sent = left = None
-        if reply.payload is not None:
-            left = reply.payload.to_bytes() if call.own else None
-            sent = encode(self._setting.compressor, reply.payload, ctx, sent_memory) if call.remote else None
-        models = {role: (net.name, snapshot(net)) for role, net in client.models.items()}
+        with self._setting.blaming("local_update"):
+            reply = _updated(self._setting.local_update, client, heard, ctx)
+            left = reply.payload.to_bytes() if call.own and reply.payload is not None else None
+            check_memory(client.memory)
+            models = {role: (net.name, snapshot(net)) for role, net in client.models.items()}
+        sent = None
+        if call.remote and reply.payload is not None:
+            sent = send(self._setting, "compressor", reply.payload, ctx, sent_memory)
         kept = Kept(models, copied(client.memory, "cpu"), copied(sent_memory, "cpu"))
         rests = kept or call.state is not None  # also a state that is empty now: it takes the place of the last
         state = self._states.put(call.rests, kept, hold=call.hold) if rests else None
@@ -73,13 +69,17 @@ class Worker:
             None if sent is None else sent.blob,
             left,
             0 if sent is None else sent.bytes_dense,
+            None if sent is None else sent.form,
         )
 
     def _score(self, call: ScoreCall) -> ScoreDone:
         ctx = self.context(call.round, 0)
         client, _ = self._enter(call, ctx)
-        nets = self._setting.local_update.predictors(client, self._hear(call.heard), ctx)
-        roles = {role: self._scorer.score(net, call.split, call.share) for role, net in nets.items()}
+        heard = self._hear(call.heard)
+        with self._setting.blaming("local_update"):
+            nets = self._setting.local_update.predictors(client, heard, ctx)
+            _check_predictors(nets)
+            roles = {role: self._scorer.score(net, call.split, call.share) for role, net in nets.items()}
         return ScoreDone(call.client, call.share, roles)
 
     def _enter(self, call: Call, ctx: RoundContext) -> tuple[Client, Memory]:
@@ -91,7 +91,8 @@ class Worker:
         )
         client = Client(call.client, self._setting.backbone(call.client), train, val)
         if call.state is None:
-            self._setting.local_update.setup(client, ctx)
+            with self._setting.blaming("local_update"):
+                self._setting.local_update.setup(client, ctx)
             return client, {}
         kept = self._states.get(call.state)
         for role, (backbone, weights) in kept.models.items():
@@ -107,7 +108,7 @@ class Worker:
         if self._broadcast[0] == heard.file.digest:
             return self._broadcast[1]
         blob = read(heard.file)
-        payload = decode(self._setting.downlink, blob) if heard.encoded else Payload.from_bytes(blob)
+        payload = receive(self._setting, "downlink", blob) if heard.encoded else Payload.from_bytes(blob)
         payload = replace(payload, tensors={k: v.to(self._setting.spec.device) for k, v in payload.tensors.items()})
         self._broadcast = (heard.file.digest, payload)
         return payload
@@ -132,10 +133,34 @@ def _versions(payload: Payload | None) -> list[int]:
     return [] if payload is None else [tensor._version for tensor in payload.tensors.values()]  # noqa: SLF001 - torch has no public name for it
 
 
-def _check_reply(reply: Reply) -> None:
-    if not isinstance(reply, Reply):
-        raise RunError(f"its local update returned {type(reply).__name__}; expected a Reply")
-    if not reply.weight >= 0:
+def _updated(update: LocalUpdate, client: Client, heard: Payload | None, ctx: RoundContext) -> Reply:
+    """A reply that can travel; RunError for one that cannot, or where what was heard has changed."""
+    versions = _versions(heard)
+    reply = update.update(client, heard, ctx)
+    if _versions(heard) != versions:
+        raise RunError("it changed the payload it heard, which others hear too. Clone the tensors first.")
+    expect(reply, Reply, "what update gave")
+    if not (isinstance(reply.weight, int | float) and 0 <= reply.weight < math.inf):
         raise RunError(f"its reply has weight {reply.weight}; expected the number of training samples")
+    for name, value in reply.metrics.items():
+        expect(value, Real, f"its metric {name!r}")
     if reply.payload is not None:
-        check_finite(reply.payload)
+        _check_payload(reply.payload)
+        check_finite(reply.payload, "its update", "Try a smaller --lr, or --optimizer adam --lr 0.001.")
+    return reply
+
+
+def _check_payload(payload: Payload) -> None:
+    expect(payload, Payload, "its reply's payload")
+    for name, tensor in payload.tensors.items():
+        expect(tensor, Tensor, f"its payload's {name!r}")
+    for key, word in payload.meta.items():
+        expect(word, str, f"its payload's meta {key!r}")
+
+
+def _check_predictors(nets: Mapping[str, nn.Module]) -> None:
+    expect(nets, Mapping, "what predictors gave")
+    if not nets:
+        raise RunError("predictors gave no model; the first is what the client would deploy now")
+    for role, net in nets.items():
+        expect(net, nn.Module, f"predictor {role!r}")

@@ -15,6 +15,7 @@ import pandas as pd
 
 from fedbench_core.api import DataRequest, RequestError, RunError, Splits
 from fedbench_core.data import default_cache
+from fedbench_core.federation.blame import label
 from fedbench_core.federation.costs import Probe
 from fedbench_core.federation.engine import Engine, Event, Progress
 from fedbench_core.federation.executors import Executor
@@ -23,6 +24,7 @@ from fedbench_core.federation.executors.serial import Serial
 from fedbench_core.federation.executors.start import Start
 from fedbench_core.federation.setting import Setting, resolve
 from fedbench_core.federation.shares import Shares, deal
+from fedbench_core.federation.shares import load as load_splits
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.store import JOURNAL, Store, read_journal
 from fedbench_core.federation.worker import Worker
@@ -107,7 +109,7 @@ def resume(folder: Path, how: How | None = None, watch: Watch = _ignore, say: Sa
 
 def load(setting: Setting, how: How, say: Say | None = None) -> Splits:
     """The images of a run."""
-    return setting.dataset.load(how.request(setting.spec, say))
+    return load_splits(setting, how.request(setting.spec, say))
 
 
 def _run(setting: Setting, folder: Path, how: How, watch: Watch, say: Say) -> Finished:
@@ -181,7 +183,8 @@ def _executor(setting: Setting, shares: Shares, folder: Path, how: How, *, caref
             raise RequestError("--visit-timeout ends a worker's process; the serial executor has none. Leave one out.")
         return Serial(Worker(setting, shares))
     start = Start(setting.spec, how.request(setting.spec))
-    return Processes(start, workers, folder, how.visit_timeout, careful=careful)
+    whose = label("local_update", setting.method.local_update)
+    return Processes(start, workers, folder, how.visit_timeout, careful=careful, whose=whose)
 
 
 def _stamp(setting: Setting, shares: Shares, how: How) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from fedbench_core.api import Aggregator, Letter, Memory, Payload, RunError
-from fedbench_core.testing.contract import PartContract, global_randomness_untouched, same
-from fedbench_core.testing.examples import from_disk, moment, normal, versions
+from fedbench_core.testing.contract import PartContract, Trace, global_state_untouched, same
+from fedbench_core.testing.examples import from_disk, layout, moment, normal, versions
 
 SENDERS = (2, 11, 37, 41, 58)
 ROUNDS = 3
@@ -66,6 +66,11 @@ class AggregatorContract(PartContract[Aggregator]):
 
     kind = "aggregator"
 
+    @pytest.fixture
+    def trace(self, part: Aggregator) -> Trace:
+        """What comes of some letters."""
+        return lambda: _merged(part, _letters(part)).to_bytes()
+
     def test_same_letters_same_bits(self, part: Aggregator) -> None:
         """Letters in order of sender give the same bits every time, from any instance of the part."""
         first = _merged(part, _letters(part)).to_bytes()
@@ -93,6 +98,9 @@ class AggregatorContract(PartContract[Aggregator]):
         payload = _payload(1, backbone="resnet18")
         letters = [Letter(letter.sender, payload, letter.weight) for letter in _letters(part)]
         merged = _merged(part, letters)
+        assert layout(merged) == layout(payload), (
+            f"{layout(merged)} came of letters that all hold {layout(payload)}: return every tensor in its own form"
+        )
         assert dict(merged.meta) == dict(payload.meta), (
             f"metadata {dict(merged.meta)} from letters that all say {dict(payload.meta)}: keep what all share"
         )
@@ -140,6 +148,25 @@ class AggregatorContract(PartContract[Aggregator]):
         first, second = (Letter(sender, _payload(sender), 1.0) for sender in SENDERS[1:3])
         _assert_names_both(part, first, second, "a second letter")
 
+    def test_a_letter_without_weight_does_no_harm(self, part: Aggregator) -> None:
+        """A client that trained on nothing has weight 0; the merge stays finite."""
+        first, *rest = _many(part)
+        merged = _merged(part, [Letter(first.sender, first.payload, 0.0), *rest])
+        bad = [name for name, tensor in merged.tensors.items() if not tensor.isfinite().all()]
+        assert not bad, f"{bad} hold NaN or infinity where client {first.sender} has weight 0: divide by no zero"
+
+    @pytest.mark.parametrize("standing", [None, _payload(70)], ids=["nothing lies there", "something lies there"])
+    def test_standing_is_untouched(self, part: Aggregator, standing: Payload | None) -> None:
+        """A merge works whether or not something lies at the place, and does not write to it."""
+        before = standing and (standing.to_bytes(), versions(standing))
+        merge = part.open(moment(1), {}, standing)
+        for letter in _letters(part):
+            merge.add(letter)
+        merge.close()
+        assert same(before, standing and (standing.to_bytes(), versions(standing))), (
+            "what lay at the place was changed, which others read: work on a clone"
+        )
+
     def test_letters_are_untouched(self, part: Aggregator) -> None:
         """No letter's tensor is written to, neither in the merge nor in the next."""
         letters = _letters(part)
@@ -182,9 +209,9 @@ class AggregatorContract(PartContract[Aggregator]):
                 "a merge at another place changed this one: keep state in the merge and memory"
             )
 
-    def test_global_randomness_is_untouched(self, part: Aggregator) -> None:
-        """No global generator is read or seeded."""
-        with global_randomness_untouched(f"{self.name}'s merge"):
+    def test_global_state_is_untouched(self, part: Aggregator) -> None:
+        """No global generator is read or seeded, no setting that others share is changed."""
+        with global_state_untouched(f"{self.name}'s merge"):
             _merged(part, _letters(part))
 
 

@@ -1,14 +1,18 @@
 """What every compressor keeps to."""
 
 import pytest
+from torch import Tensor
 
 from fedbench_core.api import Compressor, Memory, Payload
-from fedbench_core.testing.contract import PartContract, global_randomness_untouched, same
+from fedbench_core.testing.contract import PartContract, Trace, global_state_untouched, same
 from fedbench_core.testing.examples import from_disk, layout, moment, normal, payloads, versions
 
 ROUNDS = 3
 SLACK = 512
 """How many bytes more than the dense payload a blob may have, for notes in its header."""
+
+LARGE = 100
+"""Entries that a tensor must have for something of it to arrive in a few rounds."""
 
 each_payload = pytest.mark.parametrize("case", payloads())
 
@@ -27,10 +31,20 @@ def _blobs(part: Compressor, memory: Memory, rounds: range, seed: int = 0) -> li
     return [part.encode(_said(number, seed), moment(number, ROUNDS), memory).to_bytes() for number in rounds]
 
 
+def _is_large(tensor: Tensor) -> bool:
+    """Whether every compressor must bring something of it in a few rounds."""
+    return tensor.is_floating_point() and tensor.numel() >= LARGE and bool(tensor.any())
+
+
 class CompressorContract(PartContract[Compressor]):
     """What is encoded comes back in form, is never larger than dense, and depends on payload, context and memory."""
 
     kind = "compressor"
+
+    @pytest.fixture
+    def trace(self, part: Compressor) -> Trace:
+        """What one sender sends in some rounds."""
+        return lambda: _blobs(part, {}, range(ROUNDS))
 
     @each_payload
     def test_form_comes_back(self, part: Compressor, case: str) -> None:
@@ -40,12 +54,26 @@ class CompressorContract(PartContract[Compressor]):
             blob = part.encode(payload, moment(number, ROUNDS), memory).to_bytes()
             back = part.decode(Payload.from_bytes(blob))
             got, expected = layout(back), layout(payload)
+            lost, new = expected.keys() - got.keys(), got.keys() - expected.keys()
+            assert not lost, f"tensor {', '.join(lost)} was lost on the way{' and ' * bool(new)}{', '.join(new)} came"
             assert got == expected, f"decode gave {got} for a payload of {expected}: note in meta what encode changed"
             assert dict(back.meta) == dict(payload.meta), (
                 f"decode gave the metadata {dict(back.meta)} for {dict(payload.meta)}: take out what encode added"
             )
             bad = [name for name, tensor in back.tensors.items() if not tensor.isfinite().all()]
             assert not bad, f"{bad} came back with NaN or infinity from finite values"
+
+    def test_something_of_it_arrives(self, part: Compressor) -> None:
+        """What is said in several rounds arrives in part: the values of a large tensor point where they pointed."""
+        for case, payload in payloads().items():
+            for name in [name for name, tensor in payload.tensors.items() if _is_large(tensor)][:1]:
+                said, memory = payload.tensors[name].double(), Memory()
+                product = 0.0
+                for number in range(ROUNDS):
+                    back = part.decode(part.encode(payload, moment(number, ROUNDS), memory))
+                    product += float((back.tensors[name].double() * said).sum())
+                assert product != 0, f"nothing of {case} arrives in {ROUNDS} rounds: a rank or a count that reached 0?"
+                assert product > 0, f"what arrives of {case} points away from what was said: a sign, a wrong order?"
 
     @each_payload
     def test_input_is_untouched(self, part: Compressor, case: str) -> None:
@@ -107,15 +135,17 @@ class CompressorContract(PartContract[Compressor]):
     def test_decode_needs_no_state(self, part: Compressor) -> None:
         """A part that has encoded nothing decodes the same, as often as asked."""
         memory: Memory = {}
+        messages = []
         for number in range(ROUNDS):
             encoded = part.encode(_said(number), moment(number, ROUNDS), memory)
-            first = part.decode(encoded).to_bytes()
-            for reader in (part, self.make()):
+            messages.append((encoded, part.decode(encoded).to_bytes()))
+        for reader in (part, self.make()):
+            for encoded, first in messages:
                 assert same(reader.decode(encoded).to_bytes(), first), (
                     "decode gave other values the second time: all it needs must be in the payload"
                 )
 
-    def test_global_randomness_is_untouched(self, part: Compressor) -> None:
-        """No global generator is read or seeded."""
-        with global_randomness_untouched(f"{self.name}.encode and decode"):
+    def test_global_state_is_untouched(self, part: Compressor) -> None:
+        """No global generator is read or seeded, no setting that others share is changed."""
+        with global_state_untouched(f"{self.name}.encode and decode"):
             part.decode(part.encode(_said(0), moment(), {}))

@@ -1,8 +1,10 @@
 """What all contract suites share: how a part is found, and what holds for every part."""
 
+import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -11,8 +13,10 @@ import pytest
 import torch
 
 from fedbench_core.registry import registry
+from fedbench_core.testing.outside import OUTSIDE
 
 Part = TypeVar("Part")
+Trace = Callable[[], object]
 
 
 class PartContract(Generic[Part]):
@@ -29,6 +33,18 @@ class PartContract(Generic[Part]):
         part: Part = registry().make(self.kind, self.name, self.options)
         return part
 
+    @pytest.fixture(autouse=True)
+    def _others(self) -> Iterator[None]:
+        """What a part changes for everybody is put back, so that others are not blamed for it."""
+        dtype, threads, gradients = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
+        errors, folder = np.geterr(), Path.cwd()
+        yield
+        torch.set_default_dtype(dtype)
+        torch.set_num_threads(threads)
+        torch.set_grad_enabled(gradients)
+        np.seterr(**errors)
+        os.chdir(folder)
+
     @pytest.fixture
     def part(self) -> Part:
         """The part under test."""
@@ -41,6 +57,23 @@ class PartContract(Generic[Part]):
             "and nothing else: decorate it with @dataclass(frozen=True)."
         )
 
+    @pytest.fixture
+    def trace(self, part: Part) -> Trace:
+        """Something that the part does, from beginning to end, and what came of it."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what {part} does")
+
+    @pytest.mark.parametrize("thing", OUTSIDE)
+    def test_depends_on_nothing_outside(self, trace: Trace, thing: str) -> None:
+        """Another clock, process or hash of a string changes nothing: a run is repeated on another day."""
+        with OUTSIDE[thing](0):
+            first, again = trace(), trace()
+        with OUTSIDE[thing](1):
+            elsewhere = trace()
+        assert same(first, elsewhere) or not same(first, again), (
+            f"{self.name} does something else under another {thing}: a run could not be repeated on another day or "
+            "machine. All that may decide is what is handed in."
+        )
+
 
 def same(one: object, other: object) -> bool:
     """Whether two values are equal: of a plain `==` that fails, pytest would explain every byte, for minutes."""
@@ -48,16 +81,35 @@ def same(one: object, other: object) -> bool:
 
 
 @contextmanager
-def global_randomness_untouched(what: str) -> Iterator[None]:
-    """Fails if the block draws from, or seeds, a global generator of Python, numpy or torch; `what` is the culprit."""
-    before = _random_states()
-    yield
-    after = _random_states()
+def global_state_untouched(what: str) -> Iterator[None]:
+    """Fails if the block draws from a global generator or changes a setting of all; `what` is the culprit."""
+    with _own_randomness():
+        before, settings = _random_states(), _settings()
+        yield
+        after = _random_states()
     for source, state in before.items():
         assert same(state, after[source]), (
             f"{what} drew from (or seeded) the global generator of {source}: runs could no longer be repeated. "
             "Draw from the generator that is handed in, or from ctx.rng(...) and ctx.generator(...)."
         )
+    for setting, value in settings.items():
+        now = _settings()[setting]
+        assert now == value, f"{what} changed {setting} from {value} to {now}, for everybody: leave it alone."
+
+
+@contextmanager
+def _own_randomness() -> Iterator[None]:
+    """Global generators in a state that nobody else puts them in, so that seeding them again shows; put back after."""
+    kept = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002  # as below
+    random.seed(20_201_120)
+    np.random.seed(20_201_120)  # noqa: NPY002  # as below
+    torch.manual_seed(20_201_120)
+    try:
+        yield
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])  # noqa: NPY002  # as below
+        torch.set_rng_state(kept[2])
 
 
 def _random_states() -> dict[str, Any]:
@@ -66,4 +118,15 @@ def _random_states() -> dict[str, Any]:
         "random": random.getstate(),
         "numpy.random": repr(words),
         "torch": torch.get_rng_state().numpy().tobytes(),
+    }
+
+
+def _settings() -> dict[str, object]:
+    return {
+        "torch's default dtype": torch.get_default_dtype(),
+        "torch's number of threads": torch.get_num_threads(),
+        "whether torch computes gradients": torch.is_grad_enabled(),
+        "whether torch is deterministic": torch.are_deterministic_algorithms_enabled(),
+        "numpy's handling of floating-point errors": np.geterr(),
+        "the working directory": Path.cwd(),
     }

@@ -5,23 +5,28 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
 from torch import Tensor, nn
 
-from fedbench_core.api import Client, Examples, LocalUpdate, Payload, Reply, Task
+from fedbench_core.api import Client, Dataset, Examples, LocalUpdate, Payload, Reply, Task
 from fedbench_core.federation.setting import resolve
 from fedbench_core.registry import registry
 from fedbench_core.testing import visit
-from fedbench_core.testing.contract import PartContract, global_randomness_untouched, same
+from fedbench_core.testing.contract import PartContract, Trace, global_state_untouched, same
 from fedbench_core.testing.examples import versions
-from fedbench_core.testing.small import BACKBONE, SETTINGS, Scene, cache_of, rest, shares_of, small_spec
+from fedbench_core.testing.small import BACKBONE, SETTINGS, Scene, cache_of, disguised, rest, shares_of, small_spec
 
 ROUNDS = int(SETTINGS["rounds"])
+STEPS = 1
+_STAGES: "WeakKeyDictionary[type, Scene]" = WeakKeyDictionary()
+"""By suite: making networks anew for each case would take longer than all else."""
 Outcome = dict[str, object]
 
 
@@ -36,8 +41,26 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
 
     @pytest.fixture
     def scene(self, part: LocalUpdate, tmp_path_factory: pytest.TempPathFactory) -> Scene:
-        """Clients that visit with this part, in the setting of the first method that uses it."""
-        return self._scene(part, cache_of(tmp_path_factory))
+        """Clients that visit with this part, in the setting of the first method that uses it.
+
+        Its networks serve all cases of this suite, as those of a worker serve all its clients.
+        """
+        if type(self) not in _STAGES:
+            _STAGES[type(self)] = self._scene(part, cache_of(tmp_path_factory))
+        stage = _STAGES[type(self)]
+        stage.lender.recall()
+        return replace(stage, part=part, setting=replace(stage.setting, local_update=part))
+
+    @pytest.fixture
+    def trace(self, scene: Scene) -> Trace:
+        """A client's first two visits."""
+        heard = scene.heard()
+
+        def visits() -> list[Outcome]:
+            client = scene.client()
+            return [_visit(scene, client, heard, number) for number in range(2)]
+
+        return visits
 
     def test_says_what_can_travel(self, scene: Scene) -> None:
         """A reply's payload is tensors and strings, finite; its weight and metrics are numbers."""
@@ -51,6 +74,34 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
         training = replace(scene.setting.spec.training, epochs=1, steps=None, batch_size=8)
         reply = scene.part.update(scene.client(images=images), None, scene.context(training=training))
         _check_reply(self.name, reply)
+
+    def test_trains_by_the_budget(self, scene: Scene) -> None:
+        """A larger local budget is more steps: costs are counted, and methods compared, by what a visit reports."""
+        steps = []
+        for budget in (1, 4):
+            training = replace(scene.setting.spec.training, steps=budget)
+            reply = scene.part.update(scene.client(), None, scene.context(training=training))
+            steps.append(reply.metrics.get("steps"))
+        if steps == [None, None]:
+            pytest.skip('this update reports no metric "steps": its arithmetic is not counted')
+        assert 0 < float(steps[0] or 0) < float(steps[1] or 0), (
+            f"with a budget of 1 and of 4 steps it reports {steps[0]} and {steps[1]}: train by ctx.training"
+        )
+
+    def test_sees_its_own_images_only(self, scene: Scene, tmp_path: Path) -> None:
+        """Neither other clients' images nor the test set have a part in training: with other ones nothing changes."""
+        apart = replace(scene, shares=disguised(scene.shares, 0, tmp_path))
+        heard = scene.heard()
+        with _no_loading(scene.setting.dataset):
+            first, second = (
+                [_visit(place, client, heard, number) for number in range(2)]
+                for place in (scene, apart)
+                for client in [place.client()]
+            )
+        assert same(first, second), (
+            "it trains otherwise when the images of other clients and of the test set are others: look at client.train "
+            "(and client.val), by their tensors() and targets() alone"
+        )
 
     def test_works_on_multi_label_tasks(self, scene: Scene) -> None:
         """The task owns the loss and the divergence: an update that asks it works on every kind of label."""
@@ -105,9 +156,12 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
         images = client.train.tensors()[0][:4]
         for role, net in unvisited.items():
             assert isinstance(net, nn.Module), f"predictor {role!r} is of type {type(net).__name__}, not a module"
-            shape = tuple(net.eval()(images).shape)
+            logits = net.eval()(images)
             expected = (len(images), scene.shares.splits.task.outputs)
-            assert shape == expected, f"predictor {role!r} gave {shape} for {len(images)} images; expected {expected}"
+            assert tuple(logits.shape) == expected, (
+                f"predictor {role!r} gave {tuple(logits.shape)} for {len(images)} images; expected {expected}"
+            )
+            assert bool(logits.isfinite().all()), f"predictor {role!r} gave NaN or infinity"
         scene.part.update(client, None, scene.context())
         for heard in (None, scene.heard()):
             roles = list(scene.part.predictors(client, heard, scene.context()))
@@ -120,10 +174,10 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
         notes = scene.part.inspect(scene.client(), scene.context())
         assert all(isinstance(note, str) for note in notes), f"inspect gave {notes}; expected strings"
 
-    def test_global_randomness_is_untouched(self, scene: Scene) -> None:
+    def test_global_state_is_untouched(self, scene: Scene) -> None:
         """No global generator is read or seeded; a network's dropout alone may, which this backbone has not."""
         heard = scene.heard()
-        with global_randomness_untouched(f"{self.name}'s setup, update or predictors"):
+        with global_state_untouched(f"{self.name}'s setup, update or predictors"):
             client = scene.client()
             scene.part.update(client, None, scene.context())
             scene.part.update(client, heard, scene.context(1))
@@ -184,8 +238,8 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
         users = [name for name in registry().names("method") if registry().method(name).local_update == self.name]
         assert users, f'no method uses the local update {self.name!r}: register a Method(local_update="{self.name}")'
         options = {f"local_update.{name}": value for name, value in self.options.items()}
-        setting = resolve(small_spec(users[0], options, backbones=(self.backbone,)))
-        return Scene(part, replace(setting, local_update=part), shares_of(setting.spec, cache))
+        setting = resolve(small_spec(users[0], options, backbones=(self.backbone,), steps=STEPS))
+        return Scene.of(replace(setting, local_update=part), shares_of(setting.spec, cache))
 
 
 def _visit(scene: Scene, client: Client, heard: Payload | None, number: int) -> Outcome:
@@ -217,6 +271,18 @@ def _several_labels(examples: Examples, task: Task) -> Examples:
     return replace(examples, labels=labels.astype(np.int64))
 
 
+@contextmanager
+def _no_loading(dataset: Dataset) -> Iterator[None]:
+    """Fails when somebody loads the dataset, with its test set."""
+
+    def refuse(*_arguments: object) -> None:
+        pytest.fail("the update loads a dataset by itself, and so the test set: look at client.train and client.val")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(dataset), "load", refuse)
+        yield
+
+
 def _check_reply(name: str, reply: Reply) -> None:
     assert isinstance(reply, Reply), f"{name} returned a {type(reply).__name__}; expected a Reply"
     assert math.isfinite(reply.weight), f"weight {reply.weight}; expected the number of training images"
@@ -226,6 +292,8 @@ def _check_reply(name: str, reply: Reply) -> None:
         assert math.isfinite(value), f"metric {metric!r} is {value}"
     if reply.payload is None:
         return
+    assert reply.weight > 0, "weight 0 for a client that has images: what it says would not count"
+    assert isinstance(reply.payload, Payload), f"it says a {type(reply.payload).__name__}; expected a Payload"
     for key, tensor in reply.payload.tensors.items():
         assert isinstance(tensor, Tensor), f"{key!r} is of type {type(tensor).__name__}; only tensors travel"
         assert not tensor.is_floating_point() or bool(tensor.isfinite().all()), f"{key!r} holds NaN or infinity"

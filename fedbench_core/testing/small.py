@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fedbench_core import RunSpec
-from fedbench_core.api import Client, DataRequest, Letter, LocalUpdate, Payload, Reply, RoundContext
+from fedbench_core.api import SPLITS, Client, DataRequest, Examples, Letter, LocalUpdate, Payload, Reply, RoundContext
 from fedbench_core.federation.calls import Call, Done
 from fedbench_core.federation.engine import Engine, Progress
 from fedbench_core.federation.executors.serial import Serial
@@ -18,6 +18,7 @@ from fedbench_core.federation.kept import Kept
 from fedbench_core.federation.lending import Lender, load, snapshot
 from fedbench_core.federation.setting import Setting, resolve
 from fedbench_core.federation.shares import Shares, deal
+from fedbench_core.federation.shares import load as load_splits
 from fedbench_core.federation.store import Store
 from fedbench_core.federation.wire import decode, encode
 from fedbench_core.federation.worker import Worker, context
@@ -55,7 +56,28 @@ def shares_of(spec: RunSpec, folder: Path) -> Shares:
 @cache
 def _shares(spec: str, folder: Path) -> Shares:
     setting = resolve(RunSpec.model_validate_json(spec))
-    return deal(setting, setting.dataset.load(DataRequest(folder)))
+    return deal(setting, load_splits(setting, DataRequest(folder)))
+
+
+def disguised(shares: Shares, client: int, folder: Path) -> Shares:
+    """The same shares of other images: all but those that `client` trains and selects on are inverted and relabelled.
+
+    They lie in `folder` as a dataset's lie in the cache.
+    """
+    splits: dict[str, Any] = {}
+    for split in SPLITS:
+        examples: Examples = getattr(shares.splits, split)
+        others = np.ones(len(examples.images), dtype=bool)
+        if split != "test":
+            others[shares.indices[split][client]] = False
+        images, labels = np.array(examples.images), np.array(examples.labels)
+        images[others] = 255 - images[others]
+        labels[others] = labels.max() - labels[others]
+        path = folder / f"{split}_images.npy"
+        np.save(path, images)
+        np.save(folder / f"{split}_labels.npy", labels)
+        splits[split] = replace(examples, images=np.load(path, mmap_mode="r"), labels=labels)
+    return replace(shares, splits=replace(shares.splits, **splits))
 
 
 @dataclass
@@ -65,11 +87,15 @@ class Scene:
     part: LocalUpdate
     setting: Setting
     shares: Shares
-    lender: Lender = field(init=False)
+    lender: Lender
+    said: dict[int, bytes | None] = field(default_factory=dict)
+    """What lies at a client's home after a round, once it is known."""
 
-    def __post_init__(self) -> None:
-        spec = self.setting.spec
-        self.lender = Lender(self.setting.architectures, self.shares.splits, spec.seed, spec.device)
+    @classmethod
+    def of(cls, setting: Setting, shares: Shares) -> "Scene":
+        """A scene with a lender of its own."""
+        lender = Lender(setting.architectures, shares.splits, setting.spec.seed, setting.spec.device)
+        return cls(setting.local_update, setting, shares, lender)
 
     def context(self, round_: int = 0, **changes: Any) -> RoundContext:
         """The moment of a visit in a round."""
@@ -85,6 +111,12 @@ class Scene:
 
     def heard(self, round_: int = 0) -> Payload | None:
         """What lies at a client's home after other clients' first visits; None if they say nothing."""
+        if round_ not in self.said:
+            self.said[round_] = self._said(round_)
+        blob = self.said[round_]
+        return None if blob is None else decode(self.setting.downlink, blob)
+
+    def _said(self, round_: int) -> bytes | None:
         senders = (1, 2) if self.setting.aggregator.takes == "many" else (1,)
         replies = [(number, self.part.update(self.client(number), None, self.context(round_))) for number in senders]
         letters = [letter for number, reply in replies for letter in self._arrived(number, reply, round_)]
@@ -93,9 +125,7 @@ class Scene:
         merge = self.setting.aggregator.open(self.context(round_), {}, None)
         for letter in letters:
             merge.add(letter)
-        return decode(
-            self.setting.downlink, encode(self.setting.downlink, merge.close(), self.context(round_), {}).blob
-        )
+        return encode(self.setting.downlink, merge.close(), self.context(round_), {}).blob
 
     def wake(self, number: int, state: bytes) -> Client:
         """A client as `rest` left it."""

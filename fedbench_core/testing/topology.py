@@ -1,14 +1,16 @@
 """What every topology keeps to."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 import pytest
 
 from fedbench_core.api import HUB, Place, Topology, Visit
-from fedbench_core.testing.contract import PartContract, global_randomness_untouched
+from fedbench_core.testing.contract import PartContract, Trace, global_state_untouched
 from fedbench_core.testing.examples import moment
 
 CLIENTS = 6
+MOST_STEPS = 1000
 
 each_presence = pytest.mark.parametrize(
     "present", [list(range(CLIENTS)), [0, 2, 5], [1, 4], [3]], ids=["all", "three", "two", "one"]
@@ -16,13 +18,21 @@ each_presence = pytest.mark.parametrize(
 
 
 def _steps(part: Topology, present: Sequence[int], number: int = 0, rounds: int = CLIENTS) -> list[list[Visit]]:
-    return [list(step) for step in part.plan(tuple(present), CLIENTS, moment(number, rounds))]
+    plan = part.plan(tuple(present), CLIENTS, moment(number, rounds))
+    steps = [list(step) for step in islice(plan, MOST_STEPS)]
+    assert len(steps) < MOST_STEPS, f"a plan of {MOST_STEPS} steps and more for {CLIENTS} clients: does it end?"
+    return steps
 
 
 class TopologyContract(PartContract[Topology]):
     """Plans that name real clients and places, that follow from the context, and that let news reach everyone."""
 
     kind = "topology"
+
+    @pytest.fixture
+    def trace(self, part: Topology) -> Trace:
+        """The plans of some rounds."""
+        return lambda: [_steps(part, range(CLIENTS), number) for number in range(3)]
 
     def test_homes_are_places(self, part: Topology) -> None:
         """A client hears at the hub or at its own desk, always the same."""
@@ -37,6 +47,7 @@ class TopologyContract(PartContract[Topology]):
         places = {HUB, *range(CLIENTS)}
         for number in range(3):
             for step, visits in enumerate(_steps(part, present, number)):
+                assert all(isinstance(visit, Visit) for visit in visits), f"step {step} is {visits}; expected Visits"
                 clients = [visit.client for visit in visits]
                 assert set(clients) <= set(present), (
                     f"step {step} plans visits of {clients}, but only {present} are present: plan for those alone"
@@ -82,9 +93,9 @@ class TopologyContract(PartContract[Topology]):
             "connected = False in the topology."
         )
 
-    def test_global_randomness_is_untouched(self, part: Topology) -> None:
-        """No global generator is read or seeded."""
-        with global_randomness_untouched(f"{self.name}.plan"):
+    def test_global_state_is_untouched(self, part: Topology) -> None:
+        """No global generator is read or seeded, no setting that others share is changed."""
+        with global_state_untouched(f"{self.name}.plan"):
             _steps(part, range(CLIENTS))
 
 

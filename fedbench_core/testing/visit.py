@@ -35,7 +35,7 @@ def main(folder: Path) -> None:
     request = json.loads((folder / REQUEST).read_text())
     spec = RunSpec.of(request["spec"])
     setting = resolve(spec)
-    scene = Scene(setting.local_update, setting, shares_of(spec, Path(request["cache"])))
+    scene = Scene.of(setting, shares_of(spec, Path(request["cache"])))
     client = scene.wake(request["client"], (folder / STATE).read_bytes())
     heard = folder / HEARD
     payload = Payload.from_bytes(heard.read_bytes()) if heard.exists() else None

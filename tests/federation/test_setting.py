@@ -1,6 +1,6 @@
 import pytest
 
-from fedbench_core.api import RequestError
+from fedbench_core.api import RequestError, RunError
 from fedbench_core.federation.setting import resolve
 
 
@@ -95,12 +95,16 @@ def test_relay_on_a_star_is_refused_with_what_to_type(refused, spec) -> None:
     resolve(spec("fedavg", aggregator="relay", clients=1))
 
 
-def test_a_topology_that_writes_nowhere_is_refused(refused) -> None:
-    assert "writes to place 99, which does not exist" in refused(topology="kit-lost", **{"topology.to": 99})
-
-
-def test_a_home_is_the_hub_or_the_own_desk(refused) -> None:
-    assert "client 1's home is neither" in refused(topology="kit-lost", **{"topology.home_is": 0})
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("topology.to", 99, "it writes to place 99, which does not exist"),
+        ("topology.home_is", 0, "client 1's home is neither"),
+    ],
+)
+def test_a_topology_that_plans_what_cannot_be_is_to_blame(spec, option, value, says) -> None:
+    with pytest.raises(RunError, match=rf"topology kit-lost of fedbench-kit 1\.0: {says}"):
+        resolve(spec("fedavg", topology="kit-lost", **{option: value}))
 
 
 def test_a_methods_options_hold_for_its_own_parts_only(spec) -> None:

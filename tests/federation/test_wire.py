@@ -38,8 +38,8 @@ def test_a_receiver_has_memory_of_its_own() -> None:
 def test_what_is_not_finite_is_named(bad, word, dtype) -> None:
     tensors = {"a": torch.zeros(3), "head.bias": torch.tensor([0, bad, 1], dtype=dtype), "n": torch.tensor(1)}
     with pytest.raises(RunError, match=f"tensor 'head.bias' of its update holds {word}"):
-        check_finite(Payload(tensors))
+        check_finite(Payload(tensors), "its update")
 
 
 def test_what_is_finite_passes() -> None:
-    check_finite(Payload({"a": torch.tensor([1e38, -1e38]), "n": torch.tensor([2**60]), "empty": torch.zeros(0)}))
+    check_finite(Payload({"a": torch.tensor([1e38, -1e38]), "n": torch.tensor([2**60]), "empty": torch.zeros(0)}), "it")

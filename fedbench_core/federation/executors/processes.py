@@ -34,7 +34,8 @@ class StateLostError(RunError):
 class Processes:
     """`workers` processes. A worker that dies or exceeds `visit_timeout` seconds is replaced, its calls repeated.
 
-    careful: one call per message, so that a call which ends its worker can be told from its neighbours.
+    careful: one call per message, so that a call which ends its worker can be told from its neighbours; whose: work
+    this is, for the sentence about one that never ends.
     """
 
     def __init__(
@@ -45,9 +46,11 @@ class Processes:
         visit_timeout: float | None = None,
         *,
         careful: bool = False,
+        whose: str = "a visit",
     ) -> None:
         self._start = start
         self._careful = careful
+        self._whose = whose
         self._folder = folder
         self._timeout = visit_timeout
         self._slots = [Slot(start, folder) for _ in range(workers)]
@@ -110,12 +113,12 @@ class Processes:
         for future in finished:
             slot = heads[future]
             if slot.died:
-                self._replace(slot, flow, "its worker died (out of memory?)")
+                self._replace(slot, flow, f"its worker died (out of memory?) in {self._whose}")
             else:
                 self._take_in(slot, flow)
         for slot in self._slots:
             if self._left(slot) <= 0:
-                self._replace(slot, flow, f"no answer within --visit-timeout {self._timeout:g} s")
+                self._replace(slot, flow, f"no answer within --visit-timeout {self._timeout:g} s from {self._whose}")
 
     def _take_in(self, slot: Slot, flow: "_Flow") -> None:
         batch, outcomes = slot.receive()

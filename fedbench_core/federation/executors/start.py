@@ -13,7 +13,7 @@ from multiprocessing import connection, parent_process
 from fedbench_core.api import DataRequest
 from fedbench_core.federation.set_up import set_up_torch
 from fedbench_core.federation.setting import resolve
-from fedbench_core.federation.shares import deal
+from fedbench_core.federation.shares import deal, load
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.worker import Worker
 
@@ -32,7 +32,7 @@ class Start:
         """A worker in this process, with torch set up as the spec says."""
         set_up_torch(self.spec)
         setting = resolve(self.spec)
-        return Worker(setting, deal(setting, setting.dataset.load(self.request)))
+        return Worker(setting, deal(setting, load(setting, self.request)))
 
 
 def keep_freed_memory() -> None:

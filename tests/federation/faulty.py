@@ -1,0 +1,204 @@
+"""A plugin for tests: a part of each kind, with an option that says what it does wrong."""
+
+import sys
+from dataclasses import dataclass
+from itertools import repeat
+
+import numpy as np
+import torch
+from torch import nn
+
+from fedbench_core.api import (
+    HUB,
+    Architecture,
+    Compressor,
+    LocalUpdate,
+    Method,
+    Payload,
+    Reply,
+    Visit,
+    hookimpl,
+)
+from fedbench_core.learning import adopt, fit
+from fedbench_core.parts.aggregators import Mean
+from fedbench_core.parts.partitioners import Iid
+from fedbench_core.parts.topologies import Star
+
+
+def nan(payload):
+    return Payload({**payload.tensors, "head.bias": payload.tensors["head.bias"] * torch.nan}, payload.meta)
+
+
+def fewer(payload):
+    return Payload({n: t for n, t in payload.tensors.items() if n != "head.bias"}, payload.meta)
+
+
+@dataclass(frozen=True)
+class Update(LocalUpdate):
+    fault: str = ""
+
+    def setup(self, client, ctx):
+        if self.fault == "setup":
+            raise KeyError("x")
+
+    def update(self, client, heard, ctx):
+        net = adopt(heard, client, ctx)
+        metrics = fit(net, client, ctx)
+        said = Payload.of(net)
+        if self.fault == "models":
+            client.models["own"] = net.state_dict()
+        if client.id == 1 and ctx.round == 1:
+            if self.fault == "exit":
+                sys.exit()
+            said = {
+                "shape": lambda: Payload({**said.tensors, "head.bias": torch.zeros(7)}),
+                "name": lambda: Payload({n.replace("head", "top"): t for n, t in said.tensors.items()}),
+                "dict": lambda: dict(said.tensors),
+                "array": lambda: Payload({**said.tensors, "more": np.zeros(3)}),
+                "number": lambda: Payload(said.tensors, {"round": 1}),
+                "complex": lambda: Payload({**said.tensors, "more": torch.zeros(1, dtype=torch.complex64)}),
+            }.get(self.fault, lambda: said)()
+            metrics = {**metrics, "loss": "good"} if self.fault == "metric" else metrics
+        return Reply(said, len(client.train), metrics)
+
+    def predictors(self, client, heard, ctx):
+        net = adopt(heard, client, ctx)
+        if self.fault == "blind":
+            with torch.no_grad():
+                net.head.bias.fill_(torch.nan)
+        return {
+            "nobody": {},
+            "list": [net],
+            "function": {"global": len},
+            "identity": {"global": nn.Identity()},
+        }.get(self.fault, {"global": net})
+
+
+@dataclass(frozen=True)
+class Wire(Compressor):
+    fault: str = ""
+
+    def encode(self, payload, ctx, memory):
+        if ctx.round == 1:
+            if self.fault == "raise":
+                raise ZeroDivisionError("by zero")
+            if self.fault == "memory":
+                memory["ranks"] = [3]
+            if self.fault == "dict":
+                return dict(payload.tensors)
+        return Payload({**payload.tensors}, payload.meta)
+
+    def decode(self, payload):
+        return {"drops": fewer, "nan": nan, "none": lambda _: None}.get(self.fault, lambda same: same)(payload)
+
+
+@dataclass(frozen=True)
+class Merging(Mean):
+    fault: str = ""
+
+    def open(self, ctx, memory, standing):
+        inner, fault = super().open(ctx, memory, standing), self.fault
+        if fault == "memory":
+            memory["letters"] = []
+        if fault == "no merge":
+            return None
+
+        class Merge:
+            def add(self, letter):
+                if fault == "add" and letter.sender == 2:
+                    raise ZeroDivisionError("by zero")
+                inner.add(letter)
+
+            def close(self):
+                payload = inner.close()
+                if fault == "nan":
+                    return nan(payload)
+                return None if fault == "none" else payload
+
+        return Merge()
+
+
+@dataclass(frozen=True)
+class Plan(Star):
+    fault: str = ""
+
+    def plan(self, present, clients, ctx):
+        if ctx.round == 1:
+            if self.fault == "raise":
+                raise ZeroDivisionError("by zero")
+            if self.fault == "endless":
+                return repeat([])
+            who, where = {"absent": (7, HUB), "nowhere": (0, 99), "twice": (1, HUB)}.get(self.fault, (0, HUB))
+            return [[Visit(1, (HUB,)), Visit(who, (where,))]]
+        return super().plan(present, clients, ctx)
+
+
+@dataclass(frozen=True)
+class Deal(Iid):
+    fault: str = ""
+
+    def split(self, labels, clients, rng):
+        if self.fault == "raise":
+            raise ZeroDivisionError("by zero")
+        shares = super().split(labels, clients, rng)
+        return shares[:-1] if self.fault == "few" else [share[1:] for share in shares]
+
+
+@dataclass(frozen=True)
+class Data:
+    fault: str = ""
+
+    def load(self, request):
+        return [] if self.fault == "list" else {}["images"]
+
+
+@dataclass(frozen=True)
+class Net(Architecture):
+    fault: str = ""
+
+    @property
+    def name(self):
+        return "t-net"
+
+    def build(self, outputs, channels, image_size):
+        return nn.Identity() if self.fault == "identity" else {}["layers"]
+
+
+@hookimpl
+def fedbench_register_local_updates():
+    return {"t-update": Update}
+
+
+@hookimpl
+def fedbench_register_methods():
+    return {"t-method": Method("t-update")}
+
+
+@hookimpl
+def fedbench_register_compressors():
+    return {"t-wire": Wire}
+
+
+@hookimpl
+def fedbench_register_aggregators():
+    return {"t-merge": Merging}
+
+
+@hookimpl
+def fedbench_register_topologies():
+    return {"t-plan": Plan}
+
+
+@hookimpl
+def fedbench_register_partitioners():
+    return {"t-deal": Deal}
+
+
+@hookimpl
+def fedbench_register_datasets():
+    return {"t-data": Data}
+
+
+@hookimpl
+def fedbench_register_backbones():
+    return {"t-net": Net}
