@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from textwrap import dedent
@@ -28,25 +29,48 @@ def _install(site: Path, name: str, source: str, version: str, entry_points: str
     return module
 
 
+@contextmanager
+def _site(folder: Path) -> Iterator[Distribution]:
+    """A folder on the path, and what installs distributions there."""
+    made: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+
+        def install(name: str, source: str, version: str = "1.0", entry_points: str = "") -> str:
+            made.append(_install(folder, name, source, version, entry_points))
+            patch.syspath_prepend(folder)  # again: importlib forgets what it knew of the folder
+            return made[-1]
+
+        yield install
+    for module in made:
+        sys.modules.pop(module, None)
+
+
 @pytest.fixture
-def distribution(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Distribution]:
+def distribution(tmp_path: Path) -> Iterator[Distribution]:
     """Install a distribution for the length of a test: `distribution("fedbench-x", source)` gives its module's name.
 
     It is a module and a .dist-info in a folder on the path (`tmp_path / "site"`).
     """
-    site = tmp_path / "site"
-    site.mkdir()
-    monkeypatch.syspath_prepend(site)
-    made: list[str] = []
+    (tmp_path / "site").mkdir()
+    with _site(tmp_path / "site") as install:
+        yield install
 
-    def install(name: str, source: str, version: str = "1.0", entry_points: str = "") -> str:
-        made.append(_install(site, name, source, version, entry_points))
-        monkeypatch.syspath_prepend(site)  # again: importlib forgets what it knew of the folder
-        return made[-1]
 
-    yield install
-    for module in made:
-        sys.modules.pop(module, None)
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Distribution]:
+    """As `distribution`, for the length of a module; the registry knows it at once."""
+    from fedbench_core.registry import registry  # noqa: PLC0415  # torch: seconds that other tests do not need
+
+    with _site(tmp_path_factory.mktemp("site")) as install:
+
+        def known(name: str, source: str) -> str:
+            module = install(name, source)
+            registry.cache_clear()
+            return module
+
+        yield known
+    registry.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +79,11 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     from fedbench_core.registry import registry  # noqa: PLC0415  # torch: seconds that other tests do not need
 
     site = tmp_path_factory.mktemp("site")
-    module = _install(site, "fedbench-kit", (Path(__file__).parent / "kit.py").read_text(), "1.0", "")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(site)
+    with _site(site) as install:
+        install("fedbench-kit", (Path(__file__).parent / "kit.py").read_text())
         registry.cache_clear()
         yield site
     registry.cache_clear()
-    sys.modules.pop(module, None)
 
 
 @pytest.fixture(scope="module")

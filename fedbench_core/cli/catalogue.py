@@ -84,7 +84,7 @@ def _part(kind: str, name: str) -> Entry:
 
 def _origin(kind: str, name: str) -> Entry:
     origin = registry().describe(kind, name)
-    return {key: getattr(origin, key) for key in ("kind", "name", "distribution", "version", "doc")}
+    return {key: getattr(origin, key) for key in ("kind", "name", "distribution", "version", "doc", "declares")}
 
 
 def _option(option: Option) -> Entry:

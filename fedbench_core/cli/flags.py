@@ -56,7 +56,7 @@ def read_spec(flags: dict[str, Any], config: Path | None, **defaults: Any) -> Ru
     if "epochs" in given or "steps" in given:
         base = {name: value for name, value in base.items() if name not in ("epochs", "steps")}
     base = _without_lapsed(base, given)
-    options = {**base.pop("set", {}), **dict(_option(text) for text in given.pop("set", ()))}
+    options = {**base.pop("set", {}), **dict(read_option(text) for text in given.pop("set", ()))}
     return RunSpec.of({**base, **given, **({"set": options} if options else {})})
 
 
@@ -75,7 +75,8 @@ def _without_lapsed(base: dict[str, Any], given: dict[str, Any]) -> dict[str, An
     return {**base, "set": options}
 
 
-def _option(text: str) -> tuple[str, str]:
+def read_option(text: str) -> tuple[str, str]:
+    """PART.OPTION and VALUE of what `--set` was given; RequestError where it is not of that form."""
     key, equals, value = text.partition("=")
     if not equals:
         raise RequestError(f"--set {text}: expected PART.OPTION=VALUE, for instance partitioner.alpha=0.1.")

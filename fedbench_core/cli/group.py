@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fedbench_core import __version__
+from fedbench_core.cli.notice import tell_of_broken_plugins
 
 # Name: where it is, what it does. The help is here too, so that `fedbench --help` imports no command.
 COMMANDS = {
@@ -28,6 +29,7 @@ COMMANDS = {
     "list": ("fedbench_core.cli.list_", "What is installed: methods, datasets, backbones and every kind of part."),
     "show": ("fedbench_core.cli.show", "One name in full: its options, their defaults and meaning, its paper."),
     "plugins": ("fedbench_core.cli.plugins", "Every plugin: what it registers, or why it failed to load."),
+    "plugin": ("fedbench_core.cli.plugin", "Start a plugin of your own, or check what is installed."),
     "reference": ("fedbench_core.cli.reference", "The contract and every option of the core's parts, as Markdown."),
 }
 INTERRUPTED = 130
@@ -55,13 +57,16 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what goes wrong in it is told as `_tell` does."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own business: usage errors are exit 2, a closed pipe ends quietly
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the roof: nothing falls through without a sentence
             if ctx.params["debug"]:
                 traceback.print_exc()
             ctx.exit(_tell(error))
+        if ctx.invoked_subcommand != "plugins":  # which says it all
+            tell_of_broken_plugins()
+        return result
 
 
 def _tell(error: BaseException) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedbench_core.cli.flags import how_flags, read_spec, spec_flags
+from fedbench_core.cli.notice import tell_of_broken_plugins
 from fedbench_core.cli.output import json_option, print_json
 from fedbench_core.cli.progress import Say, Watch, watching
 from fedbench_core.cli.report import print_report
@@ -47,8 +48,11 @@ HOW = ("data_root", "executor", "workers", "checkpoint_every", "visit_timeout")
 def carry_out(start: "Callable[[How, Watch, Say], Finished]", how: dict[str, Any], *, as_json: bool) -> None:
     """Compute a run by `start`, showing its progress, and print its record or its table."""
     with serving(processes=how["executor"] == "processes"):
-        from fedbench_core.results.run import How  # noqa: PLC0415  # torch: seconds that --help does not need
+        from fedbench_core.registry import registry  # noqa: PLC0415  # torch: seconds that --help does not need
+        from fedbench_core.results.run import How  # noqa: PLC0415  # as above
 
+        registry()  # so that what is wrong with a plugin is told before a run, not after
+        tell_of_broken_plugins()
         with watching(quiet=as_json) as (watch, say):
             finished = start(How(**how), watch, say)
     if as_json:

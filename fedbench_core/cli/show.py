@@ -32,6 +32,8 @@ def command(name: str, as_json: bool) -> None:
 
 def _show_part(entry: dict[str, Any]) -> None:
     _show_origin(entry)
+    if entry.get("declares"):
+        click.echo("\n" + "\n".join(f"{word}: {words(told)}" for word, told in entry["declares"].items()))
     if not entry["options"]:
         click.echo("\nNo options.")
         return

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedbench_core.testing.aggregator import AggregatorContract
+    from fedbench_core.testing.backbone import BackboneContract
     from fedbench_core.testing.compressor import CompressorContract
+    from fedbench_core.testing.dataset import DatasetContract
     from fedbench_core.testing.local_update import LocalUpdateContract
     from fedbench_core.testing.method import MethodContract
     from fedbench_core.testing.partitioner import PartitionerContract
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AggregatorContract",
+    "BackboneContract",
     "CompressorContract",
+    "DatasetContract",
     "LocalUpdateContract",
     "MethodContract",
     "PartitionerContract",
@@ -28,7 +32,9 @@ __all__ = [
 
 _HOMES = {
     "AggregatorContract": "fedbench_core.testing.aggregator",
+    "BackboneContract": "fedbench_core.testing.backbone",
     "CompressorContract": "fedbench_core.testing.compressor",
+    "DatasetContract": "fedbench_core.testing.dataset",
     "LocalUpdateContract": "fedbench_core.testing.local_update",
     "MethodContract": "fedbench_core.testing.method",
     "PartitionerContract": "fedbench_core.testing.partitioner",

@@ -5,8 +5,10 @@ import pytest
 # By name, because pytest loads this in every run of the environment, and the suites import torch.
 _SUITES = (
     "aggregator",
+    "backbone",
     "compressor",
     "contract",
+    "dataset",
     "examples",
     "local_update",
     "method",

@@ -90,6 +90,5 @@ def fedbench_register_methods():
 
 @pytest.fixture
 def plugin(distribution) -> None:
-    """A plugin with parts, a dataset and methods, and one that fails."""
+    """A plugin with parts, a dataset and methods."""
     distribution("fedbench-test", PLUGIN, version="4.5")
-    distribution("fedbench-broken", "raise OSError('no disk')")

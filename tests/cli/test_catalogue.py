@@ -75,6 +75,13 @@ def test_show_a_required_option(cli):
     assert "path    required  text     which" in cli("show", "test-file").stdout
 
 
+def test_show_what_a_part_declares(cli, cli_json):
+    assert "takes: one\nstreaming: yes\n" in cli("show", "relay").stdout
+    (ring,) = cli_json("show", "ring")
+    assert ring["declares"] == {"connected": True}
+    assert cli_json("show", "half")[0]["declares"] == {}
+
+
 def test_show_a_name_of_two_kinds(cli, cli_json):
     text = cli("show", "test-twice").stdout
     assert "local update test-twice, from fedbench-test 4.5" in text
@@ -142,7 +149,8 @@ def test_show_a_contested_name(cli, distribution):
     assert "test-thin" in cli("plugins").stdout
 
 
-def test_plugins_says_what_each_registers_and_what_is_wrong(cli, cli_json):
+def test_plugins_says_what_each_registers_and_what_is_wrong(cli, cli_json, distribution):
+    distribution("fedbench-broken", "raise OSError('no disk')")
     text = cli("plugins").stdout
     (line,) = [line for line in text.splitlines() if line.startswith("fedbench-broken  ")]
     assert line.split() == ["fedbench-broken", "1.0", "parts", "nothing", "1"]

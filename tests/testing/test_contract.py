@@ -3,22 +3,32 @@ import sys
 
 import pytest
 
-from fedbench_core.parts.compressors import Dense
+from fedbench_core.parts.aggregators import Mean
+from fedbench_core.parts.topologies import Star
 from fedbench_core.registry import registry
-from fedbench_core.testing import CompressorContract
+from fedbench_core.testing import AggregatorContract, CompressorContract, TopologyContract
 
 pytest_plugins = ["pytester"]
 
 
-class NoValue(Dense):
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    __hash__ = None
+class Apart(Star):
+    connected = False
 
 
-def test_a_part_that_is_no_value_is_caught(assert_caught) -> None:
-    assert_caught(CompressorContract, NoValue, "test_is_a_value", says="@dataclass")
+class Keeps(Mean):
+    streaming = False
+
+
+@pytest.mark.parametrize(
+    ("suite", "part", "case"),
+    [
+        (TopologyContract, Apart(), "test_news_reaches_everyone"),
+        (AggregatorContract, Keeps(), "test_holds_one_letter_at_a_time"),
+    ],
+)
+def test_what_a_part_declares_not_to_do_is_not_asked_of_it(suite, part, case) -> None:
+    with pytest.raises(pytest.skip.Exception, match="declares"):
+        getattr(suite(), case)(part)
 
 
 def test_a_suite_without_a_name_says_so() -> None:

@@ -1,0 +1,96 @@
+"""`fedbench plugin check [NAME]`."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fedbench_core.cli.flags import read_option
+from fedbench_core.cli.output import json_option, print_json, print_sentence, print_table
+
+if TYPE_CHECKING:
+    from fedbench_core.testing.check import Checked
+
+_COLUMNS = ("part", "name", "plugin", "run", "passed", "failed", "skipped")
+_SET = "an option of the part that is checked, if not its default; repeatable"
+
+
+@click.command("check")
+@click.argument("name", default="")
+@click.option("--set", "options", multiple=True, metavar="PART.OPTION=VALUE", help=_SET)
+@click.option("--timeout", type=click.IntRange(min=1), default=300, help="seconds that a case may take  [default: 300]")
+@json_option
+def command(name: str, options: tuple[str, ...], timeout: int, as_json: bool) -> None:
+    """Whether what is installed keeps to fedbench's contract: the contract suites on every part.
+
+    NAME is that of a part, a method or a distribution; without it all plugins are checked, but for the core's own.
+    Exit status 1 if a case fails.
+    """
+    from fedbench_core.api.errors import RequestError, RunError  # noqa: PLC0415  # as below
+
+    if find_spec("pytest") is None:
+        raise RequestError("The contract suites are run by pytest, which is not installed: pip install pytest")
+    from fedbench_core.testing.check import check  # noqa: PLC0415  # torch: seconds that --help does not need
+
+    parts = check(name, _by_kind(options), _tell, timeout)
+    if as_json:
+        print_json([_counts(part) | {"cases": [asdict(case) for case in part.cases]} for part in parts])
+    else:
+        _print(parts)
+    failed = sum(part.count("failed") for part in parts)
+    if failed:
+        raise RunError(f"{failed} of {sum(_run(part) for part in parts)} cases failed.")
+
+
+def _by_kind(options: Iterable[str]) -> dict[str, dict[str, object]]:
+    """Options as the suites take them: a part's by their bare name, a method's with the part that they are of."""
+    whole = dict(map(read_option, options))
+    given: dict[str, dict[str, object]] = {"method": dict(whole)} if whole else {}
+    for key, value in whole.items():
+        kind, _, option = key.partition(".")
+        given.setdefault(kind, {})[option] = value
+    return given
+
+
+def _tell(part: "Checked") -> None:
+    """A line when a part is done: some take a minute."""
+    click.echo(f"{_words(part)}: {', '.join(_tally(part))}", err=True)
+
+
+def _tally(part: "Checked") -> Iterator[str]:
+    for outcome in ("passed", "failed", "skipped"):
+        if part.count(outcome):
+            yield f"{part.count(outcome)} {outcome}"
+
+
+def _print(parts: "list[Checked]") -> None:
+    print_table(_COLUMNS, [list(_counts(part).values()) for part in parts])
+    for outcome in ("failed", "skipped"):
+        for part in parts:
+            for message, tests in _reasons(part, outcome).items():
+                more = f" and {len(tests) - 1} more" if len(tests) > 1 else ""
+                print_sentence(f"\n{outcome}: {_words(part)}, {tests[0]}{more}: {message}")
+
+
+def _reasons(part: "Checked", outcome: str) -> dict[str, list[str]]:
+    """The cases with an outcome, by what they say."""
+    reasons: dict[str, list[str]] = {}
+    for case in part.cases:
+        if case.outcome == outcome:
+            reasons.setdefault(case.message, []).append(case.test)
+    return reasons
+
+
+def _counts(part: "Checked") -> dict[str, Any]:
+    counts = (_run(part), part.count("passed"), part.count("failed"), part.count("skipped"))
+    return dict(zip(_COLUMNS, (part.kind.replace("_", " "), part.name, part.distribution, *counts), strict=True))
+
+
+def _run(part: "Checked") -> int:
+    return part.count("passed") + part.count("failed")
+
+
+def _words(part: "Checked") -> str:
+    return f"{part.kind.replace('_', ' ')} {part.name}"

@@ -1,0 +1,46 @@
+"""The compressor `example` for fedbench."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+
+from fedbench_core.api import Compressor, Memory, Payload, RoundContext, hookimpl
+
+api_version = 1
+_ROUNDED = " rounded"
+
+
+@dataclass(frozen=True)
+class Example(Compressor):
+    """Single precision travels as bfloat16: half the bytes, two significant digits."""
+
+    # Fields are options: `fedbench run --compressor example --set compressor.smallest=100`.
+    smallest: Annotated[int, Field(ge=0, description="tensors with fewer entries travel as they are")] = 16
+
+    def encode(self, payload: Payload, ctx: RoundContext, memory: Memory) -> Payload:
+        """What is sent. The names of its tensors are free, as long as `decode` finds its way back."""
+        tensors = {}
+        for name, tensor in payload.tensors.items():
+            # Your idea goes here. What the sender must remember for the next round goes into `memory`.
+            if tensor.dtype == torch.float32 and tensor.numel() >= self.smallest:
+                tensors[name + _ROUNDED] = tensor.to(torch.bfloat16)
+            else:
+                tensors[name] = tensor
+        return Payload(tensors, payload.meta)
+
+    def decode(self, payload: Payload) -> Payload:
+        """What is received: names, shapes, dtypes and meta as they were."""
+        tensors = {}
+        for name, tensor in payload.tensors.items():
+            rounded = name.endswith(_ROUNDED)
+            tensors[name.removesuffix(_ROUNDED)] = tensor.float() if rounded else tensor
+        return Payload(tensors, payload.meta)
+
+
+@hookimpl
+def fedbench_register_compressors() -> Mapping[str, type[Compressor]]:
+    """The compressor by its name."""
+    return {"example": Example}

@@ -1,0 +1,213 @@
+"""Backbones that each do one thing wrong: {name: (class, a word of the message that says what)}."""
+
+import itertools
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from fedbench_core.api import Backbone, Outputs, hookimpl
+
+COUNTER = itertools.count()
+
+
+class Net(Backbone):
+    """One stage and a head: sound, unless a subclass says otherwise."""
+
+    def __init__(self, outputs, channels):
+        super().__init__()
+        self.embedding_size = 6
+        self.conv = nn.Conv2d(channels, 6, 3, stride=2)
+        self.norm = nn.BatchNorm2d(6)
+        self.head = nn.Linear(6, outputs)
+
+    def outputs(self, images):
+        maps = torch.tanh(self.norm(self.conv(images)))
+        embedding = maps.mean(dim=(2, 3))
+        return Outputs(self.head(embedding), embedding, (maps,))
+
+    def forward(self, images):
+        return self.outputs(images).logits
+
+
+class OtherLogits(Net):
+    def forward(self, images):
+        return super().forward(images) / 2
+
+
+class WrongSize(Net):
+    def __init__(self, outputs, channels):
+        super().__init__(outputs, channels)
+        self.embedding_size = 12
+
+
+class NoMaps(Net):
+    def outputs(self, images):
+        given = super().outputs(images)
+        return Outputs(given.logits, given.embedding, ())
+
+
+class FlatMaps(Net):
+    def outputs(self, images):
+        given = super().outputs(images)
+        return Outputs(given.logits, given.embedding, (given.maps[0].flatten(2),))
+
+
+class AlwaysTen(Net):
+    def __init__(self, outputs, channels):
+        super().__init__(10, channels)
+
+
+class ColourOnly(Net):
+    def __init__(self, outputs, channels):
+        super().__init__(outputs, 3)
+
+
+class Logits(Net):
+    def outputs(self, images):
+        return super().outputs(images).logits
+
+    def forward(self, images):
+        return self.outputs(images)
+
+
+class SeedsItself(Net):
+    def __init__(self, outputs, channels):
+        torch.manual_seed(0)
+        super().__init__(outputs, channels)
+
+
+class DrawsFromNumpy(Net):
+    def __init__(self, outputs, channels):
+        super().__init__(outputs, channels)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(np.random.normal(size=self.head.weight.shape)))  # noqa: NPY002  # this is the fault
+
+
+class DrawsUnseeded(Net):
+    def __init__(self, outputs, channels):
+        super().__init__(outputs, channels)
+        with torch.no_grad():
+            self.head.weight.uniform_(generator=torch.Generator().manual_seed(torch.seed() % 2**31 + next(COUNTER)))
+
+
+class DropsAlways(Net):
+    def outputs(self, images):
+        given = super().outputs(images)
+        return Outputs(nn.functional.dropout(given.logits, training=True), given.embedding, given.maps)
+
+
+class NormalisesByTheBatch(Net):
+    def __init__(self, outputs, channels):
+        super().__init__(outputs, channels)
+        self.norm = nn.BatchNorm2d(6, track_running_stats=False)
+
+
+class WritesToImages(Net):
+    def outputs(self, images):
+        return super().outputs(images.mul_(2))
+
+
+class Detached(Net):
+    def forward(self, images):
+        return super().forward(images).detach()
+
+    def outputs(self, images):
+        given = super().outputs(images)
+        return Outputs(given.logits.detach(), given.embedding, given.maps)
+
+
+class HalfDetached(Net):
+    """The convolution never learns."""
+
+    def outputs(self, images):
+        with torch.no_grad():
+            maps = torch.tanh(self.norm(self.conv(images)))
+        embedding = maps.mean(dim=(2, 3))
+        return Outputs(self.head(embedding), embedding, (maps,))
+
+
+class Frozen(Net):
+    def __init__(self, outputs, channels):
+        super().__init__(outputs, channels)
+        self.requires_grad_(requires_grad=False)
+
+
+class CountsCalls(Net):
+    """Keeps how often it was trained beside its weights, and lets that decide."""
+
+    calls = 0
+
+    def outputs(self, images):
+        self.calls += self.training
+        given = super().outputs(images)
+        return Outputs(given.logits * (1 + self.calls), given.embedding, given.maps)
+
+
+class NoBackbone(nn.Module):
+    def __init__(self, outputs, channels):
+        super().__init__()
+        self.head = nn.Linear(1, outputs)
+
+
+class Strange(Net):
+    """A buffer of a kind that does not travel."""
+
+    def __init__(self, outputs, channels):
+        super().__init__(outputs, channels)
+        self.register_buffer("phase", torch.zeros(2, dtype=torch.complex64))
+
+
+@dataclass(frozen=True)
+class Architecture:
+    net: ClassVar[type] = Net
+    name: ClassVar[str] = "defect"
+
+    def build(self, outputs, channels, image_size):
+        return self.net(outputs, channels)
+
+
+class Nameless(Architecture):
+    name = ""
+
+
+class OldBuild(Architecture):
+    def build(self, outputs):
+        return Net(outputs, 3)
+
+
+def architecture(net):
+    return type(net.__name__, (Architecture,), {"net": net})
+
+
+DEFECTS = {
+    "d-other-logits": (architecture(OtherLogits), "a plain call gives other logits"),
+    "d-wrong-size": (architecture(WrongSize), "embedding are (6, 6); expected (6, 12)"),
+    "d-no-maps": (architecture(NoMaps), "no maps"),
+    "d-flat-maps": (architecture(FlatMaps), "expected (b, c, h, w)"),
+    "d-always-ten": (architecture(AlwaysTen), "logits are (6, 10)"),
+    "d-colour-only": (architecture(ColourOnly), "to have 3 channels"),
+    "d-logits": (architecture(Logits), "expected Outputs"),
+    "d-seeds-itself": (architecture(SeedsItself), "the same weights from another seed"),
+    "d-draws-numpy-weights": (architecture(DrawsFromNumpy), "global generator of numpy.random"),
+    "d-draws-unseeded-weights": (architecture(DrawsUnseeded), "other weights from the same seed"),
+    "d-drops-always": (architecture(DropsAlways), "other logits the second time"),
+    "d-normalises-by-the-batch": (architecture(NormalisesByTheBatch), "when it comes alone"),
+    "d-writes-to-images": (architecture(WritesToImages), "the images were changed"),
+    "d-detached": (architecture(Detached), "detaches"),
+    "d-half-detached": (architecture(HalfDetached), "no gradient reaches conv.weight"),
+    "d-frozen": (architecture(Frozen), "no parameter requires a gradient"),
+    "d-counts-calls": (architecture(CountsCalls), "keep everything in parameters"),
+    "d-no-backbone": (architecture(NoBackbone), "expected a Backbone"),
+    "d-strange": (architecture(Strange), "complex64"),
+    "d-nameless": (Nameless, "it has no name"),
+    "d-old-build": (OldBuild, "does not take outputs, channels, image_size"),
+    "resnet18": (Architecture, "timm has a backbone 'resnet18' too"),
+}
+
+
+@hookimpl
+def fedbench_register_backbones():
+    return {name: defect for name, (defect, _) in DEFECTS.items()}

@@ -1,0 +1,286 @@
+"""Compressors that each do one thing wrong: {name: (class, a word of the message that says what)}."""
+
+import os
+import random
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from fedbench_core.api import Compressor, Payload, hookimpl
+from fedbench_core.parts.compressors import Half
+
+SEEN = {}
+
+
+def changed(payload, change):
+    return Payload({name: change(tensor) for name, tensor in payload.tensors.items()}, payload.meta)
+
+
+def renamed(payload, change):
+    return Payload({change(name): tensor for name, tensor in payload.tensors.items()}, payload.meta)
+
+
+@dataclass(frozen=True)
+class Sound(Compressor):
+    def encode(self, payload, ctx, memory):
+        return payload
+
+    def decode(self, payload):
+        return payload
+
+
+class NoValue(Sound):
+    def __eq__(self, other):
+        return self is other
+
+    __hash__ = None
+
+
+class KeepsDtype(Sound):
+    def encode(self, payload, ctx, memory):
+        return changed(payload, lambda tensor: tensor.half() if tensor.is_floating_point() else tensor)
+
+
+class KeepsNote(Sound):
+    def encode(self, payload, ctx, memory):
+        return Payload(payload.tensors, {**payload.meta, "note": "x"})
+
+
+class Drops(Sound):
+    def decode(self, payload):
+        return Payload(dict(list(payload.tensors.items())[1:]), payload.meta)
+
+
+class Renames(Sound):
+    def decode(self, payload):
+        return renamed(payload, str.upper)
+
+
+class Flattens(Sound):
+    def decode(self, payload):
+        return changed(payload, torch.Tensor.flatten)
+
+
+class DividesByZero(Sound):
+    def encode(self, payload, ctx, memory):
+        return changed(payload, lambda tensor: tensor / tensor.abs().max() if tensor.is_floating_point() else tensor)
+
+
+class RankZero(Sound):
+    """Keeps the singular values below a part of the energy: none, where the first has all of it."""
+
+    def encode(self, payload, ctx, memory):
+        return changed(payload, self._low_rank)
+
+    def _low_rank(self, tensor):
+        if tensor.dim() != 2 or tensor.dtype != torch.float32 or not tensor.numel():
+            return tensor
+        u, s, v = torch.linalg.svd(tensor, full_matrices=False)
+        rank = int((s.square().cumsum(0) / s.square().sum() < 0.95).sum())
+        return (u[:, :rank] * s[:rank]) @ v[:rank]
+
+
+class CountZero(Sound):
+    """Keeps a thousandth of the entries, rounded down."""
+
+    def encode(self, payload, ctx, memory):
+        return changed(payload, self._first)
+
+    def _first(self, tensor):
+        return tensor * (torch.arange(tensor.numel()) < tensor.numel() // 1000).view(tensor.shape)
+
+
+class FlipsSigns(Sound):
+    def decode(self, payload):
+        return changed(payload, lambda tensor: -tensor if tensor.is_floating_point() else tensor)
+
+
+class WritesToInput(Sound):
+    def encode(self, payload, ctx, memory):
+        return changed(payload, lambda tensor: tensor.mul_(2))
+
+
+class TouchesInput(Sound):
+    def encode(self, payload, ctx, memory):
+        return changed(payload, lambda tensor: tensor.mul_(1))
+
+
+class WritesToEncoded(Half):
+    def decode(self, payload):
+        return super().decode(changed(payload, lambda tensor: tensor.mul_(2)))
+
+
+class Expands(Sound):
+    def encode(self, payload, ctx, memory):
+        copies = {f"{name} again": tensor for name, tensor in payload.tensors.items()}
+        return Payload({**payload.tensors, **copies, "more": torch.zeros(200)}, payload.meta)
+
+    def decode(self, payload):
+        kept = {n: t for n, t in payload.tensors.items() if not n.endswith(" again") and n != "more"}
+        return Payload(kept, payload.meta)
+
+
+class Noted(Sound):
+    """Sends a note, which is taken out again."""
+
+    def note(self, payload, ctx, memory):
+        raise NotImplementedError
+
+    def encode(self, payload, ctx, memory):
+        return Payload(payload.tensors, {**payload.meta, "note": str(self.note(payload, ctx, memory))})
+
+    def decode(self, payload):
+        return Payload(payload.tensors, {key: word for key, word in payload.meta.items() if key != "note"})
+
+
+class CountsInTheModule(Noted):
+    def note(self, payload, ctx, memory):
+        SEEN["count"] = SEEN.get("count", 0) + 1
+        return SEEN["count"]
+
+
+class RemembersTheSender(Noted):
+    """Sends what is new since the last time, whoever spoke then."""
+
+    def note(self, payload, ctx, memory):
+        new = float(sum(tensor.double().sum() for tensor in payload.tensors.values()))
+        known, SEEN["sum"] = SEEN.get("sum"), new
+        return known is not None and ctx.round > 0 and round(new - known, 6)
+
+
+class DecodesFromMemory(Sound):
+    def encode(self, payload, ctx, memory):
+        SEEN["payload"] = payload
+        return Payload({})
+
+    def decode(self, payload):
+        return SEEN.get("payload", payload)
+
+
+class MemoryByIdentity(Noted):
+    """Counts on its memory's tensor, where no disk will find it."""
+
+    def note(self, payload, ctx, memory):
+        kept = memory.setdefault("residual", torch.zeros(1))
+        kept.rounds = getattr(kept, "rounds", 0) + 1
+        return kept.rounds
+
+
+class MemoryOfLists(Sound):
+    def encode(self, payload, ctx, memory):
+        memory.setdefault("ranks", []).append(3)
+        return payload
+
+
+class DrawsFromTorch(Sound):
+    def encode(self, payload, ctx, memory):
+        return changed(payload, lambda tensor: tensor + torch.rand(1) if tensor.is_floating_point() else tensor)
+
+
+class DrawsUnseeded(Noted):
+    def note(self, payload, ctx, memory):
+        return np.random.default_rng().random()
+
+
+class SeedsPython(Sound):
+    def encode(self, payload, ctx, memory):
+        random.seed(0)
+        return payload
+
+
+class SeedsNumpy(Sound):
+    def encode(self, payload, ctx, memory):
+        np.random.seed(0)  # noqa: NPY002  # this is the fault
+        return payload
+
+
+class ReadsTheClock(Noted):
+    def note(self, payload, ctx, memory):
+        return time.time()
+
+
+class ReadsTheWeek(Noted):
+    """The same for days, and then another."""
+
+    def note(self, payload, ctx, memory):
+        return int(time.time() // (7 * 86_400))
+
+
+class HashesStrings(Noted):
+    """The same within a process, another in the next."""
+
+    def note(self, payload, ctx, memory):
+        return hash("".join(payload.tensors)) % 100
+
+
+class NamesTheProcess(Noted):
+    def note(self, payload, ctx, memory):
+        return os.getpid()
+
+
+class DoublePrecisionForAll(Sound):
+    def encode(self, payload, ctx, memory):
+        torch.set_default_dtype(torch.float64)
+        return payload
+
+
+class OldSignature(Sound):
+    """As a contract without contexts would have had it."""
+
+    def encode(self, payload, memory):
+        return payload
+
+
+@dataclass(frozen=True)
+class NoDecode(Compressor):
+    def encode(self, payload, ctx, memory):
+        return payload
+
+
+class Hangs(Sound):
+    def decode(self, payload):
+        while not payload.tensors:
+            time.sleep(0.05)
+        return payload
+
+
+DEFECTS = {
+    "d-no-value": (NoValue, "@dataclass"),
+    "d-keeps-dtype": (KeepsDtype, "note in meta what encode changed"),
+    "d-keeps-note": (KeepsNote, "take out what encode added"),
+    "d-drops": (Drops, "layer.weight was lost"),
+    "d-renames": (Renames, "layer.weight was lost"),
+    "d-flattens": (Flattens, "decode gave"),
+    "d-divides-by-zero": (DividesByZero, "NaN"),
+    "d-rank-zero": (RankZero, "a rank or a count that reached 0"),
+    "d-count-zero": (CountZero, "a rank or a count that reached 0"),
+    "d-flips-signs": (FlipsSigns, "points away"),
+    "d-writes-to-input": (WritesToInput, "encode changed its payload"),
+    "d-touches-input": (TouchesInput, "encode wrote to its payload's tensors in place"),
+    "d-writes-to-encoded": (WritesToEncoded, "decode changed what it was given"),
+    "d-expands": (Expands, "send a tensor as it is"),
+    "d-counts-in-the-module": (CountsInTheModule, "gave other bytes"),
+    "d-remembers-the-sender": (RemembersTheSender, "another sender"),
+    "d-decodes-from-memory": (DecodesFromMemory, "all it needs must be in the payload"),
+    "d-memory-by-identity": (MemoryByIdentity, "saved and loaded"),
+    "d-memory-of-lists": (MemoryOfLists, "is of type list"),
+    "d-draws-from-torch": (DrawsFromTorch, "global generator of torch"),
+    "d-draws-unseeded": (DrawsUnseeded, "draw from ctx.rng"),
+    "d-seeds-python": (SeedsPython, "global generator of random"),
+    "d-seeds-numpy": (SeedsNumpy, "global generator of numpy.random"),
+    "d-reads-the-clock": (ReadsTheClock, "another clock"),
+    "d-reads-the-week": (ReadsTheWeek, "another clock"),
+    "d-hashes-strings": (HashesStrings, "another hash"),
+    "d-names-the-process": (NamesTheProcess, "another process id"),
+    "d-double-precision": (DoublePrecisionForAll, "default dtype"),
+    "d-old-signature": (OldSignature, "does not take payload, ctx, memory"),
+    "d-no-decode": (NoDecode, "defines no 'decode'"),
+    "d-hangs": (Hangs, "no end after"),
+}
+
+
+@hookimpl
+def fedbench_register_compressors():
+    return {name: defect for name, (defect, _) in DEFECTS.items()}

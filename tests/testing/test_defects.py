@@ -1,0 +1,86 @@
+"""The contract suites catch seeded defects, each by a message that names the cause."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fedbench_core.testing.check import check
+
+SOURCES = Path(__file__).parent / "defects"
+QUICK = ("compressors", "aggregators", "topologies", "partitioners", "datasets", "backbones")
+"""Kinds whose whole suites are run on every defect."""
+THOROUGH = ("local_updates", "methods")
+"""Kinds whose suites take seconds each: a defect is run through the case that shows it."""
+HANG = ("compressors", "partitioners")
+"""Kinds with a defect that never ends, which is waited for as short as can be."""
+Found = dict[str, list[str]]
+
+
+def _table(name: str) -> dict[str, tuple[object, ...]]:
+    """A table of defects, read without installing them; the last of each entry is a word of the message."""
+    sys.path.insert(0, str(SOURCES))
+    try:
+        return importlib.import_module(name).DEFECTS
+    finally:
+        sys.path.remove(str(SOURCES))
+        sys.modules.pop(name, None)
+
+
+def _rows(*kinds: str) -> list[tuple[str, ...]]:
+    """Kind, name and all that follows in the tables but the defect itself."""
+    return [(kind, name, *entry[1:]) for kind in kinds for name, entry in _table(f"defects_{kind}").items()]
+
+
+@pytest.fixture(scope="module")
+def look(installed) -> Callable[..., Found]:
+    """What the suites say about a distribution of defects: name -> messages. All are installed at once."""
+    for kind in (*QUICK, *THOROUGH):
+        installed(f"fedbench-{kind}", (SOURCES / f"defects_{kind}.py").read_text())
+    for name, (source, _) in _table("plugins").items():
+        installed(name, source)
+    known: dict[str, Found] = {}
+
+    def find(target: str, key: str = "", **how: object) -> Found:
+        if target + key not in known:
+            parts = check(target, **how)
+            known[target + key] = {
+                part.name: [case.message for case in part.cases if case.outcome == "failed"] for part in parts
+            }
+        return known[target + key]
+
+    return find
+
+
+def _expect(messages: list[str], word: str) -> None:
+    assert messages, "no suite noticed"
+    assert any(word in message for message in messages), f"{word!r} is not in\n" + "\n".join(dict.fromkeys(messages))
+
+
+@pytest.mark.parametrize(("kind", "name", "word"), _rows(*QUICK))
+def test_a_faulty_part_is_caught(look, kind, name, word) -> None:
+    _expect(look(f"fedbench-{kind}", limit=1 if kind in HANG else 300)[name], word)
+
+
+@pytest.mark.parametrize(("kind", "name", "case", "word"), _rows(*THOROUGH))
+def test_a_faulty_update_or_method_is_caught(look, kind, name, case, word) -> None:  # noqa: ARG001  # all cases at once
+    cases = {name: case for _, name, case, _ in _rows(kind)}
+    found = look(f"fedbench-{kind}", only=lambda part, test: cases.get(part, "no case") in test)
+    _expect(found[name], word)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "name", "case", "word"), _rows(*THOROUGH))
+def test_it_is_caught_by_the_whole_suite_too(look, kind, name, case, word) -> None:  # noqa: ARG001  # all of them
+    _expect(look(f"fedbench-{kind}", "whole")[name], word)
+
+
+@pytest.mark.parametrize(("name", "word"), [(name, word) for name, (_, word) in _table("plugins").items()])
+def test_a_plugin_that_cannot_be_used_is_caught(look, name, word) -> None:
+    _expect([message for messages in look(name).values() for message in messages], word)
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(_rows(*QUICK, *THOROUGH)) + len(_table("plugins")) >= 150
