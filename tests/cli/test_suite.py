@@ -128,7 +128,8 @@ def test_what_fails_dies_or_cannot_be_is_told_by_name_and_stops_nothing(go, suit
     tries.mkdir()
     dies = f'method = "kit-doomed"\nset = {{"local_update.path" = "{tries}", "local_update.times" = 2}}'
     raises = 'name = "raises"\nmethod = "kit-faulty"\nset = {"local_update.fault" = "raise"}'
-    path = suite(*TWO, dies, raises, seeds=1, backbones='["tiny", "tiny,wide"]')
+    short = 'name = "short"\nmethod = "local"\nset = {"partitioner.min_size" = 21}'
+    path = suite(*TWO, dies, raises, short, seeds=1, backbones='["tiny", "tiny,wide"]')
     result = go("suite", "run", path, "--workers", 2)
     assert result.exit_code == 1
     assert result.stderr.endswith("Error: 3 runs failed. The same command tries again.\n")
@@ -136,7 +137,8 @@ def test_what_fails_dies_or_cannot_be_is_told_by_name_and_stops_nothing(go, suit
     assert told["kit-doomed"] == "Its process ended with status -9 (-9: out of memory?)."
     assert re.match("client 1, round 1: local update kit-faulty .*ZeroDivisionError: by zero", told["raises"])
     assert "fedavg needs one backbone for all clients; got tiny, wide." in result.stdout
-    assert "3 of 8 runs are recorded" in result.stdout
+    assert "60 training images are too few to give each of 3 clients 21 images" in result.stdout
+    assert "3 of 10 runs are recorded" in result.stdout
     assert "Traceback" not in result.output
     assert states(go, path) == {
         ("local", "tiny"): "done",
@@ -147,6 +149,8 @@ def test_what_fails_dies_or_cannot_be_is_told_by_name_and_stops_nothing(go, suit
         ("raises", "tiny,wide"): "skipped",
         ("kit-doomed", "tiny"): "failed",
         ("kit-doomed", "tiny,wide"): "failed",
+        ("short", "tiny"): "skipped",
+        ("short", "tiny,wide"): "skipped",
     }
     again = go("suite", "run", path)
     assert (again.exit_code, len(filed(path))) == (1, 3 + 2)
@@ -205,6 +209,7 @@ def test_other_versions_are_told_and_run_again_only_when_asked(go, suite) -> Non
     (file,) = filed(path).values()
     record = read_record(file)
     old = alter(file, versions={**record["versions"], "torch": "2.0"}, notes=["old"])
+    file = file.rename(file.with_name("by-another-name.json"))
     kept = go("suite", "run", path)
     assert kept.exit_code == 0
     assert f"torch 2.0 (now {record['versions']['torch']})" in kept.stdout
@@ -212,6 +217,7 @@ def test_other_versions_are_told_and_run_again_only_when_asked(go, suite) -> Non
     assert read_record(file) == old
     assert go("suite", "run", path, "--fresh").exit_code == 0
     assert comparable(read_record(file)) == comparable(record)
+    assert list(filed(path)) == ["by-another-name"]
     assert "other versions" not in go("suite", "run", path, "--fresh").stdout
 
 
