@@ -115,6 +115,8 @@ def _kind(plural: str, kind: str) -> Iterator[str]:
     yield from (f"### {plural}", "")
     for entry in entries:
         yield from (f"#### `{entry['name']}`", "", entry["doc"], "")
+        if entry["declares"]:
+            yield from (", ".join(f"{word}: {words(told)}" for word, told in entry["declares"].items()), "")
         yield from _method(entry) if kind == "method" else _options(kind, entry["options"])
 
 

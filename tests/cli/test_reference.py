@@ -78,6 +78,9 @@ def test_it_agrees_with_show(plural, kind, name, cli, cli_json) -> None:
     [entry] = [entry for entry in cli_json("show", name) if entry["kind"] == kind]
     section = _section(f"`{name}`", _section(plural))
     assert entry["doc"] in section
+    for word in entry["declares"]:
+        [told] = re.findall(rf"\b{word}: (\w+)", section)
+        assert f"\n{word}: {told}\n" in cli("show", name).stdout
     rows = [_cells(line) for line in section.splitlines() if line.startswith("|")][2:]
     text = cli("show", name).stdout
     if kind == "method":
