@@ -165,7 +165,7 @@ def _trained(net: Backbone, size: int) -> list[float]:
             step.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch's gap
             step.step()
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
     return losses
 
 

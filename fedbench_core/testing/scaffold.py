@@ -102,7 +102,7 @@ def _tests(kind: str) -> str:
 def _renamed(text: str, name: str, kind: str) -> str:
     """A template with its own name in place of `example`."""
     text = text.replace("USE\n", f"{USES[kind]}\n").replace("KIND", kind.replace("_", " "))
-    text = text.replace("fedbench_example", _module(name)).replace("Example", _class(name))
+    text = re.sub("Example(?!s)", _class(name), text.replace("fedbench_example", _module(name)))
     return text.replace("example", name)
 
 

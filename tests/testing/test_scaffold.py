@@ -11,6 +11,7 @@ import pytest
 
 from fedbench_core.api import RequestError
 from fedbench_core.registry import KINDS, registry
+from fedbench_core.testing.check import check
 from fedbench_core.testing.scaffold import create
 
 QUICK = "compressor"
@@ -115,17 +116,14 @@ def test_a_folder_that_exists_is_left_alone(tmp_path) -> None:
     assert not list((tmp_path / "fedbench-idea").iterdir())
 
 
-def test_a_plugin_runs_as_it_is(tmp_path, monkeypatch) -> None:
-    folder = create("idea", "dataset", tmp_path)
-    monkeypatch.syspath_prepend(folder / "src")
-    info = folder / "src" / "fedbench_idea-0.1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fedbench-idea\nVersion: 0.1.0\n")
-    (info / "entry_points.txt").write_text("[fedbench]\nidea = fedbench_idea\n")
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in {"local_update", "method", QUICK}])
+def test_a_new_plugin_keeps_the_contract_as_it_is(tmp_path, distribution, kind) -> None:
+    folder = create("idea", kind, tmp_path)
+    distribution("fedbench-idea", (folder / "src" / "fedbench_idea" / "__init__.py").read_text())
     registry.cache_clear()
     try:
-        assert registry().names("dataset", "idea") == ["idea"]
-        assert [option.name for option in registry().options("dataset", "idea")] == ["images"]
+        (part,) = check("fedbench-idea")
     finally:
         registry.cache_clear()
-        sys.modules.pop("fedbench_idea", None)
+    assert [case for case in part.cases if case.outcome == "failed"] == []
+    assert part.count("passed") > 5
