@@ -16,7 +16,11 @@ from fedbench_core.cli.suite import records_option
 @records_option
 @json_option
 def command(run: Path, file: Path, records: Path | None, as_json: bool) -> None:
-    """Check the record of RUN (its folder or record.json), and file it under the suite that asks for such a run."""
+    """File the record of a run under a suite that asks for it.
+
+    RUN is a run's folder or its record.json. The record is checked first: that it is whole, and that a cell of the
+    suite asks for just this run.
+    """
     from fedbench_core.results.suites.filing import records_of  # noqa: PLC0415  # torch: seconds --help does not need
     from fedbench_core.results.suites.submit import submit  # noqa: PLC0415  # as above
     from fedbench_core.results.suites.suite import read_suite  # noqa: PLC0415  # as above

@@ -48,7 +48,7 @@ def test_every_setting_of_a_spec_has_a_flag(command) -> None:
     assert "--config" in options
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"plot"}))  # it draws, and prints no table
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"plot", "reference"}))  # a picture and a page
 def test_every_command_that_prints_a_table_prints_json_on_request(command) -> None:
     found = _command(command)
     for each in getattr(found, "commands", {command: found}).values():
