@@ -24,9 +24,10 @@ _WIDTH = 40
 @json_option
 @click.pass_context
 def command(ctx: click.Context, record: Path, workers: int | None, data_root: Path | None, as_json: bool) -> None:
-    """Run RECORD again from what it says alone, and tell whether the bits agree: exit 0 if so, 1 if not.
+    """Run a record again and tell whether the bits agree.
 
-    RECORD is a filed record, a record.json or a run's folder. How it was computed (times, machine) may differ.
+    RECORD is a filed record, a record.json or a run's folder; it is run from what it says alone. Exit status 0 if the
+    bits agree, 1 if not, with the versions that differ. How it was computed (times, machine) may differ.
     """
     with serving():
         from fedbench_core.results.run import How  # noqa: PLC0415  # torch: seconds that --help does not need
