@@ -39,7 +39,7 @@ def look(installed) -> Callable[..., Found]:
     """What the suites say about a distribution of defects: name -> messages. All are installed at once."""
     for kind in (*QUICK, *THOROUGH):
         installed(f"fedbench-{kind}", (SOURCES / f"defects_{kind}.py").read_text())
-    for name, (source, _) in _table("plugins").items():
+    for name, (source, _) in _table("defects_plugins").items():
         installed(name, source)
     known: dict[str, Found] = {}
 
@@ -77,10 +77,10 @@ def test_it_is_caught_by_the_whole_suite_too(look, kind, name, case, word) -> No
     _expect(look(f"fedbench-{kind}", "whole")[name], word)
 
 
-@pytest.mark.parametrize(("name", "word"), [(name, word) for name, (_, word) in _table("plugins").items()])
+@pytest.mark.parametrize(("name", "word"), [(name, word) for name, (_, word) in _table("defects_plugins").items()])
 def test_a_plugin_that_cannot_be_used_is_caught(look, name, word) -> None:
     _expect([message for messages in look(name).values() for message in messages], word)
 
 
 def test_there_are_enough_of_them() -> None:
-    assert len(_rows(*QUICK, *THOROUGH)) + len(_table("plugins")) >= 150
+    assert len(_rows(*QUICK, *THOROUGH)) + len(_table("defects_plugins")) >= 150
