@@ -28,7 +28,7 @@ out_option = click.option(
 records_option = click.option(
     "--records",
     type=click.Path(path_type=Path),
-    help="where records are filed  [default: records/NAME beside the folder of FILE]",
+    help="where records are filed  [default: records/NAME beside the folder suites, or beside FILE elsewhere]",
 )
 
 

@@ -87,7 +87,7 @@ def _start(job: Job) -> tuple[Connection, BaseProcess]:
 def _hear(pipe: Connection, job: Job, process: BaseProcess) -> News:
     try:
         news = News(job, *json.loads(pipe.recv_bytes()))
-    except EOFError:
+    except (EOFError, OSError):  # nothing more, or the rest of a message does not come
         process.join()
         news = News(job, "failed", f"Its process ended with status {process.exitcode} (-9: out of memory?).")
     if news.final:

@@ -13,8 +13,10 @@ Record = dict[str, Any]
 
 
 def records_of(suite: Path) -> Path:
-    """The folder of a suite's records: records/NAME beside the folder that the suite lies in."""
-    return suite.resolve().parent.parent / "records" / suite.stem
+    """The folder of a suite's records: records/NAME beside the folder `suites`, or beside the file elsewhere."""
+    folder = suite.resolve().parent
+    home = folder.parent if folder.name == "suites" else folder
+    return home / "records" / suite.stem
 
 
 def file_record(record: Mapping[str, Any], cell: Cell, folder: Path, instead_of: Path | None = None) -> Path:
