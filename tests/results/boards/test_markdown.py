@@ -154,6 +154,16 @@ def test_the_order_of_records_and_seeds_does_not_matter(shelf) -> None:
     assert page(build(suite, filed)) == page(build(suite, filed[::-1]))
 
 
+def test_several_tables_are_told_apart_by_what_differs(shelf) -> None:
+    file = shelf.suite(partitions=[{"name": "IID", "partitioner": "iid"}, {"name": "Dirichlet 0.3"}])
+    shelf.fill(file, lambda cell: 28 - cell.seed % 2 if (cell.entry, cell.partition) == ("fedavg", "IID") else 9)
+    board = read_board(file)
+    text = page(board)
+    assert "- IID: **fedavg** is better than every other entry (pooled aside)\n- Dirichlet 0.3: no claim" in text
+    assert "## spots, IID, tiny" in text
+    assert "IID: fedavg; Dirichlet 0.3: no claim" in index_page([(board.suite, board)])
+
+
 def test_the_index_names_winners_or_no_claim(shelf) -> None:
     file = shelf.suite(question="Who wins?")
     shelf.fill(file, lambda cell: {"fedavg": 28, "pooled": 29}.get(cell.entry, 5) + cell.seed % 2)
