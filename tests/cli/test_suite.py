@@ -129,16 +129,17 @@ def test_what_fails_dies_or_cannot_be_is_told_by_name_and_stops_nothing(go, suit
     dies = f'method = "kit-doomed"\nset = {{"local_update.path" = "{tries}", "local_update.times" = 2}}'
     raises = 'name = "raises"\nmethod = "kit-faulty"\nset = {"local_update.fault" = "raise"}'
     short = 'name = "short"\nmethod = "local"\nset = {"partitioner.min_size" = 21}'
-    path = suite(*TWO, dies, raises, short, seeds=1, backbones='["tiny", "tiny,wide"]')
+    lost = 'name = "lost"\nmethod = "fedavg"\ntopology = "kit-lost"\nset = {"topology.home_is" = 9}'
+    path = suite(*TWO, dies, raises, short, lost, seeds=1, backbones='["tiny", "tiny,wide"]')
     result = go("suite", "run", path, "--workers", 2)
     assert result.exit_code == 1
-    assert result.stderr.endswith("Error: 3 runs failed. The same command tries again.\n")
+    assert result.stderr.endswith("Error: 4 runs failed. The same command tries again.\n")
     told = dict(re.findall(r"^(raises|kit-doomed|fedavg)-.*?  +(\S.*)$", result.stdout, re.MULTILINE))
     assert told["kit-doomed"] == "Its process ended with status -9 (-9: out of memory?)."
     assert re.match("client 1, round 1: local update kit-faulty .*ZeroDivisionError: by zero", told["raises"])
     assert "fedavg needs one backbone for all clients; got tiny, wide." in result.stdout
     assert "60 training images are too few to give each of 3 clients 21 images" in result.stdout
-    assert "3 of 10 runs are recorded" in result.stdout
+    assert "3 of 12 runs are recorded" in result.stdout
     assert "Traceback" not in result.output
     assert states(go, path) == {
         ("local", "tiny"): "done",
@@ -149,12 +150,14 @@ def test_what_fails_dies_or_cannot_be_is_told_by_name_and_stops_nothing(go, suit
         ("raises", "tiny,wide"): "skipped",
         ("kit-doomed", "tiny"): "failed",
         ("kit-doomed", "tiny,wide"): "failed",
+        ("lost", "tiny"): "failed",
+        ("lost", "tiny,wide"): "skipped",
         ("short", "tiny"): "skipped",
         ("short", "tiny,wide"): "skipped",
     }
     again = go("suite", "run", path)
     assert (again.exit_code, len(filed(path))) == (1, 3 + 2)
-    assert "Error: 1 run failed." in again.stderr
+    assert "Error: 2 runs failed." in again.stderr
 
 
 def states(go, path: Path) -> dict[tuple[str, str], str]:

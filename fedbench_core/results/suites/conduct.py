@@ -73,11 +73,8 @@ def plan(suite: Suite, records: Path, how: How, origin: str) -> Plan:
     tasks: dict[str, Task] = {}
     filed = filed_paths(records)
     for cell in cells:
-        setting = _assembled(cell, origin)
-        try:
-            check(setting)
-        except RequestError as error:
-            made.outcomes.skipped[cell.name] = str(error)
+        setting = _setting(cell, origin, made.outcomes)
+        if setting is None:
             continue
         if cell.key in filed and not _to_replace(made, cell, setting, *filed[cell.key], fresh=how.fresh):
             continue
@@ -145,11 +142,25 @@ def _end(made: Plan, task: Task, news: News) -> str:
     return why_not
 
 
-def _assembled(cell: Cell, origin: str) -> Setting:
+def _setting(cell: Cell, origin: str, outcomes: Outcomes) -> Setting | None:
+    """The parts of a cell; None if they don't fit together or one of them breaks, which is put among the outcomes."""
     try:
-        return assemble(cell.spec)
+        setting = assemble(cell.spec)
+        _check(setting, cell, outcomes)
     except RequestError as error:
         raise RequestError(f"{origin}: entry {cell.entry!r}, partition {cell.partition!r}: {error}") from None
+    except FedbenchError as error:
+        outcomes.failed[cell.name] = str(error)
+    else:
+        return None if cell.name in outcomes.skipped else setting
+    return None
+
+
+def _check(setting: Setting, cell: Cell, outcomes: Outcomes) -> None:
+    try:
+        check(setting)
+    except RequestError as error:
+        outcomes.skipped[cell.name] = str(error)
 
 
 def _to_replace(made: Plan, cell: Cell, setting: Setting, path: Path, record: Record, *, fresh: bool) -> bool:
