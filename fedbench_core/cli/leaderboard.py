@@ -1,10 +1,12 @@
 """`fedbench leaderboard`: what the filed records of a suite say, and the pages that are made of them."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 
 from fedbench_core.api.errors import RequestError
 from fedbench_core.cli.output import json_option, print_json, print_sentence, print_table
@@ -108,14 +110,15 @@ def _print_board(folder: Path, suite: str, sort: str | None, budgets: Sequence[s
 
 def _print_tables(board: "Board") -> None:
     from fedbench_core.results.boards.notes import across_notes, under_board, under_table  # noqa: PLC0415  # as above
-    from fedbench_core.results.boards.sheets import across_sheet, sheets  # noqa: PLC0415  # as above
+    from fedbench_core.results.boards.sheets import across_sheet, fitted, sheets  # noqa: PLC0415  # as above
 
     click.echo(f"{board.suite.name}: {board.suite.question}\n")
     for table in board.tables:
         click.echo(f"{table.case}\n")
         for sheet in sheets(table):
-            _print_sheet(sheet)
-            click.echo()
+            for part in fitted(sheet, Console().width) if sys.stdout.isatty() else [sheet]:
+                _print_sheet(part)
+                click.echo()
         _print_notes(under_table(table))
     if board.across is not None:
         click.echo("Over datasets\n")

@@ -21,6 +21,7 @@ from fedbench_core.results.pictures.bubbles import draw_bubbles
 from fedbench_core.results.pictures.curves import Curve, draw_curves
 from fedbench_core.results.pictures.ranks import draw_ranks
 from fedbench_core.results.pictures.tradeoff import Point, draw_tradeoff
+from fedbench_core.results.statistics.datasets import nemenyi
 from fedbench_core.results.statistics.intervals import Interval, defined_mean, mean_interval
 
 FOLDER = "pictures"
@@ -67,12 +68,12 @@ def of_table(suite: str, table: Table) -> list[Picture]:
 def over_datasets(board: Board) -> list[Picture]:
     """The critical-difference diagram, where it may be drawn."""
     across = board.across
-    if across is None or across.nemenyi is None or across.critical_difference is None or not across.claim:
+    if across is None or across.critical_difference is None or not across.claim:
         return []
+    ranks, placed, reach = across.ranks, across.placed, across.critical_difference
     words = "Critical-difference diagram: mean ranks over datasets"
-    numbers = across.ranks, across.critical_difference
-    draw = partial(draw_ranks, across.ranks, across.nemenyi, across.critical_difference)
-    return [Picture(f"{_slug(board.suite.name)}-ranks", words, numbers, draw)]
+    name = f"{_slug(board.suite.name)}-ranks"
+    return [Picture(name, words, (ranks, reach), lambda: draw_ranks(ranks, nemenyi(placed), reach))]
 
 
 def tradeoff(table: Table) -> Picture:

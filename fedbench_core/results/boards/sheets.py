@@ -10,6 +10,8 @@ from fedbench_core.results.boards.table import Row, Table
 from fedbench_core.results.statistics.datasets import Across
 from fedbench_core.results.statistics.intervals import Interval
 
+_GAP = 3
+"""Characters between columns on a terminal."""
 _SCORE = 3
 """Decimals of a score: on ten thousand test images the next would be noise."""
 
@@ -54,6 +56,33 @@ def across_sheet(across: Across) -> Sheet:
     """Mean ranks over datasets, the best first."""
     ranks = sorted(across.ranks.items(), key=lambda item: item[1])
     return Sheet(["entry", "mean rank"], [[name, f"{rank:.2f}"] for name, rank in ranks], frozenset({"entry"}))
+
+
+def fitted(sheet: Sheet, room: int) -> list[Sheet]:
+    """A sheet as several, side by side in `room` characters each, so that no number is broken; each names its rows.
+
+    The columns up to the first one of words come first in each of them.
+    """
+    named = next(at for at, heading in enumerate(sheet.headings) if heading in sheet.left) + 1
+    groups: list[list[int]] = [[]]
+    for at in range(named, len(sheet.headings)):
+        if groups[-1] and _width(sheet, [*range(named), *groups[-1], at]) > room:
+            groups.append([])
+        groups[-1].append(at)
+    return [_only(sheet, [*range(named), *group]) for group in groups]
+
+
+def _width(sheet: Sheet, columns: Sequence[int]) -> int:
+    """How narrow a table of these columns can be: words may go on in the next line, numbers may not."""
+    return sum(
+        max(len(word) for row in (sheet.headings, *sheet.rows) for word in row[at].split()) + _GAP for at in columns
+    )
+
+
+def _only(sheet: Sheet, columns: Sequence[int]) -> Sheet:
+    return Sheet(
+        [sheet.headings[at] for at in columns], [[row[at] for at in columns] for row in sheet.rows], sheet.left
+    )
 
 
 def rank_text(rank: tuple[int, int]) -> str:

@@ -5,7 +5,7 @@ Source: Demšar, Statistical Comparisons of Classifiers over Multiple Data Sets,
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -27,19 +27,18 @@ class Across:
     """Mean ranks over datasets (1 is best) and what may be said of them.
 
     p: of Friedman's test with Iman and Davenport's correction. critical_difference: from how far apart on two mean
-    ranks differ. nemenyi: the p-values of all pairs, (entries, entries). All three are None where there is no test.
-    claim: whether the ranks may be told apart at all; `why_not` says why they may not. left_out: datasets without a
-    score of every entry.
+    ranks differ. Both are None where there is no test. claim: whether ranks may be told apart at all; `why_not` says
+    why they may not. left_out: datasets without a score of every entry. placed: ranks (datasets, entries).
     """
 
     ranks: dict[str, float]
     p: float | None
     critical_difference: float | None
-    nemenyi: pd.DataFrame | None
     claim: bool
     why_not: str
     datasets: int
     left_out: tuple[str, ...]
+    placed: pd.DataFrame = field(repr=False, compare=False)
 
 
 def blocks(boards: Iterable[tuple[str, Scores]]) -> pd.DataFrame:
@@ -72,12 +71,12 @@ def across(scores: pd.DataFrame, *, more_is_better: bool = True) -> Across:
             f"{datasets} datasets and {entries} entries; a claim over datasets needs at least "
             f"{FEWEST_DATASETS} and {FEWEST_ENTRIES}"
         )
-        return Across(ranks, None, None, None, claim=False, why_not=why_not, datasets=datasets, left_out=left_out)
+        return Across(
+            ranks, None, None, claim=False, why_not=why_not, datasets=datasets, left_out=left_out, placed=placed
+        )
     p = _iman_davenport(placed)
     why_not = "" if p < LEVEL else f"Friedman's test tells no entries apart (p = {p:.2g})"
-    return Across(
-        ranks, p, _critical_difference(datasets, entries), _nemenyi(placed), not why_not, why_not, datasets, left_out
-    )
+    return Across(ranks, p, _critical_difference(datasets, entries), not why_not, why_not, datasets, left_out, placed)
 
 
 def _iman_davenport(placed: pd.DataFrame) -> float:
@@ -102,7 +101,8 @@ def _critical_difference(datasets: int, entries: int) -> float:
     return quantile * math.sqrt(entries * (entries + 1) / (6 * datasets))
 
 
-def _nemenyi(placed: pd.DataFrame) -> pd.DataFrame:
+def nemenyi(placed: pd.DataFrame) -> pd.DataFrame:
+    """The p-values of Nemenyi's test for all pairs, (entries, entries), of ranks (datasets, entries)."""
     from scikit_posthocs import posthoc_nemenyi_friedman  # noqa: PLC0415  # brings seaborn along
 
     table: pd.DataFrame = posthoc_nemenyi_friedman(placed)
