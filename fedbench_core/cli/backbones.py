@@ -21,11 +21,6 @@ def architectures(pattern: str) -> list[dict[str, Any]]:
     return [_line(name, "") for name in names(pattern)]
 
 
-def knows(name: str) -> bool:
-    """Whether `name` is an alias or an id of timm, with or without a tag of pretrained weights."""
-    return name in ALIASES or name.partition(".")[0] in names()
-
-
 def origin(name: str) -> dict[str, Any]:
     """What `show` tells of a name of timm, but its options."""
     doc = f"Short for {ALIASES[name]}." if name in ALIASES else "An architecture of timm."

@@ -8,6 +8,7 @@ from typing import Any
 from fedbench_core.api import Method, RequestError, unknown
 from fedbench_core.cli import backbones
 from fedbench_core.cli.show import FACTS
+from fedbench_core.models import knows
 from fedbench_core.registry import KINDS, Option, registry
 
 Entry = dict[str, Any]
@@ -49,7 +50,7 @@ def shown(name: str) -> list[Entry]:
     """
     kinds = sorted(registry().kinds(name), key=lambda kind: kind != "method")
     found = [described(kind, name) for kind in kinds]
-    if "backbone" not in kinds and backbones.knows(name):
+    if "backbone" not in kinds and knows(name):
         found.append({**backbones.origin(name), "options": [_option(option) for option in backbones.options()]})
     if not found:
         raise unknown("method, part, dataset or backbone", name, _every_name(), backbones.close(name))

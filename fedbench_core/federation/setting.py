@@ -28,7 +28,7 @@ from fedbench_core.api import (
 from fedbench_core.federation.blame import MisfitError, blamed
 from fedbench_core.federation.plans import planned
 from fedbench_core.federation.spec import RunSpec
-from fedbench_core.models import TimmArchitecture
+from fedbench_core.models import TimmArchitecture, knows
 from fedbench_core.registry import bind, read_options, registry
 
 KINDS = {
@@ -160,6 +160,7 @@ def _architectures(names: Sequence[str], spec: RunSpec, options: _Options) -> li
     found: list[Architecture] = []
     for name in names:
         if "backbone" in registry().kinds(name):  # also one that two plugins claim, which is refused
+            _refuse_shadow(name)
             checked = registry().check("backbone", name, given)
             found.append(registry().make("backbone", name, checked))
         else:
@@ -168,6 +169,16 @@ def _architectures(names: Sequence[str], spec: RunSpec, options: _Options) -> li
             found.append(factory(**checked))  # type: ignore[arg-type]  # checked against this very signature
         options.used |= {f"backbone.{option}": value for option, value in checked.items() if option != "pretrained"}
     return found
+
+
+def _refuse_shadow(name: str) -> None:
+    """A plugin must not take timm's place in the runs of others."""
+    if knows(name):
+        whose = registry().describe("backbone", name).distribution
+        raise RequestError(
+            f"backbone {name!r} is one of timm's, and {whose} claims the name too, so it says no more what is meant. "
+            f"Uninstall {whose}, or give its backbone another name."
+        )
 
 
 def check(setting: Setting) -> None:

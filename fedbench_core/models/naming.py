@@ -19,6 +19,11 @@ def names(pattern: str = "") -> list[str]:
     return timm.list_models(pattern if re.search(r"[*?\[]", pattern) else f"*{pattern}*")
 
 
+def knows(name: str) -> bool:
+    """Whether `name` is an alias or an id of timm, with or without a tag of pretrained weights."""
+    return name in ALIASES or name.partition(".")[0] in names()
+
+
 def resolve(name: str) -> str:
     """The exact timm id that `name` stands for, with its tag if it names pretrained weights; RequestError on a miss."""
     import timm  # noqa: PLC0415  # takes two seconds to import

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fedbench_core.api import Architecture, Backbone, Outputs, Payload, RequestError
 from fedbench_core.federation.lending import load, own_generator, snapshot
-from fedbench_core.models import ALIASES, TimmArchitecture, names
+from fedbench_core.models import TimmArchitecture, knows
 from fedbench_core.registry import registry
 from fedbench_core.testing.contract import PartContract, Trace, global_state_untouched, same
 
@@ -61,7 +61,7 @@ class BackboneContract(PartContract[Architecture]):
         assert isinstance(part.name, str), f"its name is {part.name!r}; expected a string"
         assert part.name, "it has no name: a record could not say what was trained"
         ours = self.kind in registry().kinds(self.name)
-        assert not (ours and self.name in {*names(self.name), *ALIASES}), (
+        assert not (ours and knows(self.name)), (
             f"timm has a backbone {self.name!r} too, which nobody could run any more: choose another name"
         )
 

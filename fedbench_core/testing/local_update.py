@@ -2,26 +2,32 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import pytest
 from torch import Tensor, nn
 
-from fedbench_core.api import Client, Dataset, Examples, LocalUpdate, Payload, Reply, Task
+from fedbench_core.api import Client, Dataset, LocalUpdate, Payload, Reply, Task
 from fedbench_core.federation.setting import resolve
 from fedbench_core.registry import registry
 from fedbench_core.testing import visit
 from fedbench_core.testing.contract import PartContract, Trace, global_state_untouched, same
 from fedbench_core.testing.examples import versions
-from fedbench_core.testing.small import BACKBONE, SETTINGS, Scene, cache_of, disguised, rest, shares_of, small_spec
+from fedbench_core.testing.small import (
+    BACKBONE,
+    SETTINGS,
+    Scene,
+    cache_of,
+    disguised,
+    rest,
+    several_labels,
+    shares_of,
+    small_spec,
+)
 
 ROUNDS = int(SETTINGS["rounds"])
 STEPS = 1
@@ -107,7 +113,7 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
         """The task owns the loss and the divergence: an update that asks it works on every kind of label."""
         task = Task("multi-label", scene.shares.splits.task.classes)
         client = scene.client()
-        client.train, client.val = (_several_labels(examples, task) for examples in (client.train, client.val))
+        client.train, client.val = (several_labels(examples, task) for examples in (client.train, client.val))
         reply = scene.part.update(client, None, scene.context(task=task))
         _check_reply(self.name, reply)
 
@@ -227,7 +233,7 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
         spec = scene.setting.spec.model_dump(mode="json")
         request = {"spec": spec, "cache": str(cache_of(tmp_path_factory)), "client": 0, "round": 1}
         (folder / visit.REQUEST).write_text(json.dumps(request))
-        _run_apart(folder)
+        visit.run_apart(folder)
         expected = _visit(scene, client, heard, 1)
         got = json.loads((folder / visit.ANSWER).read_text())
         assert same(got, json.loads(json.dumps(expected))), (
@@ -265,12 +271,6 @@ def _weights(predictors: Mapping[str, nn.Module]) -> dict[str, bytes]:
     return {role: bytes(Payload.of(net).to_bytes()) for role, net in predictors.items()}
 
 
-def _several_labels(examples: Examples, task: Task) -> Examples:
-    """The same images; each label says whether the class is at most this one."""
-    labels = examples.labels[:, :1] <= np.arange(task.outputs)
-    return replace(examples, labels=labels.astype(np.int64))
-
-
 @contextmanager
 def _no_loading(dataset: Dataset) -> Iterator[None]:
     """Fails when somebody loads the dataset, with its test set."""
@@ -300,12 +300,3 @@ def _check_reply(name: str, reply: Reply) -> None:
     for key, word in reply.payload.meta.items():
         assert isinstance(word, str), f"meta {key!r} is of type {type(word).__name__}; only strings travel"
     reply.payload.to_bytes()
-
-
-def _run_apart(folder: Path) -> None:
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    command = [sys.executable, "-m", visit.__name__, str(folder)]
-    done = subprocess.run(  # noqa: S603  # our own module
-        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"the visit failed in a new process: {done.stderr[-2000:]}"

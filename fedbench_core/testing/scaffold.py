@@ -8,9 +8,9 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
-from fedbench_core import models
 from fedbench_core.api import RequestError, unknown
 from fedbench_core.federation.files import replace_file
+from fedbench_core.models import knows
 from fedbench_core.registry import KINDS, registry
 
 USES = {
@@ -37,7 +37,7 @@ def create(name: str, kind: str, out: Path) -> Path:
         raise unknown("kind of part", kind, KINDS)
     _check_spelling(name, _template(f"{kind}.py"))
     _check_free(name)
-    if kind == "backbone" and name in {*models.names(name), *models.ALIASES}:
+    if kind == "backbone" and knows(name):
         raise RequestError(f"timm has a backbone {name!r}, which runs would ask for in vain. Choose another name.")
     folder = out / f"fedbench-{name}"
     if folder.exists():

@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 
 from fedbench_core import RunSpec
-from fedbench_core.api import SPLITS, Client, DataRequest, Examples, Letter, LocalUpdate, Payload, Reply, RoundContext
+from fedbench_core.api import (
+    SPLITS,
+    Client,
+    DataRequest,
+    Examples,
+    Letter,
+    LocalUpdate,
+    Payload,
+    Reply,
+    RoundContext,
+    Task,
+)
 from fedbench_core.federation.calls import Call, Done
 from fedbench_core.federation.engine import Engine, Progress
 from fedbench_core.federation.executors.serial import Serial
@@ -78,6 +89,12 @@ def disguised(shares: Shares, client: int, folder: Path) -> Shares:
         np.save(folder / f"{split}_labels.npy", labels)
         splits[split] = replace(examples, images=np.load(path, mmap_mode="r"), labels=labels)
     return replace(shares, splits=replace(shares.splits, **splits))
+
+
+def several_labels(examples: Examples, task: Task) -> Examples:
+    """The same images; each label says whether the class is at most this one."""
+    labels = examples.labels[:, :1] <= np.arange(task.outputs)
+    return replace(examples, labels=labels.astype(np.int64))
 
 
 @dataclass

@@ -2,6 +2,7 @@ import pytest
 
 from fedbench_core.api import RequestError, RunError
 from fedbench_core.federation.setting import resolve
+from fedbench_core.registry import registry
 
 
 @pytest.fixture
@@ -144,3 +145,18 @@ def test_writing_a_default_out_is_the_same_run(spec) -> None:
 def test_pooled_trains_one_client(spec) -> None:
     assert resolve(spec("pooled", clients=3)).trained == 1
     assert resolve(spec("local", clients=3)).trained == 3
+
+
+def test_a_plugin_does_not_take_timms_place(refused, distribution) -> None:
+    distribution(
+        "fedbench-taker",
+        "from fedbench_core.api import hookimpl\n"
+        "@hookimpl\ndef fedbench_register_backbones(): return {'resnet18': lambda: None}",
+    )
+    registry.cache_clear()
+    try:
+        sentence = refused("local", backbones="resnet18")
+    finally:
+        registry.cache_clear()
+    assert "'resnet18' is one of timm's, and fedbench-taker claims the name too" in sentence
+    assert "Uninstall fedbench-taker" in sentence
