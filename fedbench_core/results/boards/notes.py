@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fedbench_core.results.boards.board import Board
 from fedbench_core.results.boards.cases import Record, each
@@ -54,13 +54,15 @@ def _totals(records: list[Record]) -> list[int]:
 
 
 def _seeds(table: Table) -> str:
-    seeds = {name: frozenset(own) for name, own in table.runs.items()}
-    if not seeds:
+    entries: dict[tuple[int, ...], list[str]] = {}
+    for name, own in table.runs.items():
+        entries.setdefault(tuple(sorted(own)), []).append(name)
+    if not entries:
         return ""
-    if len(set(seeds.values())) == 1:
-        own = sorted(next(iter(seeds.values())))
-        return f"{_count(len(own), 'seed')} ({_ranges(own)}), the same for all entries. {_PAIRED}"
-    have = "; ".join(f"{name}: {_ranges(sorted(own))}" for name, own in seeds.items())
+    if len(entries) == 1:
+        [seeds] = entries
+        return f"{_count(len(seeds), 'seed')} ({_ranges(seeds)}), the same for all entries. {_PAIRED}"
+    have = "; ".join(f"{_ranges(seeds)}: {', '.join(names)}" for seeds, names in entries.items())
     return f"**Seeds differ between entries** ({have}): no paired test where they do, so nothing is claimed there."
 
 
@@ -202,7 +204,7 @@ def _range(numbers: list[int]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _ranges(seeds: list[int]) -> str:
+def _ranges(seeds: Sequence[int]) -> str:
     """Seeds as a person writes them: `0 to 11`, `0 to 2, 7`."""
     runs: list[list[int]] = []
     for seed in seeds:

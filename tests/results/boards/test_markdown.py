@@ -91,8 +91,7 @@ def test_seeds_that_differ_are_told(shelf) -> None:
     shelf.fill(file, lambda cell: None if cell.entry == "fedavg" and cell.seed in (1, 4) else 10)
     text = page(read_board(file))
     assert "**Seeds differ between entries**" in text
-    assert "local: 0 to 4" in text
-    assert "fedavg: 0, 2 to 3" in text
+    assert "(0 to 4: local, local, equal FLOPs, pooled, fedavg-ft; 0, 2 to 3: fedavg): no paired test" in text
     assert "No score was undefined" in text, "a seed that was not run is not undefined"
     assert "23 records of the 25 runs that the suite asks for (2 are missing)." in text
 
