@@ -48,7 +48,9 @@ class Probe:
 
         A step is what a local update reports as `steps`; distillation between two models counts both.
         """
-        return {client.backbone: self._step(client, self._ctx) for client in self._clients()}
+        for _ in range(2):  # A network tries itself out when it is built, which is not training: build all beforehand.
+            flops = {client.backbone: self._step(client, self._ctx) for client in self._clients()}
+        return flops
 
     def _clients(self) -> Iterator[Client]:
         """A scratch client of each backbone, with a few of its images."""

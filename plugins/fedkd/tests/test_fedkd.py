@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fedbench_core import RunSpec
+from fedbench_core import RunSpec, run
 from fedbench_core.api import Outputs, Payload, RequestError, RunError, Task, Training
 from fedbench_core.federation.setting import resolve
 from fedbench_core.learning import Shown
@@ -15,6 +15,7 @@ from fedbench_core.parts.aggregators import Mean
 from fedbench_core.parts.compressors import Dense
 from fedbench_core.parts.svd import Svd
 from fedbench_core.registry import registry
+from fedbench_core.results.run import How
 from fedbench_core.testing.toys import ToyFederation, toy_client, toy_moment
 from fedbench_fedkd import FedKD
 
@@ -294,6 +295,18 @@ def test_ablations_are_command_lines(options) -> None:
     setting = resolve(RunSpec(method="fedkd", set=options))
     for name, value in options.items():
         assert str(setting.spec.set[name]).lower() in {value, f"{value}.0"}
+
+
+def test_sharing_a_pair_costs_no_arithmetic(tmp_path) -> None:
+    """Copies of networks that are built to send or to compare are no training."""
+    common = {"backbones": "test_resnet", "clients": 1, "rounds": 1, "steps": 1, "limit": 20, "evaluate_every": 0}
+    spent = []
+    for share in (True, False):
+        options = {"local_update.student": "test_efficientnet", "local_update.share": share}
+        spec = RunSpec.of({"method": "fedkd", **common, "set": options})
+        record = run(spec, How(out=tmp_path / "runs", cache=tmp_path / "cache", executor="serial")).record
+        spent.append(record["costs"]["training_gflops"])
+    assert spent[0] == spent[1] > 0
 
 
 def test_the_compressor_can_be_swapped() -> None:

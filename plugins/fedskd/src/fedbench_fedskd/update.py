@@ -32,10 +32,10 @@ class FedSKD(Levels, LocalUpdate):
     merge: Annotated[
         Literal["distil", "replace", "average"],
         Field(description="what a resident does when its traveller comes home: distil, become it, or average with it"),
-    ] = "distil"
+    ] = "average"
     merge_at: Annotated[
         Literal["arrival", "departure"], Field(description="merge before or after the local training of that visit")
-    ] = "arrival"
+    ] = "departure"
     visitor_bn: Annotated[
         Literal["own", "home"],
         Field(description="running statistics of a traveller: its own, of all hosts; or as they left home"),
