@@ -6,6 +6,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from fedbench_core.api import (
     API_VERSION,
     Aggregator,
@@ -13,6 +15,7 @@ from fedbench_core.api import (
     Compressor,
     Dataset,
     LocalUpdate,
+    Method,
     Partitioner,
     Topology,
 )
@@ -32,6 +35,27 @@ _WORDS = {"takes": ("many", "one"), "by": ("labels", "sites"), "streaming": (Tru
 """What may be declared."""
 _OPTIONAL = {"setup", "inspect"}
 """Methods of protocols that a part may leave as they are."""
+
+
+_FREE = ("aggregator", "compressor", "downlink", "topology")
+"""What of a method can be swapped, and so be pinned."""
+
+
+def wrong_method(method: object) -> str:
+    """Why what a hook gives as a method is none, or says of itself what cannot be; "" if all is well."""
+    if not isinstance(method, Method):
+        return f"is of type {type(method).__name__}, not a Method"
+    try:
+        TypeAdapter(Method).validate_python(vars(method))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0])
+        return f"has {name} = {vars(method)[name]!r}: {problem['msg'].lower()}"
+    for pin in method.pinned:
+        if pin.partition(".")[0] not in _FREE:
+            return f"pins {pin!r}; what can be pinned are {', '.join(_FREE)}, or an option of theirs"
+    odd = method.options.keys() - {"local_update", *_FREE}
+    return f"has options of {', '.join(sorted(odd))}; its parts are local_update, {', '.join(_FREE)}" if odd else ""
 
 
 def declared(kind: str, factory: object) -> dict[str, object]:

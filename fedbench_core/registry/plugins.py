@@ -12,7 +12,8 @@ from typing import Any
 import pluggy
 
 from fedbench_core.api import API_VERSION, hookspecs
-from fedbench_core.api.parts import Method
+from fedbench_core.registry.fits import wrong_method
+from fedbench_core.registry.shared import put_back
 
 GROUP = "fedbench"
 HOOKS = {
@@ -27,6 +28,7 @@ HOOKS = {
 }
 KINDS = tuple(HOOKS)
 PREFIX = "fedbench_register_"
+_CHANGED = "its import changed {}, which would change the numbers of every method (put back): set nothing on import"
 _HERE = f"this fedbench has version {API_VERSION}"
 
 # What a plugin's code may raise without ending the command of a user who has merely installed it.
@@ -63,7 +65,9 @@ def discover() -> tuple[list[Plugin], list[Claim]]:
     plugins, claims = [], []
     with redirect_stdout(sys.stderr):  # what a plugin prints must not get into a command's --json
         for point in sorted(entry_points(group=GROUP), key=_place):
-            plugin, claimed = _load(point)
+            with put_back() as changed:
+                plugin, claimed = _load(point)
+            plugin.problems += [_CHANGED.format(what) for what in changed]
             plugins.append(plugin)
             claims += claimed
     return plugins, claims
@@ -96,6 +100,8 @@ def _load(point: EntryPoint) -> tuple[Plugin, list[Claim]]:
     except _FAILURES as error:
         plugin.problems.append(f"failed to load: {_reason(error)}{_hint(error)}")
         return plugin, []
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"It was waiting for {plugin} to be imported.") from None
     claims = [claim for kind in KINDS for claim in _claims(manager, kind, plugin)]
     for claim in claims:
         plugin.registers.setdefault(claim.kind, []).append(claim.name)
@@ -159,7 +165,8 @@ def _unfit(kind: str, name: object, factory: object) -> str:
     if not isinstance(name, str) or not name:
         return f"{name!r} is no name"
     if kind == "method":
-        return "" if isinstance(factory, Method) else f"{name!r} is of type {type(factory).__name__}, not a Method"
+        told = wrong_method(factory)
+        return f"{name!r} {told}" if told else ""
     return "" if callable(factory) else f"{name!r} is of type {type(factory).__name__}, not a callable factory"
 
 

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from fedbench_core.api import API_VERSION, Method, RequestError
 from fedbench_core.parts.compressors import Dense
@@ -254,6 +255,26 @@ def test_a_hook_gone_wrong_is_its_plugins_problem_and_nobody_elses(distribution,
     assert "test-thin" in found.names("compressor")
     if not problem.startswith("failed to load"):
         assert found.names("dataset", "test-fine") == ["test-fine"]
+
+
+def test_what_an_import_changes_for_everybody_is_put_back_and_told(distribution, load):
+    distribution("fedbench-bad", "import torch; torch.set_default_dtype(torch.float64)\n" + HOOK)
+    distribution("fedbench-worse", "import numpy as np; np.seterr(all='ignore'); raise OSError('no disk')")
+    found = load()
+    assert torch.get_default_dtype() == torch.float32
+    (said,) = the(found.plugins(), "fedbench-bad").problems
+    assert said.startswith("its import changed torch's default dtype from torch.float32 to torch.float64, which would")
+    reasons = the(found.plugins(), "fedbench-worse").problems
+    assert [reason.partition(" from ")[0] for reason in reasons] == [
+        "failed to load: OSError: no disk",
+        "its import changed numpy's handling of floating-point errors",
+    ]
+
+
+def test_an_import_that_does_not_end_is_named_when_somebody_ends_it(distribution, load):
+    distribution("fedbench-waits", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt, match=r"waiting for fedbench-waits 1\.0 \(entry point 'parts'\)"):
+        load()
 
 
 def test_an_untyped_option_is_its_plugins_problem(distribution, load):

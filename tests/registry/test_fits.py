@@ -1,14 +1,15 @@
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pytest
 
-from fedbench_core.api import API_VERSION, Compressor, RequestError
+from fedbench_core.api import API_VERSION, Compressor, Method, RequestError
 from fedbench_core.parts.aggregators import Mean
 from fedbench_core.parts.compressors import Dense
 from fedbench_core.parts.partitioners import Iid
 from fedbench_core.parts.topologies import Star
 from fedbench_core.registry import registry
-from fedbench_core.registry.fits import misfit
+from fedbench_core.registry.fits import misfit, wrong_method
 
 
 class ByKeyword(Dense):
@@ -102,6 +103,27 @@ def test_what_takes_what_the_contract_gives_fits(kind, part) -> None:
 )
 def test_what_does_not_is_told_with_what_is_asked(kind, part, says) -> None:
     assert says in misfit(kind, part)
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ({}, ""),
+        ({"pinned": ("topology", "aggregator.uniform"), "options": {"local_update": {"mu": 1}}}, ""),
+        ({"options": MappingProxyType({"downlink": MappingProxyType({"rank": 3})})}, ""),
+        ({"pinned": ("partitioner",)}, "pins 'partitioner'; what can be pinned are aggregator, compressor, downlink"),
+        ({"fidelity": "some"}, "has fidelity = 'some': input should be 'full' or 'reconstruction'"),
+        ({"mixed_backbones": "perhaps"}, "has mixed_backbones = 'perhaps': input should be a valid boolean"),
+        (
+            {"options": {"backbone": {"stem": "timm"}}},
+            "has options of backbone; its parts are local_update, aggregator",
+        ),
+    ],
+)
+def test_a_method_says_of_itself_what_can_be(said, says) -> None:
+    told = wrong_method(Method("x", **said))
+    assert told.startswith(says)
+    assert bool(told) == bool(says)
 
 
 def test_every_part_of_the_core_fits() -> None:

@@ -5,6 +5,12 @@ from dataclasses import dataclass
 from fedbench_core.api import hookimpl
 from fedbench_core.parts.compressors import Dense
 """
+_METHOD = f"""{_HEAD}
+from fedbench_core.api import Method
+
+@hookimpl
+def fedbench_register_methods(): return {{"d-said": Method("local", summary="A sentence.", WHAT)}}
+"""
 _HOOK = "\n@hookimpl\ndef fedbench_register_compressors(): return "
 
 DEFECTS = {
@@ -27,4 +33,10 @@ DEFECTS = {
         f"{_HEAD}@dataclass(frozen=True)\nclass Odd(Dense):\n    rank: int = 'full'\n{_HOOK}{{'d-odd': Odd}}",
         "the default of option 'rank'",
     ),
+    "fedbench-d-double": ("import torch; torch.set_default_dtype(torch.float64)", "changed torch's default dtype"),
+    "fedbench-d-elsewhere": ("import os; os.chdir('/')", "changed the working directory"),
+    "fedbench-d-pins": (_METHOD.replace("WHAT", "pinned=('aggregater',)"), "pins 'aggregater'; what can be pinned"),
+    "fedbench-d-pins-letters": (_METHOD.replace("WHAT", "pinned='topology'"), "should be a valid tuple"),
+    "fedbench-d-pool": (_METHOD.replace("WHAT", "data='pool'"), "should be 'clients' or 'pooled'"),
+    "fedbench-d-options": (_METHOD.replace("WHAT", "options={'compresor': {}}"), "has options of compresor"),
 }
