@@ -22,6 +22,7 @@ def _payload(seed: int, **meta: str) -> Payload:
     tensors = {
         "conv.weight": normal(4, 3, 3, 3, seed=seed),
         "fc.bias": normal(3, seed=seed),
+        "fc.scale": normal(3, seed=seed + 1000),
         "scale": torch.tensor(0.1 + seed),
         "half": normal(5, seed=seed).half(),
         "batches": torch.tensor(10 + seed),
@@ -105,8 +106,21 @@ class AggregatorContract(PartContract[Aggregator]):
             f"metadata {dict(merged.meta)} from letters that all say {dict(payload.meta)}: keep what all share"
         )
         assert same(merged.to_bytes(), payload.to_bytes()), (
-            f"{len(letters)} equal payloads gave another one: merge in float64 and return each tensor in its own dtype"
+            f"{len(letters)} equal payloads gave another one: merge in float64 and return each tensor in its own dtype "
+            "and under its own name"
         )
+
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_few_letters_are_merged_or_refused(self, part: Aggregator, count: int) -> None:
+        """Where clients are absent, one letter or two may be all that comes; a RunError may say that it takes more."""
+        letters = _many(part)[:count]
+        try:
+            merged = _merged(part, letters)
+        except RunError:
+            return
+        assert layout(merged) == layout(letters[0].payload), f"{layout(merged)} came of {count} of the letters"
+        bad = [name for name, tensor in merged.tensors.items() if not tensor.isfinite().all()]
+        assert not bad, f"{bad} hold NaN or infinity when no more than {count} of the clients wrote"
 
     def test_mismatched_names_name_both_senders(self, part: Aggregator) -> None:
         """Letters with other tensors cannot be merged; the error says whose they are."""

@@ -101,6 +101,15 @@ class BackboneContract(PartContract[Architecture]):
             "the same weights from another seed: leave torch's global generator as you find it, and draw from it"
         )
 
+    def test_two_networks_share_nothing(self, build: Build) -> None:
+        """Two networks have weights of their own: what one client trains is not another's."""
+        first, second = build(), build(seed=1)
+        ours = {value.data_ptr(): name for name, value in first.state_dict().items() if value.numel()}
+        shared = [name for name, value in second.state_dict().items() if value.numel() and value.data_ptr() in ours]
+        assert not shared, (
+            f"two networks share {', '.join(shared)}: make a new network, layer for layer, in every build"
+        )
+
     def test_predicting_repeats_itself(self, build: Build, size: int) -> None:
         """In evaluation mode an image's logits depend on the image alone, and the images stay as they are."""
         net, images = build().eval(), _images(size)

@@ -23,6 +23,9 @@ NONE: Options = MappingProxyType({})
 _FLAGS = ("-q", "-p", "no:cacheprovider", "-p", "no:logging", "--import-mode=importlib", "--capture=sys", "--tb=native")
 SECONDS = 300
 """After which a single case is given up."""
+_PATIENCE = 3
+"""So many cases are given up before the others of a part are."""
+_NO_END = "no end after"
 
 
 @dataclass(frozen=True)
@@ -166,21 +169,19 @@ class _Collector:
         return result
 
     @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Let what comes before a case, where parts are made and data loaded, take as long as a case."""
+        endless = [case for case in self._part(item).cases if case.message.startswith(_NO_END)]
+        with _ending(self._limit):
+            if len(endless) >= _PATIENCE:
+                pytest.skip(f"{_PATIENCE} cases of this part before it had no end")
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Let a case take so long and no longer."""
-
-        def stop(_number: int, _frame: FrameType | None) -> None:
-            pytest.fail(
-                f"no end after {self._limit} seconds: a loop that never ends, or something it waits for in vain"
-            )
-
-        before = signal.signal(signal.SIGALRM, stop)
-        signal.alarm(self._limit)
-        try:
+        with _ending(self._limit):
             return (yield)
-        finally:
-            signal.alarm(0)
-            signal.signal(signal.SIGALRM, before)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -202,7 +203,7 @@ def _ending(seconds: int) -> Iterator[None]:
     """Fails where the block takes longer; does nothing outside the main thread, which alone hears signals."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        pytest.fail(f"no end after {seconds} seconds: a loop that never ends, or something it waits for in vain")
+        pytest.fail(f"{_NO_END} {seconds} seconds: a loop that never ends, or something it waits for in vain")
 
     if threading.current_thread() is not threading.main_thread():
         yield

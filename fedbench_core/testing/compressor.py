@@ -1,6 +1,7 @@
 """What every compressor keeps to."""
 
 import pytest
+import torch
 from torch import Tensor
 
 from fedbench_core.api import Compressor, Memory, Payload
@@ -11,6 +12,7 @@ ROUNDS = 3
 SLACK = 512
 """How many bytes more than the dense payload a blob may have, for notes in its header."""
 
+MANY_ROUNDS = 500
 LARGE = 100
 """Entries that a tensor must have for something of it to arrive in a few rounds."""
 
@@ -62,6 +64,9 @@ class CompressorContract(PartContract[Compressor]):
             )
             bad = [name for name, tensor in back.tensors.items() if not tensor.isfinite().all()]
             assert not bad, f"{bad} came back with NaN or infinity from finite values"
+            counts = {name: tensor for name, tensor in payload.tensors.items() if not tensor.is_floating_point()}
+            off = [name for name, tensor in counts.items() if not torch.equal(back.tensors[name], tensor)]
+            assert not off, f"the integers or truth values of {off} changed: they count or point, send them as they are"
 
     def test_something_of_it_arrives(self, part: Compressor) -> None:
         """What is said in several rounds arrives in part: the values of a large tensor point where they pointed."""
@@ -74,6 +79,27 @@ class CompressorContract(PartContract[Compressor]):
                     product += float((back.tensors[name].double() * said).sum())
                 assert product != 0, f"nothing of {case} arrives in {ROUNDS} rounds: a rank or a count that reached 0?"
                 assert product > 0, f"what arrives of {case} points away from what was said: a sign, a wrong order?"
+
+    def test_tensors_of_one_shape_are_told_apart(self, part: Compressor) -> None:
+        """What arrives under a name is of what was said under it, not of its neighbour of the same shape."""
+        said = {name: normal(30, 40, seed=seed) for seed, name in enumerate(("b.weight", "a.weight", "c.weight"))}
+        memory, arrived = Memory(), {name: torch.zeros_like(tensor) for name, tensor in said.items()}
+        for number in range(ROUNDS):
+            encoded = part.encode(Payload(said), moment(number, ROUNDS), memory)
+            back = part.decode(Payload.from_bytes(encoded.to_bytes()))
+            arrived = {name: tensor + back.tensors[name] for name, tensor in arrived.items()}
+        for name, tensor in arrived.items():
+            likest = max(said, key=lambda other: float((tensor * said[other]).sum()))
+            assert likest == name, f"what arrives as {name!r} is what was said as {likest!r}: they changed places"
+
+    def test_little_ones_arrive_in_time(self, part: Compressor) -> None:
+        """Of three entries something has arrived after hundreds of rounds: a bias that never does is never trained."""
+        payload, memory = Payload({"fc.bias": normal(3)}), Memory()
+        for number in range(MANY_ROUNDS):
+            back = part.decode(part.encode(payload, moment(number, MANY_ROUNDS), memory))
+            if back.tensors["fc.bias"].any():
+                return
+        pytest.fail(f"nothing of a 3-long bias arrives in {MANY_ROUNDS} rounds: send what is small as it is")
 
     @each_payload
     def test_input_is_untouched(self, part: Compressor, case: str) -> None:

@@ -4,7 +4,6 @@ import os
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -13,7 +12,8 @@ import pytest
 import torch
 
 from fedbench_core.registry import registry
-from fedbench_core.testing.outside import OUTSIDE
+from fedbench_core.registry.shared import put_back, shared_settings
+from fedbench_core.testing.outside import OUTSIDE, modules_of
 
 Part = TypeVar("Part")
 Trace = Callable[[], object]
@@ -36,14 +36,10 @@ class PartContract(Generic[Part]):
     @pytest.fixture(autouse=True)
     def _others(self) -> Iterator[None]:
         """What a part changes for everybody is put back, so that others are not blamed for it."""
-        dtype, threads, gradients = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
-        errors, folder = np.geterr(), Path.cwd()
-        yield
-        torch.set_default_dtype(dtype)
-        torch.set_num_threads(threads)
-        torch.set_grad_enabled(gradients)
-        np.seterr(**errors)
-        os.chdir(folder)
+        environment = dict(os.environ)
+        with put_back():
+            yield
+        _put_environment_back(environment)
 
     @pytest.fixture
     def part(self) -> Part:
@@ -65,9 +61,10 @@ class PartContract(Generic[Part]):
     @pytest.mark.parametrize("thing", OUTSIDE)
     def test_depends_on_nothing_outside(self, trace: Trace, thing: str) -> None:
         """Another clock, process or hash of a string changes nothing: a run is repeated on another day."""
-        with OUTSIDE[thing](0):
+        modules = modules_of(self.make())
+        with OUTSIDE[thing](0, modules):
             first, again = trace(), trace()
-        with OUTSIDE[thing](1):
+        with OUTSIDE[thing](1, modules):
             elsewhere = trace()
         assert same(first, elsewhere) or not same(first, again), (
             f"{self.name} does something else under another {thing}: a run could not be repeated on another day or "
@@ -92,9 +89,10 @@ def global_state_untouched(what: str) -> Iterator[None]:
             f"{what} drew from (or seeded) the global generator of {source}: runs could no longer be repeated. "
             "Draw from the generator that is handed in, or from ctx.rng(...) and ctx.generator(...)."
         )
-    for setting, value in settings.items():
-        now = _settings()[setting]
-        assert now == value, f"{what} changed {setting} from {value} to {now}, for everybody: leave it alone."
+    now = _settings()
+    for setting in settings.keys() | now.keys():
+        was, is_ = settings.get(setting, "nothing"), now.get(setting, "nothing")
+        assert is_ == was, f"{what} changed {setting} from {was} to {is_}, for everybody: leave it alone."
 
 
 @contextmanager
@@ -121,12 +119,15 @@ def _random_states() -> dict[str, Any]:
     }
 
 
+def _put_environment_back(environment: Mapping[str, str]) -> None:
+    """Undo what was done to the environment; what pytest notes there of its own accord stays."""
+    for name in (os.environ.keys() | environment.keys()) - {"PYTEST_CURRENT_TEST"}:
+        if name in environment:
+            os.environ[name] = environment[name]
+        else:
+            del os.environ[name]
+
+
 def _settings() -> dict[str, object]:
-    return {
-        "torch's default dtype": torch.get_default_dtype(),
-        "torch's number of threads": torch.get_num_threads(),
-        "whether torch computes gradients": torch.is_grad_enabled(),
-        "whether torch is deterministic": torch.are_deterministic_algorithms_enabled(),
-        "numpy's handling of floating-point errors": np.geterr(),
-        "the working directory": Path.cwd(),
-    }
+    environment = {f"the environment variable {name}": value for name, value in os.environ.items()}
+    return {**shared_settings(), **environment}

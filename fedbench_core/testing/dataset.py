@@ -143,6 +143,15 @@ class DatasetContract(PartContract[Dataset]):
             assert sites.dtype.kind in "iu", f"{split} sites are {sites.dtype}; expected integers"
             assert sites.min() >= 0, f"{split} has the site {sites.min()}; expected 0 or more"
 
+    def test_writes_to_its_cache_only(self, part: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What it keeps goes below `request.cache`: the folder that a run was started in is its user's."""
+        request, here = DataRequest(tmp_path / "cache", base=Path.cwd()), tmp_path / "here"
+        here.mkdir()
+        monkeypatch.chdir(here)
+        _loaded(part, request)
+        left = [path.name for path in here.iterdir()]
+        assert not left, f"it left {', '.join(left)} in the folder that it was started in: write below request.cache"
+
     def test_global_state_is_untouched(self, part: Dataset, tmp_path: Path) -> None:
         """No global generator is read or seeded, also when everything is made anew."""
         with global_state_untouched(f"{self.name}.load"):

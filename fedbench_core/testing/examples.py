@@ -27,7 +27,7 @@ def payloads() -> dict[str, Payload]:
         "a 3-channel convolution": normal(8, 3, 3, 3),
         "a matrix of low rank": normal(40, 2) @ normal(2, 30),
         "a matrix of rank one": normal(40, 1) @ normal(1, 30),
-        "a 0-d integer": torch.tensor(7),
+        "a 0-d integer": torch.tensor(70_001),
         "all zeros": torch.zeros(16, 12),
         "no entries": torch.zeros(0, 4),
         "half precision": normal(6, 5).half(),

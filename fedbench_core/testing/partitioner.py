@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fedbench_core.api import Indices, Labels, Partitioner, RequestError
 from fedbench_core.testing.contract import PartContract, Trace, global_state_untouched
+from fedbench_core.testing.outside import modules_of, put_in_place
 
 CLIENTS = 4
 _USUAL = "eight classes"
@@ -35,6 +37,21 @@ def _labels(case: str, clients: int) -> Labels:
 
 def _rng() -> np.random.Generator:
     return np.random.default_rng(7)
+
+
+@contextmanager
+def _noting_generators(part: Partitioner) -> Iterator[list[object]]:
+    """What numpy's generators are made from in the block, by whoever makes one."""
+    made: list[object] = []
+    make = np.random.default_rng
+
+    def noted(seed: Any = None) -> np.random.Generator:
+        made.append(seed)
+        return make(seed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        put_in_place(patch, np.random, "default_rng", noted, modules_of(part))
+        yield made
 
 
 @contextmanager
@@ -98,6 +115,24 @@ class PartitionerContract(PartContract[Partitioner]):
         with_sites = part.split(labels, CLIENTS, _rng())
         without = part.split(Labels(labels.classes, None, labels.kind), CLIENTS, _rng())
         _same(with_sites, without, 'labels with and without sites (a partitioner that reads sites says by = "sites")')
+
+    def test_unknown_sites_are_refused(self, part: Partitioner) -> None:
+        """Most data know no sites: a partitioner by sites says so in a RequestError, whatever it is asked."""
+        if part.by != "sites":
+            pytest.skip("this partitioner is not by sites")
+        labels = _labels(_USUAL, CLIENTS)
+        with pytest.raises(RequestError, match=r"\w+ \w+"):
+            part.split(Labels(labels.classes, None, labels.kind), CLIENTS, _rng())
+
+    def test_another_generator_another_split(self, part: Partitioner) -> None:
+        """Whoever draws draws from the generator that is handed in, or every seed has the same shares."""
+        labels, generators = _labels(_USUAL, CLIENTS), [np.random.default_rng(seed) for seed in (7, 8)]
+        with _noting_generators(part) as made:
+            first, other = [part.split(labels, CLIENTS, rng) for rng in generators]
+        equal = all(np.array_equal(one, another) for one, another in zip(first, other, strict=True))
+        assert not (equal and made), (
+            "the same shares from two generators, because it makes one of its own: draw from the one that is handed in"
+        )
 
     def test_more_clients_than_images_is_refused(self, part: Partitioner) -> None:
         """What is impossible ends with a RequestError that has a sentence."""

@@ -45,9 +45,12 @@ class TopologyContract(PartContract[Topology]):
     def test_visits_are_valid(self, part: Topology, present: list[int]) -> None:
         """Only clients that are present visit, at most once per step, and write to places that exist."""
         places = {HUB, *range(CLIENTS)}
-        for number in range(3):
+        for number in range(CLIENTS):
             for step, visits in enumerate(_steps(part, present, number)):
                 assert all(isinstance(visit, Visit) for visit in visits), f"step {step} is {visits}; expected Visits"
+                named = [one for visit in visits for one in (visit.client, *visit.writes)]
+                odd = {type(one).__name__ for one in named if not isinstance(one, int)}
+                assert not odd, f"step {step} has clients or places of type {', '.join(sorted(odd))}; expected int(...)"
                 clients = [visit.client for visit in visits]
                 assert set(clients) <= set(present), (
                     f"step {step} plans visits of {clients}, but only {present} are present: plan for those alone"

@@ -14,7 +14,7 @@ QUICK = ("compressors", "aggregators", "topologies", "partitioners", "datasets",
 """Kinds whose whole suites are run on every defect."""
 THOROUGH = ("local_updates", "methods")
 """Kinds whose suites take seconds each: a defect is run through the case that shows it."""
-HANG = ("compressors", "partitioners")
+HANG = ("compressors", "partitioners", "datasets")
 """Kinds with a defect that never ends, which is waited for as short as can be."""
 Found = dict[str, list[str]]
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from fedbench_core.api import Aggregator, Letter, Merge, Payload, RunError, hookimpl
+from fedbench_core.learning import Agreement
 from fedbench_core.parts.aggregators import Mean
 
 SEEN = {}
@@ -212,6 +213,38 @@ class NoMerge(Aggregator):
         return letters[0]
 
 
+@dataclass(frozen=True)
+class TrimsAll(Aggregator):
+    """Leaves the least and the greatest out, and of two letters nothing."""
+
+    streaming = False
+
+    def open(self, ctx, memory, standing):
+        return Trimmed()
+
+
+class Trimmed(Merge):
+    def __init__(self):
+        self.agreement, self.letters = Agreement(), []
+
+    def add(self, letter) -> None:
+        self.agreement.add(letter)
+        self.letters.append(letter.payload.tensors)
+
+    def close(self):
+        layout = self.agreement.layout
+        return Payload({name: self.middle(name).to(layout[name][0]) for name in layout}, self.agreement.meta)
+
+    def middle(self, name):
+        return torch.stack([tensors[name] for tensors in self.letters]).double().sort(dim=0).values[1:-1].mean(dim=0)
+
+
+class Swaps(After):
+    def change(self, payload):
+        swapped = {"fc.bias": payload.tensors["fc.scale"], "fc.scale": payload.tensors["fc.bias"]}
+        return Payload({**payload.tensors, **swapped}, payload.meta)
+
+
 DEFECTS = {
     "d-last": (Last, "in another order"),
     "d-last-names-nobody": (Last, "DID NOT RAISE"),
@@ -231,6 +264,8 @@ DEFECTS = {
     "d-needs-standing": (NeedsStanding, "never there"),
     "d-names-one": (NamesOne, "does not name client 11"),
     "d-takes-few": (TakesFew, "takes = 'few'"),
+    "d-trims-all": (TrimsAll, "no more than 2 of the clients wrote"),
+    "d-swaps-tensors": (Swaps, "under its own name"),
     "d-no-merge": (NoMerge, "defines no 'open'"),
 }
 

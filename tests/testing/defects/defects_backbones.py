@@ -182,6 +182,17 @@ def architecture(net):
     return type(net.__name__, (Architecture,), {"net": net})
 
 
+class SharesItsHead(Net):
+    """One head for all networks of the process, though with fresh weights each time."""
+
+    HEADS: ClassVar[dict] = {}
+
+    def __init__(self, outputs, channels):
+        super().__init__(outputs, channels)
+        self.head = self.HEADS.setdefault(outputs, self.head)
+        self.head.reset_parameters()
+
+
 DEFECTS = {
     "d-other-logits": (architecture(OtherLogits), "a plain call gives other logits"),
     "d-wrong-size": (architecture(WrongSize), "embedding are (6, 6); expected (6, 12)"),
@@ -200,6 +211,7 @@ DEFECTS = {
     "d-half-detached": (architecture(HalfDetached), "no gradient reaches conv.weight"),
     "d-frozen": (architecture(Frozen), "no parameter requires a gradient"),
     "d-counts-calls": (architecture(CountsCalls), "keep everything in parameters"),
+    "d-shares-its-head": (architecture(SharesItsHead), "two networks share head.weight"),
     "d-no-backbone": (architecture(NoBackbone), "expected a Backbone"),
     "d-strange": (architecture(Strange), "complex64"),
     "d-nameless": (Nameless, "it has no name"),

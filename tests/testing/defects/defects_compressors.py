@@ -2,8 +2,11 @@
 
 import os
 import random
+import socket
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import time as clock
 
 import numpy as np
 import torch
@@ -246,6 +249,61 @@ class Hangs(Sound):
         return payload
 
 
+class ByTheImportedClock(Noted):
+    """As above, through a name that was imported."""
+
+    def note(self, payload, ctx, memory):
+        return clock() // 86_400
+
+
+class ByTheDate(Noted):
+    def note(self, payload, ctx, memory):
+        return datetime.now(UTC).month
+
+
+class NamesTheMachine(Noted):
+    def note(self, payload, ctx, memory):
+        return f"{socket.gethostname()} {os.cpu_count()}"
+
+
+class SetsThePrecision(Sound):
+    def encode(self, payload, ctx, memory):
+        torch.set_float32_matmul_precision("medium")
+        return payload
+
+
+class SetsTheEnvironment(Sound):
+    def encode(self, payload, ctx, memory):
+        os.environ["D_LEVEL"] = "9"
+        return payload
+
+
+class Swaps(Sound):
+    """Brings the tensors of one shape back in another order."""
+
+    def decode(self, payload):
+        shapes = {}
+        for name, tensor in payload.tensors.items():
+            shapes.setdefault((tensor.dtype, tensor.shape), []).append(name)
+        source = {to: name for names in shapes.values() for to, name in zip(names, names[::-1], strict=True)}
+        return Payload({name: payload.tensors[source[name]] for name in payload.tensors}, payload.meta)
+
+
+class CountsInBytes(Sound):
+    """Integers travel as bytes, whatever they count."""
+
+    def encode(self, payload, ctx, memory):
+        return changed(payload, lambda tensor: tensor.to(torch.uint8) if tensor.dtype == torch.int64 else tensor)
+
+    def decode(self, payload):
+        return changed(payload, lambda tensor: tensor.long() if tensor.dtype == torch.uint8 else tensor)
+
+
+class LeavesBiasesOut(Sound):
+    def decode(self, payload):
+        return changed(payload, lambda tensor: torch.zeros_like(tensor) if tensor.dim() == 1 else tensor)
+
+
 DEFECTS = {
     "d-no-value": (NoValue, "@dataclass"),
     "d-keeps-dtype": (KeepsDtype, "note in meta what encode changed"),
@@ -277,6 +335,14 @@ DEFECTS = {
     "d-double-precision": (DoublePrecisionForAll, "default dtype"),
     "d-old-signature": (OldSignature, "does not take payload, ctx, memory"),
     "d-no-decode": (NoDecode, "defines no 'decode'"),
+    "d-by-the-imported-clock": (ByTheImportedClock, "another clock"),
+    "d-by-the-date": (ByTheDate, "another clock"),
+    "d-names-the-machine": (NamesTheMachine, "another machine"),
+    "d-sets-the-precision": (SetsThePrecision, "torch's precision of matrix products"),
+    "d-sets-the-environment": (SetsTheEnvironment, "the environment variable D_LEVEL"),
+    "d-swaps": (Swaps, "they changed places"),
+    "d-counts-in-bytes": (CountsInBytes, "send them as they are"),
+    "d-leaves-biases-out": (LeavesBiasesOut, "send what is small as it is"),
     "d-hangs": (Hangs, "no end after"),
 }
 

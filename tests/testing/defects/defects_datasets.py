@@ -3,6 +3,7 @@
 import random
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -172,6 +173,20 @@ class Speechless(Sound):
         return super().load(request)
 
 
+class WaitsForEver(Sound):
+    """Waits for a lock that nobody gives back, where data are loaded: before the first line of a case."""
+
+    def load(self, request):
+        while True:
+            time.sleep(0.05)
+
+
+class Litters(Sound):
+    def load(self, request):
+        Path("drawn.txt").write_text("not below request.cache")
+        return super().load(request)
+
+
 DEFECTS = {
     "d-tests-in-train": (TestsInTrain, "test images are train images too"),
     "d-validates-in-test": (ValidatesInTest, "test images are val images too"),
@@ -198,6 +213,8 @@ DEFECTS = {
     "d-sites-by-name": (SitesByName, "expected integers"),
     "d-tuples-of-splits": (Tuples, "expected Splits"),
     "d-speechless": (Speechless, "without a sentence"),
+    "d-waits-for-ever": (WaitsForEver, "no end after"),
+    "d-litters": (Litters, "below request.cache"),
 }
 
 

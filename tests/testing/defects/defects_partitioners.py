@@ -119,6 +119,22 @@ class BySomething(Iid):
     by = "hospital"
 
 
+class SeedsItsOwn(Iid):
+    """Deals the same to every seed."""
+
+    def split(self, labels, clients, rng):
+        return super().split(labels, clients, np.random.default_rng(0))
+
+
+class NeedsSites(Iid):
+    by = "sites"
+
+    def split(self, labels, clients, rng):
+        if len(labels.sites) < clients:
+            raise RequestError("more clients than images")
+        return super().split(labels, clients, rng)
+
+
 DEFECTS = {
     "d-overlaps": (Overlaps, "belong to more than one client"),
     "d-repeats": (Repeats, "the same image more than once"),
@@ -138,6 +154,8 @@ DEFECTS = {
     "d-never-refuses": (NeverRefuses, "DID NOT RAISE"),
     "d-refuses-all": (RefusesAll, "refuses 4 clients with 400 images"),
     "d-tries-for-ever": (TriesForEver, "no end after"),
+    "d-seeds-its-own": (SeedsItsOwn, "it makes one of its own"),
+    "d-needs-sites": (NeedsSites, "has no len()"),
     "d-by-something": (BySomething, "by = 'hospital'"),
 }
 

@@ -104,6 +104,21 @@ class HalfOld(Star):
         return super().plan(present, len(present), ctx)
 
 
+class NumpyNumbers(Star):
+    """What numpy draws or sorts are no ints, and cannot be written down."""
+
+    def plan(self, present, clients, ctx):
+        return [[Visit(client, (HUB,)) for client in np.array(present)]] if len(present) else []
+
+
+class LostAtLast(Star):
+    """Forgets in the last round that numbers start at 0."""
+
+    def plan(self, present, clients, ctx):
+        place = clients if ctx.round == ctx.rounds - 1 else HUB
+        return [[Visit(client, (place,)) for client in present]]
+
+
 DEFECTS = {
     "d-foreign-home": (ForeignHome, "home is 1"),
     "d-wandering-home": (WanderingHome, "home changed"),
@@ -120,6 +135,8 @@ DEFECTS = {
     "d-draws-from-python": (DrawsFromPython, "global generator of random"),
     "d-alternates": (Alternates, "the same context gave another plan"),
     "d-by-the-year": (ByTheYear, "another clock"),
+    "d-numpy-numbers": (NumpyNumbers, "of type int64; expected int"),
+    "d-lost-at-last": (LostAtLast, "writes to (6,)"),
     "d-half-old": (HalfOld, "does not take present, clients, ctx"),
 }
 
