@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedbench_core.api import RunError
+from fedbench_core.results.differences import differences
 from fedbench_core.results.suites.suite import Cell, Suite
 
 Record = Mapping[str, Any]
@@ -35,15 +36,19 @@ def by_case(suite: Suite, cells: Iterable[Cell], filed: Iterable[Record]) -> dic
     """The records that belong to the suite's cells, in its order; cases without any record are not among them.
 
     A record serves every cell that asks for its settings, so one method under two names has the same records twice.
-    RunError names two records of one case that were made with different images.
+    RunError names a record that was not made with what its cell asks for, two of one entry that differ in more than
+    the seed, and two of one case that were made with different images.
     """
     by_key = {record["cell"]["key"]: record for record in filed}
     cases: dict[Case, dict[str, dict[int, Record]]] = {}
     for cell in cells:
         if cell.key in by_key:
+            _refuse_other_settings(cell, by_key[cell.key])
             runs = cases.setdefault(Case(cell.dataset, cell.partition, cell.backbones), {})
             runs.setdefault(cell.entry, {})[cell.seed] = by_key[cell.key]
     for runs in cases.values():
+        for own in runs.values():
+            _refuse_other_specs(list(own.values()))
         _refuse_other_images(runs)
     order = [entry.name for entry in suite.entries]
     return {case: {name: runs[name] for name in order if name in runs} for case, runs in cases.items()}
@@ -76,11 +81,56 @@ def each(runs: Runs) -> list[Record]:
     return [record for own in runs.values() for record in own.values()]
 
 
+def _refuse_other_settings(cell: Cell, record: Record) -> None:
+    """A record says itself which cell it is of. Backbones may have been asked for by another name."""
+    spec, asked = record["spec"], {name: value for name, value in cell.settings.items() if name not in _RENAMED}
+    pairs = [(name, value, spec.get(name)) for name, value in asked.items()]
+    pairs += [(name, value, spec["set"].get(name, value)) for name, value in cell.settings.get("set", {}).items()]
+    wrong = [f"{name} {made} (the suite: {value})" for name, value, made in pairs if _differ(value, made)]
+    if wrong:
+        raise RunError(
+            f"Suite {cell.suite}: the record that is filed as {_told(record)} was made with {'; '.join(wrong)}. "
+            "Remove it, and file what the suite asks for: fedbench suite run SUITE.toml"
+        )
+
+
+_RENAMED = ("backbones", "set")
+
+
+def _differ(asked: object, made: object) -> bool:
+    """Whether a setting is another than was asked for; text may stand for a number."""
+    return made != asked and not (isinstance(asked, str) and not isinstance(made, str) and made is not None)
+
+
+def _refuse_other_specs(own: Sequence[Record]) -> None:
+    """Runs of one entry are repeats: a default that changed between two versions would make them two methods."""
+    first, *others = own
+    spec = {**first["spec"], "seed": None}
+    for other in others:
+        if wrong := _changed(spec, {**other["spec"], "seed": None}):
+            raise RunError(
+                f"Suite {first['cell']['suite']}: the records of {_told(first)} and of {_told(other)} are no repeats "
+                f"of one run: {wrong}. Run again what is out of date: fedbench suite run SUITE.toml --fresh"
+            )
+
+
+def _changed(spec: Record, other: Record) -> str:
+    """What differs. An option that one of two versions did not have yet is not a change: pages tell the versions."""
+    if spec == other:
+        return ""
+    found = differences(spec, other)
+    return "; ".join(str(one) for one in found if not (one.path.startswith("set.") and None in (one.before, one.now)))
+
+
+def _told(record: Record) -> str:
+    return f"{record['cell']['entry']}, seed {record['cell']['seed']}"
+
+
 def _refuse_other_images(runs: Runs) -> None:
     first, *others = each(runs)
     for other in others:
         if other["data"]["digest"] != first["data"]["digest"]:
-            names = [f"{record['cell']['entry']}, seed {record['cell']['seed']}" for record in (first, other)]
+            names = [_told(record) for record in (first, other)]
             digests = [record["data"]["digest"] for record in (first, other)]
             raise RunError(
                 f"Suite {first['cell']['suite']}: the records of {names[0]} and of {names[1]} were made with different "

@@ -103,7 +103,7 @@ def selected(primary: Column) -> Column:
     """The primary metric after the round that was best on validation; undefined without a learning curve."""
     return Column(
         f"selected_{primary.name}",
-        "round chosen on validation",
+        f"{primary.heading}, validated round",
         lambda record: (record["selected"] or {"metrics": {}})["metrics"].get(primary.name),
         primary.more_is_better,
     )

@@ -13,7 +13,7 @@ MEANINGS = {
     "flops": "as many training FLOPs, nothing travels",
     "pooled": "all clients' images in one place",
     "tuned": "a common model that every client fine-tunes",
-    "unshared": "the same pair of models, never shared",
+    "unshared": "the same models, never shared",
 }
 _ENOUGH = 0.9
 """Of the FLOPs of the dearest entry: whole epochs can't meet it exactly."""
@@ -25,10 +25,11 @@ def required(suite: Suite, runs: Runs) -> list[tuple[str, str | None, str]]:
     rows = [(kind, getattr(controls, kind), "every leaderboard") for kind in ("steps", "flops", "pooled")]
     personal = next((name for name, own in runs.items() if _any(own, _personalises)), None)
     if personal is not None:
-        rows.append(("tuned", controls.tuned, f"{personal}, which gives clients models of their own"))
+        rows.append(("tuned", controls.tuned, f"{personal!r}, which gives clients models of their own"))
     for name, own in runs.items():
-        if name != controls.tuned and _any(own, _trains_two_roles):
-            rows.append(("unshared", controls.unshared.get(name), f"{name}, which trains two models of each client"))
+        if name != controls.tuned and _any(own, _scores_two_models):
+            why = f"{name!r}, which scores a second model of each client"
+            rows.append(("unshared", controls.unshared.get(name), why))
     return rows
 
 
@@ -45,7 +46,9 @@ def check(suite: Suite, case: Case, runs: Runs) -> None:
 
 def _problems(kind: str, name: str | None, why: str, runs: Runs) -> Iterator[str]:
     row = f"{kind} ({MEANINGS[kind]}; for {why})"
-    if name is None:
+    if name is None and kind == "unshared":  # no record tells a pupil from a copy that is scored as it was heard
+        yield f"{row} is not named; if the two do not teach each other, that is the row named for steps"
+    elif name is None:
         yield f"{row} is not named"
     elif name not in runs:
         yield f"{row} is to be {name!r}, which has no record here"
@@ -58,6 +61,8 @@ def _fault(kind: str, name: str, runs: Runs) -> str:
     own = list(runs[name].values())
     if kind in ("steps", "flops", "unshared") and any(map(bytes_per_visit, own)):
         return "communicates"
+    if kind == "steps" and (budget := _other_budget(name, runs)):
+        return budget
     if kind == "pooled" and any(record["population"]["trained"] != 1 for record in own):
         return "trains more than one model"
     if kind == "tuned" and not all(map(_personalises, own)):
@@ -67,6 +72,19 @@ def _fault(kind: str, name: str, runs: Runs) -> str:
         if spent < _ENOUGH * most:
             return f"trains with {spent:.4g} GFLOPs, where the dearest entry takes {most:.4g}"
     return ""
+
+
+def _other_budget(name: str, runs: Runs) -> str:
+    """What the row for equal steps trains, if no entry that communicates trains as much; or nothing."""
+    budgets = {_budget(record) for own in runs.values() for record in own.values() if bytes_per_visit(record)}
+    odd = next((budget for record in runs[name].values() if (budget := _budget(record)) not in budgets), "")
+    return f"trains {odd}, as no entry does that communicates" if odd and budgets else ""
+
+
+def _budget(record: Record) -> str:
+    spec = record["spec"]
+    visit = f"{spec['steps']} steps" if spec["steps"] else f"{spec['epochs']} epochs"
+    return f"{spec['rounds']} rounds of {visit} of {spec['batch_size']} images"
 
 
 def _gflops(own: Mapping[int, Record]) -> float:
@@ -81,5 +99,5 @@ def _personalises(record: Record) -> bool:
     return bytes_per_visit(record) > 0 and len(set(record["test"]["matrix"]["predictor_of_client"])) > 1
 
 
-def _trains_two_roles(record: Record) -> bool:
+def _scores_two_models(record: Record) -> bool:
     return bytes_per_visit(record) > 0 and bool(record["test"]["roles"])

@@ -10,6 +10,7 @@ from fedbench_core.results.boards.columns import heading, scores
 from fedbench_core.results.boards.controls import MEANINGS
 from fedbench_core.results.boards.table import Table
 from fedbench_core.results.statistics.datasets import Across
+from fedbench_core.results.statistics.images import IMAGES_DISAGREE
 
 
 def under_table(table: Table) -> list[str]:
@@ -62,7 +63,7 @@ def _seeds(table: Table) -> str:
     if len(entries) == 1:
         [seeds] = entries
         return f"{_count(len(seeds), 'seed')} ({_ranges(seeds)}), the same for all entries. {_PAIRED}"
-    have = "; ".join(f"{_ranges(seeds)}: {', '.join(names)}" for seeds, names in entries.items())
+    have = "; ".join(f"{_ranges(seeds)}: {_listed(names)}" for seeds, names in entries.items())
     return f"**Seeds differ between entries** ({have}): no paired test where they do, so nothing is claimed there."
 
 
@@ -74,8 +75,10 @@ def _claims(table: Table) -> str:
     untested = sum(bool(math.isnan(pair.p)) for pair in table.pairs)
     if not table.pairs:
         return ""
+    undone = sum(pair.why_not == IMAGES_DISAGREE for pair in table.pairs)
+    taken_back = f"; {undone} more by seeds alone, which another draw of test images could undo" if undone else ""
     missing = f"; {untested} without a test" if untested else ""
-    return f"{claimed} of {_count(len(table.pairs), 'pair')} of entries are told apart{missing}."
+    return f"{claimed} of {_count(len(table.pairs), 'pair')} of entries are told apart{taken_back}{missing}."
 
 
 def _smallest(table: Table) -> str:
@@ -91,7 +94,7 @@ def _images(table: Table) -> str:
     if len(table.rows) < 2:  # noqa: PLR2004  # one entry has nothing to be told apart from
         return ""
     if table.image_check:
-        return "Every claim holds against another draw of the test images as well (paired bootstrap over images)."
+        return "A claim must hold against another draw of the test images as well (paired bootstrap over images)."
     return (
         f"Claims are over seeds alone: {table.ranked_by.heading} is not held against another draw of the test images, "
         "because it is no mean of right and wrong over images, or its images are dealt otherwise by each seed."
@@ -123,7 +126,7 @@ def _versions(table: Table) -> str:
 
 def _budgets(table: Table) -> Iterator[str]:
     for budget in dict.fromkeys(over.budget for over in table.left_out):
-        gone = ", ".join(str(over) for over in table.left_out if over.budget == budget)
+        gone = "; ".join(str(over) for over in table.left_out if over.budget == budget)
         yield f"Left out, beyond {budget.words}: {gone}."
 
 
@@ -155,7 +158,7 @@ def _columns(board: Board) -> Iterator[str]:
         f"of its 95 % interval over seeds (Student's t). {meanings[0].upper()}{meanings[1:]}."
     )
     yield (
-        f"Round chosen on validation: {board.ranked_by.heading} on test images after the round in which it was best on "
+        f"Validated round: {board.ranked_by.heading} on test images after the round in which it was best on "
         "validation images. Test images choose nothing."
     )
 
@@ -163,7 +166,7 @@ def _columns(board: Board) -> Iterator[str]:
 def _reading(board: Board) -> Iterator[str]:
     yield (
         "Rank: from one more than the entries claimed to be better, to all but those claimed to be worse. Claims: "
-        "paired t-tests over seeds for every pair of entries, with Holm's correction over all pairs (5 %)."
+        "paired t-tests over seeds for every pair of entries, with Holm's correction over all pairs of a table (5 %)."
     )
     yield (
         "MB (10⁶ bytes) are measured on what was sent, per client and round: up to the hub, down from it, and between "
@@ -193,6 +196,11 @@ def _reproduction(board: Board) -> Iterator[str]:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names between commas; one that holds a comma itself stands in quotation marks."""
+    return ", ".join(f"“{name}”" if "," in name else name for name in names)
 
 
 def _either(numbers: list[int]) -> str:

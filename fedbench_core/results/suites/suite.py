@@ -134,7 +134,8 @@ class Controls(_Strict):
     """The compulsory rows, by the names of their entries.
 
     steps, flops: nothing travels, equal steps and equal training FLOPs. pooled: all data in one place. tuned: a global
-    model that every client fine-tunes. unshared: to an entry of mutual distillation, the same pair, never shared.
+    model that every client fine-tunes. unshared: to an entry of mutual distillation, the same pair, never shared; to
+    another that scores two models of each client, the row of steps.
     """
 
     steps: Name | None = None
@@ -217,6 +218,10 @@ def read_suite(path: Path) -> Suite:
 def _check(suite: Suite, path: Path) -> None:
     if suite.name != path.stem:
         raise RequestError(f"its name is {suite.name!r}; expected {path.stem!r}, as the file's. Name both alike.")
+    for kind in ("seeds", "datasets", "backbones"):
+        twice = [value for value, count in Counter(getattr(suite, kind)).items() if count > 1]
+        if twice:
+            raise RequestError(f"{kind} names {twice[0]!r} twice. Once is enough: equal settings are one run.")
     if suite.metric not in METRICS:
         raise unknown("metric", suite.metric, METRICS)
     for kind in ("entries", "partitions"):

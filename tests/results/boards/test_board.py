@@ -2,11 +2,14 @@
 
 import json
 import math
+import re
+from contextlib import nullcontext
 
 import pytest
 
 from fedbench_core.api import RequestError, RunError
 from fedbench_core.results.boards.budget import read_budget
+from fedbench_core.results.boards.notes import under_table
 from fedbench_core.results.boards.shelf import read_board
 from fedbench_core.results.suites.filing import read_filed, records_of
 
@@ -49,6 +52,23 @@ def test_what_only_the_seeds_show_is_not_claimed(shelf) -> None:
     assert table.image_check
     assert not any(pair.significant for pair in table.pairs)
     assert any(pair.p_holm < 0.05 for pair in table.pairs)
+    assert {row.rank for row in table.rows} == {(1, 5)}
+    assert "more by seeds alone, which another draw of test images could undo" in " ".join(under_table(table))
+
+
+def test_images_that_each_seed_deals_otherwise_are_no_check_and_that_is_told(shelf) -> None:
+    """As where every client is tested on images of its own."""
+
+    def deal(record, cell) -> None:
+        groups = record["test"]["groups"]
+        groups["images"] = groups["images"][::-1] if cell.seed else groups["images"]
+
+    file = shelf.suite()
+    shelf.fill(file, change=deal)
+    table = read_board(file).tables[0]
+    assert not table.image_check
+    assert any(pair.significant for pair in table.pairs)
+    assert "Claims are over seeds alone" in " ".join(under_table(table))
 
 
 def test_the_numbers_are_those_of_the_last_round_and_never_the_best_of_several(shelf) -> None:
@@ -115,6 +135,7 @@ def test_a_compulsory_row_without_records_is_asked_for(shelf) -> None:
     ("controls", "says"),
     [
         ({"steps": "fedavg"}, "'fedavg', which communicates"),
+        ({"steps": "local, equal FLOPs"}, "FLOPs', which trains 2 rounds of 4 steps of 32 images, as no entry does"),
         ({"flops": "local"}, r"'local', which trains with 1 GFLOPs, where the dearest entry takes 2\.1"),
         ({"pooled": "local"}, "'local', which trains more than one model"),
         ({"tuned": "fedavg"}, "'fedavg', which does not communicate, or gives all clients one model"),
@@ -127,6 +148,18 @@ def test_a_compulsory_row_that_is_another_is_refused(controls, says, shelf) -> N
         read_board(file)
 
 
+@pytest.mark.parametrize(("gflops", "enough"), [(1.88, False), (1.90, True)])
+def test_a_row_of_equal_flops_comes_within_a_tenth_of_the_dearest(gflops, enough, shelf) -> None:
+    def spend(record, cell) -> None:
+        if cell.entry == "local, equal FLOPs":
+            record["costs"]["training_gflops"] = gflops
+
+    file = shelf.suite()
+    shelf.fill(file, change=spend)
+    with nullcontext() if enough else pytest.raises(RequestError, match=r"with 1\.88 GFLOPs, .* takes 2\.1"):
+        read_board(file)
+
+
 def test_an_entry_that_trains_two_models_needs_its_twin_that_is_never_shared(shelf) -> None:
     def pair_up(record, cell) -> None:
         if cell.entry == "fedavg":
@@ -134,7 +167,9 @@ def test_an_entry_that_trains_two_models_needs_its_twin_that_is_never_shared(she
 
     file = shelf.suite()
     shelf.fill(file, change=pair_up)
-    with pytest.raises(RequestError, match=r"unshared .*for fedavg, which trains two models.* is not named"):
+    with pytest.raises(
+        RequestError, match=r"'fedavg', which scores a second model.* not named; if the two do not teach"
+    ):
         read_board(file)
     assert read_board(shelf.suite(controls={**shelf.controls, "unshared": {"fedavg": "local"}}))
     with pytest.raises(RequestError, match="'fedavg-ft', which communicates"):
@@ -235,6 +270,7 @@ def test_from_six_datasets_on_ranks_are_told_apart(shelf) -> None:
     across = read_board(file).across
     assert across is not None
     assert across.claim
+    assert across.ranks["pooled"] == read_board(file, "ece").across.ranks["pooled"] == 1, "of ECE the least is best"
     assert across.critical_difference == pytest.approx(2.49, abs=0.01)  # 2.728 sqrt(5 x 6 / 36)
 
 
@@ -244,6 +280,60 @@ def test_records_of_other_settings_are_left_out_and_counted(shelf) -> None:
     more = shelf.suite(seeds=4)
     board = read_board(more)
     assert (board.records, board.cells, board.strangers) == (20, 20, 5)
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        ({"seed": 7}, "seed 7 (the suite: 1)"),
+        ({"steps": 9, "rounds": 20}, "rounds 20 (the suite: 2); steps 9 (the suite: 2)"),
+        ({"set": {"partitioner.alpha": 5.0}}, "partitioner.alpha 5.0 (the suite: 0.5)"),
+    ],
+)
+def test_a_record_of_other_settings_than_its_cell_asks_for_is_refused(made, says, shelf) -> None:
+    """Its seal holds: whoever files by hand may name any cell."""
+
+    def claim(record, cell) -> None:
+        if (cell.entry, cell.seed) == ("fedavg", 1):
+            record["spec"] |= made
+
+    settings = {"clients": 3, "rounds": 2, "steps": 2, "set": {"partitioner.alpha": 0.5}}
+    file = shelf.suite(settings=settings)
+    shelf.fill(file)
+    assert read_board(file)
+    shelf.fill(file, change=claim)
+    with pytest.raises(RunError, match=rf"filed as fedavg, seed 1 was made with {re.escape(says)}\."):
+        read_board(file)
+
+
+def test_settings_may_be_asked_for_in_other_words(shelf) -> None:
+    """An alias of a backbone, and text for a number, are resolved in a record."""
+
+    def resolve(record, cell) -> None:  # noqa: ARG001  # what `fill` calls
+        record["spec"] |= {"backbones": ["tiny_v1"], "set": {"partitioner.alpha": 0.5}}
+
+    file = shelf.suite(settings={"clients": 3, "rounds": 2, "steps": 2, "set": {"partitioner.alpha": "0.5"}})
+    shelf.fill(file, change=resolve)
+    assert read_board(file)
+
+
+def test_runs_of_one_entry_that_differ_in_more_than_the_seed_are_refused(shelf) -> None:
+    def update(record, cell) -> None:
+        if cell.entry == "fedavg-ft":
+            record["spec"]["set"] = {"local_update.tuning": 1 if cell.seed < 3 else 2}
+
+    def extend(record, cell) -> None:
+        if cell.entry == "fedavg-ft" and cell.seed > 2:
+            record["spec"]["set"] = {"local_update.new": 1}
+
+    file = shelf.suite()
+    shelf.fill(file, change=extend)
+    assert read_board(file), "an option that is new is no change"
+    shelf.fill(file, change=update)
+    with pytest.raises(
+        RunError, match=r"of fedavg-ft, seed 0 and of fedavg-ft, seed 3 are no repeats .*tuning 1 \(now 2\).*--fresh"
+    ):
+        read_board(file)
 
 
 def test_records_of_other_images_are_refused(shelf) -> None:

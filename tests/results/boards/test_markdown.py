@@ -40,7 +40,7 @@ def test_the_columns_are_those_of_a_leaderboard(text) -> None:
     assert heads == [
         *("rank", "entry", "personalisation ↑", "generalisation ↑", "macro-AUC ↑", "balanced accuracy ↑"),
         *("worst client ↑", "ECE (pooled) ↓"),
-        *("entry", "round chosen on validation", "MB up", "MB down", "MB peer", "GFLOPs", "seconds"),
+        *("entry", "personalisation, validated round", "MB up", "MB down", "MB peer", "GFLOPs", "seconds"),
         *("entry", "method", "plugin and version", "fidelity", "backbones"),
     ]
 
@@ -55,7 +55,7 @@ def test_the_columns_are_those_of_a_leaderboard(text) -> None:
         "5 seeds (0 to 4), the same for all entries",
         "of 10 pairs of entries are told apart",
         "a difference in personalisation of about 0.",
-        "Every claim holds against another draw of the test images",
+        "A claim must hold against another draw of the test images as well",
         "No score was undefined",
         "Estimand: the score after the last round",
         "Holm's correction over all pairs",
@@ -91,7 +91,7 @@ def test_seeds_that_differ_are_told(shelf) -> None:
     shelf.fill(file, lambda cell: None if cell.entry == "fedavg" and cell.seed in (1, 4) else 10)
     text = page(read_board(file))
     assert "**Seeds differ between entries**" in text
-    assert "(0 to 4: local, local, equal FLOPs, pooled, fedavg-ft; 0, 2 to 3: fedavg): no paired test" in text
+    assert "(0 to 4: local, “local, equal FLOPs”, pooled, fedavg-ft; 0, 2 to 3: fedavg): no paired test" in text
     assert "No score was undefined" in text, "a seed that was not run is not undefined"
     assert "23 records of the 25 runs that the suite asks for (2 are missing)." in text
 
@@ -126,7 +126,7 @@ def test_what_a_budget_leaves_out_is_told(shelf) -> None:
     file = shelf.suite()
     shelf.fill(file)
     text = page(read_board(file, budgets=[read_budget("bytes=1MB")]))
-    assert "Left out, beyond 1 MB per client and round: fedavg (1.50 MB), fedavg-ft (1.50 MB)." in text
+    assert "Left out, beyond 1 MB per client and round: fedavg (1.50 MB); fedavg-ft (1.50 MB)." in text
     everything = page(read_board(file, budgets=[read_budget("seconds=0.1")]))
     assert "No entry is within the budget" in everything
 

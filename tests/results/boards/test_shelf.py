@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from fedbench_core.api import RequestError, RunError
-from fedbench_core.results.boards.shelf import check, read_boards, render, write
+from fedbench_core.results.boards.shelf import check, read_board, read_boards, render, write
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +76,31 @@ def test_what_is_missing_is_named(what, folder) -> None:
 def test_one_digit_of_a_record_is_found_though_its_seal_was_made_anew(folder, shelf) -> None:
     def nudge(record, cell) -> None:
         if (cell.entry, cell.seed) == ("fedavg", 3):
-            record["test"]["metrics"]["personalisation"] += 0.1
+            record["costs"]["bytes_up"] += 1_000_000
 
     shelf.fill(shelf.suite(), change=nudge)
     with pytest.raises(
         RunError, match=r"small\.md differs from the records in line \d+(.|\n)*bytes\.svg does not show"
     ):
         check(render(folder))
+
+
+@pytest.mark.parametrize("claimed", [0.1, None])
+def test_a_score_that_the_images_do_not_bear_out_is_refused_though_its_seal_was_made_anew(claimed, shelf) -> None:
+    """Whether or not anything is claimed of it: a mean that is shown is believed."""
+
+    def flatter(record, cell) -> None:
+        if (cell.entry, cell.seed) == ("fedavg", 3):
+            metrics = record["test"]["metrics"]
+            metrics["personalisation"] = claimed and metrics["personalisation"] + claimed
+
+    file = shelf.suite()
+    shelf.fill(file, lambda cell: 10, flatter)  # noqa: ARG005  # all entries alike
+    with pytest.raises(
+        RunError, match=r"of fedavg, seed 3 says that its personalisation is (None|0\.\d+), but .* make it 0\.\d+"
+    ):
+        read_board(file)
+    assert read_board(file, "auc")  # whose images are not kept
 
 
 def test_a_point_of_a_learning_curve_is_in_its_picture(folder, shelf) -> None:

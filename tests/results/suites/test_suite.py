@@ -154,6 +154,8 @@ def test_a_budget_takes_the_place_of_another() -> None:
 WRONG = {
     "name": ('name = "small"', 'name = "other"', "its name is 'other'; expected 'small'"),
     "no seeds": ("seeds = [3, 1]", "seeds = 0", "seeds: tuple should have at least 1 item"),
+    "seed twice": ("seeds = [3, 1]", "seeds = [3, 1, 3]", "seeds names 3 twice"),
+    "dataset twice": ('["spots", "phantom"]', '["spots", "spots"]', "datasets names 'spots' twice"),
     "no datasets": ('["spots", "phantom"]', "[]", "datasets: tuple should have at least 1 item"),
     "seed": ("seeds = [3, 1]", "seeds = [-1]", "seeds.0: got -1; input should be greater than or equal to 0"),
     "no entries": ("[[entries]]", "[[rows]]", "entries: field required"),
