@@ -128,8 +128,11 @@ def _curve(own: Mapping[int, Record], metric: str) -> Curve | None:
 
 
 def _band(runs: Runs) -> str:
-    seeds = max(map(len, runs.values()))
-    return "one seed" if seeds == 1 else f"mean of {seeds} seeds with its 95 % interval"
+    counts = [len(own) for own in runs.values()]
+    fewest, most = min(counts), max(counts)
+    if most == 1:
+        return "one seed"
+    return f"mean of {most if fewest == most else f'{fewest} to {most}'} seeds with its 95 % interval"
 
 
 def _known(value: float) -> float | None:

@@ -13,6 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from fedbench_core.results.pictures.style import BLUE, GREY, quiet_grid, wrapped
 
 _TITLE_WIDTH = 24
+_SINGLE = 12
+"""Points that can be told apart on a curve, and are marked."""
 _PANEL = 2.5
 """Inches of a panel's height."""
 
@@ -52,6 +54,7 @@ def _panel(panel: Axes, curve: Curve, others: list[Curve]) -> None:
     for other in others:
         panel.plot(other.rounds, other.mean, color=GREY, linewidth=1)
     panel.fill_between(curve.rounds, curve.low, curve.high, color=BLUE, alpha=0.25, linewidth=0)
-    panel.plot(curve.rounds, curve.mean, color=BLUE, linewidth=2.4, marker="o" if len(curve.rounds) == 1 else None)
+    marker = "o" if len(curve.rounds) <= _SINGLE else None
+    panel.plot(curve.rounds, curve.mean, color=BLUE, linewidth=2.4, marker=marker)
     panel.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     panel.yaxis.set_major_locator(MaxNLocator(nbins=4))

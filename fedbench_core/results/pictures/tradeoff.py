@@ -1,7 +1,7 @@
 """Quality against bytes, and which entries no other beats in both."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from fedbench_core.results.pictures.style import COLOURS, DARK, MARKERS, quiet_grid, wrapped
 
 _LEGEND_WIDTH = 26
+_APART = 0.02
+"""Of the axis, between entries of as many bytes."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def draw_tradeoff(points: Sequence[Point], metric: str, *, more_is_better: bool 
     silent = [point for point in entries if not point.bytes]
     widths = [1.0] * bool(silent) + [4.0] * (len(silent) < len(entries) or not entries)
     strips = list(figure.subplots(1, len(widths), sharey=True, width_ratios=widths, squeeze=False).flat)
-    handles = [_draw(strips, silent, point, number) for number, point in enumerate(points)]
+    places = _places(entries)
+    handles = [_draw(strips, places, point, number) for number, point in enumerate(points)]
     if silent:
         _dress_silent(strips[0], len(silent))
     if len(silent) < len(entries):
@@ -60,7 +63,24 @@ def draw_tradeoff(points: Sequence[Point], metric: str, *, more_is_better: bool 
     return figure
 
 
-def _draw(strips: Sequence[Axes], silent: Sequence[Point], point: Point, number: int) -> Line2D:
+def _places(entries: Sequence[Point]) -> dict[str, float]:
+    """Where each entry stands: side by side those that send nothing, and those that send as much, to see intervals."""
+    sending = sorted((point for point in entries if point.bytes), key=lambda point: point.bytes)
+    places = {point.name: float(at) for at, point in enumerate(p for p in entries if not p.bytes)}
+    step = max(10.0, sending[-1].bytes / sending[0].bytes) ** _APART if sending else 1.0
+    groups: list[list[Point]] = []
+    for point in sending:
+        if groups and point.bytes < step * groups[-1][0].bytes:
+            groups[-1].append(point)
+        else:
+            groups.append([point])
+    for group in groups:
+        middle = (len(group) - 1) / 2
+        places |= {point.name: point.bytes * step ** (at - middle) for at, point in enumerate(group)}
+    return places
+
+
+def _draw(strips: Sequence[Axes], places: Mapping[str, float], point: Point, number: int) -> Line2D:
     """Draw an entry, or the line of a reference; gives its sign for the legend."""
     colour, label = COLOURS[number % len(COLOURS)], wrapped(point.name, _LEGEND_WIDTH)
     if point.reference:
@@ -75,8 +95,8 @@ def _draw(strips: Sequence[Axes], silent: Sequence[Point], point: Point, number:
         "linestyle": "none",
     }
     ends = None if point.low is None or point.high is None else [[point.score - point.low], [point.high - point.score]]
-    axes, place = (strips[-1], point.bytes) if point.bytes else (strips[0], silent.index(point))
-    axes.errorbar(place, point.score, ends, elinewidth=1.2, zorder=3, **style)
+    axes = strips[-1] if point.bytes else strips[0]
+    axes.errorbar(places[point.name], point.score, ends, elinewidth=1.2, zorder=3, **style)
     return Line2D([], [], label=label, **style)
 
 
@@ -97,7 +117,7 @@ def _dress_sending(axes: Axes, *, apart: bool) -> None:
     axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 3.0), numticks=7))
     axes.xaxis.set_major_formatter(EngFormatter(unit="B"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("sent and heard, per client and round\n(log scale; dashed: the best for so many bytes)")
+    axes.set_xlabel("sent and heard, per client and round\n(log scale; dashed: the best mean for so many bytes)")
     if apart:
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedbench_core.results.boards.columns import metric
-from fedbench_core.results.boards.illustrations import bubbles, curves, of_board, over_datasets, tradeoff
+from fedbench_core.results.boards.illustrations import _band, bubbles, curves, of_board, over_datasets, tradeoff
 from fedbench_core.results.boards.shelf import read_board
 
 
@@ -25,6 +25,13 @@ def test_a_curve_is_the_mean_over_seeds_at_each_round_and_rounds_count_from_one(
     assert mean == pytest.approx([0.3, 0.7])
     assert (np.array(high) - mean).tolist() == pytest.approx([12.706 * 0.1] * 2, rel=1e-4)  # t with one degree
     assert (np.array(mean) - low).tolist() == pytest.approx([12.706 * 0.1] * 2, rel=1e-4)
+
+
+def test_a_band_says_of_how_many_seeds_it_is() -> None:
+    three, two, one = ({seed: run((0, 0.5)) for seed in range(count)} for count in (3, 2, 1))
+    assert _band({"a": three, "b": three}) == "mean of 3 seeds with its 95 % interval"
+    assert _band({"a": three, "b": two}) == "mean of 2 to 3 seeds with its 95 % interval"
+    assert _band({"a": one}) == "one seed"
 
 
 def test_points_on_test_images_are_no_learning_curve() -> None:

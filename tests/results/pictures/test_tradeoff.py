@@ -50,6 +50,16 @@ def test_every_entry_is_named_once(shown, words) -> None:
     assert "personalisation" in seen
 
 
+def test_entries_of_as_many_bytes_stand_side_by_side_about_their_place() -> None:
+    level = [Point(f"entry {n}", 2e6, 0.5, 0.4, 0.6) for n in range(3)]
+    figure = draw_tradeoff([*level, Point("apart", 1e6, 0.5, 0.4, 0.6)], "auc")
+    left, middle, right, apart = (line.get_xdata()[0] for line in figure.axes[0].lines[:4])
+    assert (middle, apart) == (2e6, 1e6)
+    assert left < middle < right
+    assert left * right == pytest.approx(middle**2)
+    assert right < 1.1 * middle
+
+
 def test_bytes_have_units(words) -> None:
     seen = words(draw_tradeoff(MANY[2:6], "auc"))
     assert {"1 MB", "10 MB"} <= set(seen)
