@@ -172,3 +172,12 @@ def test_the_smallest_claimable_difference_is_just_claimed() -> None:
 
     assert first(1.01 * least).significant
     assert not first(0.99 * least).significant
+
+
+def test_the_smallest_claimable_difference_is_at_the_median_spread_and_in_the_whole_family() -> None:
+    """Five pairs spread by 1, 1, 2, 3 and 3; the twins don't, but theirs is one of six comparisons all the same."""
+    noise = np.array([0.01, -0.02, 0.02, -0.01, 0.03, -0.03])
+    flat = (0 * noise).tolist()
+    pairs = compare(_board(a=flat, twin=flat, b=noise.tolist(), c=(3 * noise).tolist()))
+    error = noise.std(ddof=1) / math.sqrt(6)
+    assert smallest_claimable(pairs) == pytest.approx(stats.t.isf(0.05 / 2 / 6, 5) * 2 * error)
