@@ -25,7 +25,7 @@ class Scorer:
 
     def score(self, net: nn.Module, split: str, share: int) -> RoleScore:
         """Scores of `net` on the whole split, and its probabilities on the images of one share."""
-        key = (_digest(net), split)
+        key = (digest(net), split)
         if key not in self._seen:
             self._seen[key] = self._run(net, key[0], getattr(self._shares.splits, split))
         self._seen.move_to_end(key)
@@ -65,7 +65,7 @@ def _check(raw: Tensor, shape: tuple[int, int]) -> None:
         )
 
 
-def _digest(net: nn.Module) -> str:
+def digest(net: nn.Module) -> str:
     """sha256 of a predictor's class and every parameter and buffer: what tells two predictors apart."""
     hasher = hashlib.sha256(f"{type(net).__qualname__} {getattr(net, 'name', '')}".encode())
     for name, value in net.state_dict().items():

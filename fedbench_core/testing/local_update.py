@@ -9,9 +9,11 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from fedbench_core.api import Client, Dataset, LocalUpdate, Payload, Reply, Task
+from fedbench_core.federation.scoring import digest
 from fedbench_core.federation.setting import resolve
 from fedbench_core.registry import registry
 from fedbench_core.testing import visit
@@ -175,6 +177,33 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
                 f"roles {roles} after a visit, {list(unvisited)} before: keep them the same"
             )
 
+    def test_predictors_are_told_apart(self, scene: Scene) -> None:
+        """Of one class, name and `state_dict` means of one mind: such a predictor is scored once, whoever has it."""
+        images = scene.client().train.tensors()[0][:4]
+        known: dict[str, tuple[str, Tensor]] = {}
+        for number in (0, 1):
+            client = scene.client(number)
+            scene.part.update(client, None, scene.context())
+            for role, net in scene.part.predictors(client, scene.heard(), scene.context(1)).items():
+                who = f"{role!r} of client {number}"
+                with torch.no_grad():
+                    logits = net.eval()(images)
+                other, expected = known.setdefault(digest(net), (who, logits))
+                assert torch.allclose(logits, expected), (
+                    f"{who} and {other} have one class, name and state_dict, and predict differently: what decides "
+                    "belongs in parameters or registered buffers, or one would get the scores of the other"
+                )
+
+    def test_what_it_hears_has_a_part(self, scene: Scene) -> None:
+        """What was said is paid for in bytes: whoever hears it trains, keeps, says or predicts something else."""
+        heard, client = _something(scene), scene.client()
+        scene.part.update(client, None, scene.context())
+        state = rest(client)
+        with_it, without = (_following(scene, state, hears) for hears in (heard, None))
+        assert not same(with_it, without), (
+            "a client that hears what others said does as one that hears nothing: load it, or learn from it"
+        )
+
     def test_inspecting_notes_words(self, scene: Scene) -> None:
         """What is noted about a backbone before a run is a list of sentences."""
         notes = scene.part.inspect(scene.client(), scene.context())
@@ -257,6 +286,13 @@ def _visits(scene: Scene) -> list[Outcome]:
     """The visits of client 0, which hears nothing in the first and the same in all others."""
     client, heard = scene.client(), scene.heard()
     return [_visit(scene, client, heard, number) for number in range(ROUNDS)]
+
+
+def _following(scene: Scene, state: bytes, heard: Payload | None) -> tuple[Outcome, dict[str, bytes]]:
+    """What comes of a second visit, and what the client would predict with before it."""
+    predictors = _weights(scene.part.predictors(scene.wake(0, state), heard, scene.context(1)))
+    client = scene.wake(0, state)
+    return visit.answer(scene.part.update(client, heard, scene.context(1)), rest(client)), predictors
 
 
 def _something(scene: Scene) -> Payload:

@@ -170,6 +170,21 @@ class LoadsTheTestSet(Sound):
         return super().update(replace(client, train=test), heard, ctx)
 
 
+@dataclass(frozen=True)
+class Deaf(LocalUpdate):
+    """Trains its own model and says it, and listens to nobody."""
+
+    def setup(self, client, ctx):
+        client.models["own"] = ctx.build(client.backbone)
+
+    def update(self, client, heard, ctx):
+        metrics = fit(client.models["own"], client, ctx)
+        return Reply(Payload.of(client.models["own"]), len(client.train), metrics)
+
+    def predictors(self, client, heard, ctx):
+        return {"own": client.models["own"]}
+
+
 class CountsPredictions(Sound):
     def predictors(self, client, heard, ctx):
         client.memory["predictions"] = client.memory.get("predictions", 0) + 1
@@ -217,6 +232,23 @@ class PredictsNaN(Sound):
             for weights in nets["global"].parameters():
                 weights.fill_(torch.nan)
         return nets
+
+
+class Warmed(nn.Module):
+    """A network whose logits are moved by something that is no buffer."""
+
+    def __init__(self, net, shift):
+        super().__init__()
+        self.net, self.shift = net, shift
+
+    def forward(self, images):
+        logits = self.net(images)
+        return logits + self.shift * torch.arange(logits.shape[1])
+
+
+class HidesWhatDecides(Sound):
+    def predictors(self, client, heard, ctx):
+        return {"global": Warmed(adopt(heard, client, ctx), shift=client.id)}
 
 
 class GrowsRoles(Sound):
@@ -339,6 +371,8 @@ DEFECTS = {
     "d-predicts-images": (PredictsImages, "classify", "expected (4, 8)"),
     "d-predicts-functions": (PredictsFunctions, "classify", "not a module"),
     "d-predicts-nan": (PredictsNaN, "classify", "gave NaN or infinity"),
+    "d-hides-what-decides": (HidesWhatDecides, "told_apart", "belongs in parameters or registered buffers"),
+    "d-deaf": (Deaf, "hears_has_a_part", "does as one that hears nothing"),
     "d-grows-roles": (GrowsRoles, "classify", "keep them the same"),
     "d-draws-torch": (DrawsFromTorch, "global_state", "global generator of torch"),
     "d-seeds-torch": (SeedsTorch, "global_state", "global generator of torch"),
