@@ -321,6 +321,7 @@ def fedbench_register_methods():
     return {
         "kit-faulty": Method("kit-faulty"),
         "kit-whole": Method("kit-avg", partial_participation=False),
+        "kit-mispinned": Method("kit-avg", pinned=("aggregator.unifrom",)),
         "kit-pinned": Method("kit-avg", pinned=("topology", "aggregator.uniform")),
         "kit-pair": Method("kit-pair"),
         "kit-moody": Method("kit-moody"),

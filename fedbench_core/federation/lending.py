@@ -12,6 +12,7 @@ from fedbench_core.federation.blame import blamed, expect
 
 State = Mapping[str, Tensor]
 _KEPT_INITIAL = 8
+_BUILDS = "What a local update builds beside the client's own backbone it names in `builds`."
 
 
 def load(net: torch.nn.Module, state: State) -> None:
@@ -74,7 +75,7 @@ class Lender:
 
     def _architecture(self, backbone: str) -> Architecture:
         if backbone not in self._architectures:
-            raise unknown("backbone in this run", backbone, self._architectures)
+            raise unknown("backbone in this run", backbone, self._architectures, _BUILDS)
         return self._architectures[backbone]
 
     def _make(self, backbone: str, role: str) -> Backbone:

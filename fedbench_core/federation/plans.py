@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 
 from fedbench_core.api import HUB, RoundContext, Topology, Visit
-from fedbench_core.federation.blame import MisfitError
+from fedbench_core.federation.blame import MisfitError, expect
 
 _MOST_STEPS = 1000
 """Of a round, or ten per client if that is more: a full circle has as many as clients."""
@@ -25,6 +25,8 @@ def _check(visits: Sequence[Visit], present: Collection[int], clients: int) -> N
     for visit in visits:
         if not isinstance(visit, Visit):
             raise MisfitError(f"its plan holds {type(visit).__name__}; expected Visit")
+        for number in (visit.client, *visit.writes):
+            expect(number, int, f"{number}, a client or place of its plan,")
         if visit.client not in present:
             raise MisfitError(f"it plans a visit of client {visit.client}, who is not there.")
         for place in visit.writes:

@@ -213,7 +213,10 @@ def _check_pinned(setting: Setting) -> None:
         if option:
             if now != own:  # another part has options of its own
                 continue
-            own = registry().check(KINDS[part], own, method.options.get(part, {}))[option]
+            options = registry().check(KINDS[part], own, method.options.get(part, {}))
+            if option not in options:
+                raise unknown(f"option of {part} {own!r}", option, options, f"The method {spec.method} pins it.")
+            own = options[option]
             now = spec.set[pin]
         if now != own:
             raise RequestError(f"{spec.method} is {spec.method} only with {pin} {own}; got {now}. Leave it out.")

@@ -128,7 +128,9 @@ class Plan(Star):
                 raise ZeroDivisionError("by zero")
             if self.fault == "endless":
                 return repeat([])
-            who, where = {"absent": (7, HUB), "nowhere": (0, 99), "twice": (1, HUB)}.get(self.fault, (0, HUB))
+            who, where = {"numpy": (np.int64(0), HUB), "absent": (7, HUB), "nowhere": (0, 99), "twice": (1, HUB)}.get(
+                self.fault, (0, HUB)
+            )
             return [[Visit(1, (HUB,)), Visit(who, (where,))]]
         return super().plan(present, clients, ctx)
 

@@ -79,6 +79,7 @@ def faulty(distribution, spec):
         ("topology", "endless", f"round 1: topology t-plan {FROM}: its plan for round 1 has more than 1000 steps"),
         ("topology", "absent", f"round 1: topology t-plan {FROM}: it plans a visit of client 7, who is not there"),
         ("topology", "nowhere", f"round 1: topology t-plan {FROM}: it writes to place 99, which does not exist"),
+        ("topology", "numpy", f"round 1: topology t-plan {FROM}: 0, a client or place of its plan, is of type int64"),
         ("topology", "twice", f"round 1: topology t-plan {FROM}: it plans two visits of client 1 in one step"),
         ("partitioner", "raise", f"partitioner t-deal {FROM} raised ZeroDivisionError: by zero ("),
         ("partitioner", "few", f"partitioner t-deal {FROM}: it gave 3 clients [20, 20] images"),

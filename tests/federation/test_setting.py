@@ -88,6 +88,12 @@ def test_what_a_method_cannot_do_without_is_not_swapped(change, told, refused, s
     resolve(spec("kit-pinned", **{"aggregator.uniform": False}))
 
 
+def test_an_option_that_is_pinned_exists(refused) -> None:
+    sentence = refused("kit-mispinned")
+    assert "No option of aggregator 'mean' named 'unifrom'. Did you mean 'uniform'?" in sentence
+    assert "The method kit-mispinned pins it." in sentence
+
+
 def test_relay_on_a_star_is_refused_with_what_to_type(refused, spec) -> None:
     sentence = refused("fedavg", aggregator="relay")
     assert "relay takes one letter per place, but topology star brings 3 to the hub" in sentence
