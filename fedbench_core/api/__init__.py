@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fedbench_core.api.hookspecs import API_VERSION, hookimpl, hookspec
     from fedbench_core.api.parts import (
         HUB,
+        NOTED,
         Aggregator,
         Client,
         Compressor,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "API_VERSION",
     "HUB",
+    "NOTED",
     "SPLITS",
     "Aggregator",
     "Architecture",
@@ -90,6 +92,7 @@ _MODULES = {
         "Client",
         "Compressor",
         "HUB",
+        "NOTED",
         "Labels",
         "Letter",
         "LocalUpdate",

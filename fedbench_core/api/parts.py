@@ -115,11 +115,18 @@ class LocalUpdate(Protocol):
         ...
 
 
+NOTED = "noted"
+"""Where in its meta a compressor says what a user must know of a payload."""
+
+
 class Compressor(Protocol):
     """Makes payloads smaller on their way; what the receiver gets is what `decode` gives."""
 
     def encode(self, payload: Payload, ctx: RoundContext, memory: Memory) -> Payload:
-        """The payload to send. `memory` is the sender's, for error feedback and the like."""
+        """The payload to send. `memory` is the sender's, for error feedback and the like.
+
+        What a user must know of it goes into its meta entry NOTED, as a sentence; equal ones are recorded once.
+        """
         ...
 
     def decode(self, payload: Payload) -> Payload:

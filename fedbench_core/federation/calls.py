@@ -61,6 +61,8 @@ class VisitDone:
     bytes_dense: int
     form: Form | None = None
     """What is to be decoded from `sent`, where it is compressed."""
+    notes: tuple[str, ...] = ()
+    """What the compressor says of `sent`."""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ class Progress:
     """Visits that reported no steps."""
     skipped: list[int] = field(default_factory=list)
     """Rounds in which nobody was present."""
+    notes: list[str] = field(default_factory=list)
+    """What compressors said of payloads, each sentence once."""
     curve: list[dict[str, Any]] = field(default_factory=list)
     selected: dict[str, Any] | None = None
     """The last-round evaluation's twin for the round that validation chose."""
@@ -147,6 +149,7 @@ class Engine:
             if not isinstance(done, VisitDone):
                 raise TypeError(type(done))
             self._account(visit, call, done)
+            self._note(done.notes)
             with at(f"client {visit.client}, round {round_}"):
                 for place, letter in self._letters(visit, done):
                     if place not in merges:
@@ -156,7 +159,7 @@ class Engine:
                 self.store.keep(f"client-{done.client}", done.state)
             yield done
         with at(f"round {round_}"):
-            self._places.close(merges, ctx)
+            self._note(self._places.close(merges, ctx))
 
     def _call(self, visit: Visit, round_: int, step: int) -> VisitCall:
         key = f"client-{visit.client}"
@@ -205,6 +208,9 @@ class Engine:
             self._visits.add(row, done.metrics)
         except RunError as error:
             raise RunError(f"client {visit.client}, round {call.round}: {error}") from error
+
+    def _note(self, notes: Sequence[str]) -> None:
+        self.progress.notes = list(dict.fromkeys([*self.progress.notes, *notes]))
 
     def _message(self, call: VisitCall, sender: Place, receiver: Place, size: int, dense: int) -> None:
         row = {"round": call.round, "step": call.step, "sender": sender, "receiver": receiver}

@@ -46,8 +46,12 @@ class Places:
             author = label("local_update", self._setting.method.local_update)
             raise BlamedError(f"{error} (the letters are those of {author})") from error
 
-    def close(self, merges: Mapping[Place, "OpenPlace"], ctx: RoundContext) -> None:
-        """Close the merges of a step; the hub encodes, once, for all who will read."""
+    def close(self, merges: Mapping[Place, "OpenPlace"], ctx: RoundContext) -> tuple[str, ...]:
+        """Close the merges of a step; the hub encodes, once, for all who will read.
+
+        Gives what the downlink says of that.
+        """
+        notes: tuple[str, ...] = ()
         for place in sorted(merges):
             kept = merges[place].kept
             with self._setting.blaming("aggregator"):
@@ -59,12 +63,13 @@ class Places:
                 sent = send(self._setting, "downlink", payload, ctx, kept.sent)
                 if sent.form is not None:  # before anybody works on what it is not
                     receive(self._setting, "downlink", sent.blob, sent.form)
-                blob, self.dense = sent.blob, sent.bytes_dense
+                blob, self.dense, notes = sent.blob, sent.bytes_dense, sent.notes
             else:
                 blob = payload.to_bytes()
             self._store.put(_name(place), blob, ctx.round, ctx.step)
             if kept:
                 self._store.put(f"{_name(place)}-memory", kept.to_bytes(), ctx.round, ctx.step)
+        return notes
 
     def _standing(self, place: Place) -> Payload | None:
         """What lies at a place, as its readers decode it."""

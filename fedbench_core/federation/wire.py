@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from fedbench_core.api import Compressor, Memory, Payload, RoundContext, RunError
+from fedbench_core.api import NOTED, Compressor, Memory, Payload, RoundContext, RunError
 from fedbench_core.federation.blame import MisfitError, expect
 from fedbench_core.federation.calls import Blob, Form
 from fedbench_core.federation.kept import check_memory
@@ -13,11 +13,15 @@ from fedbench_core.federation.setting import Setting
 
 @dataclass(frozen=True)
 class Sent:
-    """A blob on its way, the length it would have had uncompressed, and what its receiver is to decode."""
+    """A blob on its way, the length it would have had uncompressed, and what its receiver is to decode.
+
+    notes: what the compressor says of it.
+    """
 
     blob: bytes
     bytes_dense: int
     form: Form | None
+    notes: tuple[str, ...] = ()
 
 
 def send(setting: Setting, way: str, payload: Payload, ctx: RoundContext, memory: Memory) -> Sent:
@@ -41,7 +45,8 @@ def encode(compressor: Compressor, payload: Payload, ctx: RoundContext, memory: 
     blob = encoded.to_bytes()
     if encoded is payload:
         return Sent(blob, len(blob), None)
-    return Sent(blob, len(payload.to_bytes()), form_of(payload))
+    notes = (encoded.meta[NOTED],) if NOTED in encoded.meta else ()
+    return Sent(blob, len(payload.to_bytes()), form_of(payload), notes)
 
 
 def decode(compressor: Compressor, blob: Blob, form: Form | None = None) -> Payload:

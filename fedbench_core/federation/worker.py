@@ -70,6 +70,7 @@ class Worker:
             left,
             0 if sent is None else sent.bytes_dense,
             None if sent is None else sent.form,
+            () if sent is None else sent.notes,
         )
 
     def _score(self, call: ScoreCall) -> ScoreDone:

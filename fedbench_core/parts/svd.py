@@ -10,10 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fedbench_core.api import Compressor, Memory, Payload, RoundContext, RunError
+from fedbench_core.api import NOTED, Compressor, Memory, Payload, RoundContext, RunError
 
 _KEY = "svd"
-_UNCONVERGED = "svd unconverged"
 # Below this part of a matrix's energy lies what rounding to float32 left: no rule may read structure into it.
 _ROUNDING = 1e-12
 _NoConvergence: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # torch's gap
@@ -30,8 +29,8 @@ class Svd(Compressor):
     Source: Wu et al., Nature Communications 13 (2022), Algorithm 1; rank_rule=aicc after Hurvich and Tsai (1989).
 
     The meta entry "svd" names every factorised tensor with its shape (JSON); a factorised tensor holds both factors
-    row by row, one after the other, K (P + Q) numbers for rank K. "svd unconverged" names what travels whole because
-    no decomposition could be had.
+    row by row, one after the other, K (P + Q) numbers for rank K. What travels whole because no decomposition could be
+    had is noted.
     """
 
     energy_start: Annotated[float, Field(gt=0, le=1, description="part of the energy kept in the first round")] = 0.95
@@ -54,7 +53,7 @@ class Svd(Compressor):
 
     def encode(self, payload: Payload, ctx: RoundContext, memory: Memory) -> Payload:
         """The payload with factors in place of matrices; RunError names a matrix that holds NaN or infinity."""
-        if taken := {_KEY, _UNCONVERGED} & payload.meta.keys():
+        if taken := {_KEY, NOTED} & payload.meta.keys():
             raise RunError(f"svd keeps notes in the meta entry {min(taken)!r}, which this payload has: rename it.")
         energy = self.energy(ctx)
         tensors, shapes, unconverged = dict(payload.tensors), dict[str, list[int]](), list[str]()
@@ -68,14 +67,16 @@ class Svd(Compressor):
                 continue
             if factors is not None:
                 tensors[name], shapes[name] = factors, list(tensor.shape)
-        notes = {key: _json(noted) for key, noted in ((_KEY, shapes), (_UNCONVERGED, unconverged)) if noted}
-        return Payload(tensors, {**payload.meta, **notes}) if notes else payload
+        meta = {_KEY: _json(shapes)} if shapes else {}
+        if unconverged:
+            meta[NOTED] = f"svd found no decomposition of {', '.join(unconverged)} at times and sent it whole."
+        return Payload(tensors, {**payload.meta, **meta}) if meta else payload
 
     def decode(self, payload: Payload) -> Payload:
         """The products of the factors, in the shapes of the matrices they stand for."""
         shapes: Mapping[str, list[int]] = json.loads(payload.meta.get(_KEY, "{}"))
         restored = {name: _product(payload.tensors[name], shape) for name, shape in shapes.items()}
-        meta = {key: value for key, value in payload.meta.items() if key not in {_KEY, _UNCONVERGED}}
+        meta = {key: value for key, value in payload.meta.items() if key not in {_KEY, NOTED}}
         return Payload({**payload.tensors, **restored}, meta)
 
     def energy(self, ctx: RoundContext) -> float:

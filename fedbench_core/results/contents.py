@@ -51,7 +51,7 @@ def build(
         "selected": _selected(progress, test),
         "curve": progress.curve,
         "rounds_skipped": progress.skipped,
-        "notes": list(notes),
+        "notes": [*notes, *progress.notes],
         "costs": _costs(progress, probe),
         "versions": versions(setting),
         "how": dict(how),

@@ -94,6 +94,20 @@ def test_teacher_and_student_are_two_roles_the_teacher_stays_at_home(go) -> None
     assert test["roles"]["student"]["matrix"]["predictor_of_client"] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("way", ["compressor", "downlink"])
+def test_what_a_compressor_notes_is_recorded_once(way, go, monkeypatch) -> None:
+    ways = {"compressor": "dense", "downlink": "dense", way: "svd"}
+    assert go("fedavg", fresh=True, **ways).record["notes"] == []
+    for decompose in ("eigh", "svd"):
+        monkeypatch.setattr(torch.linalg, decompose, _diverge)
+    (note,) = go("fedavg", fresh=True, **ways).record["notes"]
+    assert note == "svd found no decomposition of conv.weight, head.weight at times and sent it whole."
+
+
+def _diverge(*_args, **_options):
+    raise torch.linalg.LinAlgError("did not converge")
+
+
 def test_a_round_with_nobody_present_is_skipped_and_recorded(go, tap) -> None:
     hub = tap("downlink")
     asked = {"clients": 2, "rounds": 8, "dropout": 0.6}
