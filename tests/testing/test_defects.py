@@ -61,7 +61,7 @@ def _expect(messages: list[str], word: str) -> None:
 
 @pytest.mark.parametrize(("kind", "name", "word"), _rows(*QUICK))
 def test_a_faulty_part_is_caught(look, kind, name, word) -> None:
-    _expect(look(f"fedbench-{kind}", limit=1 if kind in HANG else 300)[name], word)
+    _expect(look(f"fedbench-{kind}", limit=4 if kind in HANG else 300)[name], word)
 
 
 @pytest.mark.parametrize(("kind", "name", "case", "word"), _rows(*THOROUGH))
