@@ -12,6 +12,9 @@ from fedbench_core.results.suites.suite import Cell, Suite
 Record = Mapping[str, Any]
 Runs = Mapping[str, Mapping[int, Record]]
 """Entry -> seed -> record, in the order of the suite."""
+_BLOCKS = ("spec", "method", "data", "population", "test", "costs", "versions", "how")
+_APART = ("backbones", "set")
+"""Settings that are not compared whole: backbones may be asked for by another name, and options are resolved."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ def by_case(suite: Suite, cells: Iterable[Cell], filed: Iterable[Record]) -> dic
     cases: dict[Case, dict[str, dict[int, Record]]] = {}
     for cell in cells:
         if cell.key in by_key:
+            _refuse_a_part(cell, by_key[cell.key])
             _refuse_other_settings(cell, by_key[cell.key])
             runs = cases.setdefault(Case(cell.dataset, cell.partition, cell.backbones), {})
             runs.setdefault(cell.entry, {})[cell.seed] = by_key[cell.key]
@@ -81,20 +85,26 @@ def each(runs: Runs) -> list[Record]:
     return [record for own in runs.values() for record in own.values()]
 
 
+def _refuse_a_part(cell: Cell, record: Record) -> None:
+    missing = [name for name in _BLOCKS if not isinstance(record.get(name), dict)]
+    if missing:
+        raise RunError(
+            f"{_filed(cell)} has no {', '.join(missing)}, so no run has written it. "
+            "Remove it, and file a run's own: fedbench submit RUN --suite SUITE.toml"
+        )
+
+
 def _refuse_other_settings(cell: Cell, record: Record) -> None:
-    """A record says itself which cell it is of. Backbones may have been asked for by another name."""
-    spec, asked = record["spec"], {name: value for name, value in cell.settings.items() if name not in _RENAMED}
+    """Only the record itself says which cell it is of."""
+    spec, asked = record["spec"], {name: value for name, value in cell.settings.items() if name not in _APART}
     pairs = [(name, value, spec.get(name)) for name, value in asked.items()]
     pairs += [(name, value, spec["set"].get(name, value)) for name, value in cell.settings.get("set", {}).items()]
     wrong = [f"{name} {made} (the suite: {value})" for name, value, made in pairs if _differ(value, made)]
     if wrong:
         raise RunError(
-            f"Suite {cell.suite}: the record that is filed as {_told(record)} was made with {'; '.join(wrong)}. "
+            f"{_filed(cell)} was made with {'; '.join(wrong)}. "
             "Remove it, and file what the suite asks for: fedbench suite run SUITE.toml"
         )
-
-
-_RENAMED = ("backbones", "set")
 
 
 def _differ(asked: object, made: object) -> bool:
@@ -120,6 +130,10 @@ def _changed(spec: Record, other: Record) -> str:
         return ""
     found = differences(spec, other)
     return "; ".join(str(one) for one in found if not (one.path.startswith("set.") and None in (one.before, one.now)))
+
+
+def _filed(cell: Cell) -> str:
+    return f"Suite {cell.suite}: the record that is filed as {cell.entry}, seed {cell.seed}"
 
 
 def _told(record: Record) -> str:

@@ -45,7 +45,7 @@ def filed_paths(folder: Path) -> dict[str, tuple[Path, Record]]:
     found: dict[str, tuple[Path, Record]] = {}
     for path in sorted(folder.glob("*.json")):
         record = read_record(path)
-        if "cell" not in record:
+        if not isinstance(record.get("cell"), dict) or "key" not in record["cell"]:
             raise RunError(f"{path} belongs to no cell of a suite. File it with: fedbench submit {path} --suite FILE")
         before, first = found.setdefault(record["cell"]["key"], (path, record))
         if before != path:

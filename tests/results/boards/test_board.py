@@ -306,6 +306,17 @@ def test_a_record_of_other_settings_than_its_cell_asks_for_is_refused(made, says
         read_board(file)
 
 
+def test_a_part_of_a_record_is_refused_though_it_is_sealed(shelf) -> None:
+    def cut(record, cell) -> None:
+        if (cell.entry, cell.seed) == ("fedavg", 1):
+            del record["test"], record["costs"]
+
+    file = shelf.suite()
+    shelf.fill(file, change=cut)
+    with pytest.raises(RunError, match=r"filed as fedavg, seed 1 has no test, costs, .*fedbench submit"):
+        read_board(file)
+
+
 def test_settings_may_be_asked_for_in_other_words(shelf) -> None:
     """An alias of a backbone, and text for a number, are resolved in a record."""
 

@@ -44,9 +44,10 @@ def test_equal_records_of_one_cell_are_one_and_others_are_named(tmp_path) -> Non
 
 
 def test_what_is_not_filed_or_newer_is_named(tmp_path) -> None:
-    write_record(tmp_path / "own.json", RUN)
-    with pytest.raises(RunError, match=r"own\.json belongs to no cell of a suite. File it with: fedbench submit"):
-        read_filed(tmp_path)
+    for nowhere in ({}, {"cell": 3}, {"cell": {"entry": "one"}}):
+        write_record(tmp_path / "own.json", sealed({**RUN, **nowhere}))
+        with pytest.raises(RunError, match=r"own\.json belongs to no cell of a suite. File it with: fedbench submit"):
+            read_filed(tmp_path)
     write_record(tmp_path / "own.json", sealed({**RUN, "format": FORMAT + 1}))
     with pytest.raises(RunError, match=rf"own\.json has format {FORMAT + 1}; this fedbench reads format {FORMAT}"):
         read_filed(tmp_path)
