@@ -60,7 +60,10 @@ def test_rank_is_never_zero() -> None:
     assert energy_rank(torch.ones(8, dtype=torch.float64), 1e-9) == 1
 
 
-def test_energy_is_that_of_squared_values() -> None:
+@pytest.mark.parametrize("converges", [True, False])
+def test_energy_is_that_of_squared_values(converges, monkeypatch) -> None:
+    if not converges:
+        monkeypatch.setattr(torch.linalg, "eigh", _diverge)
     values = torch.tensor([3.0, 2.0, 1.0])  # squares 9, 4, 1: the first holds 64 % of the energy, 50 % of the sum
     energies, _ = spectrum(torch.diag(values))
     torch.testing.assert_close(energies, values.double().square())
