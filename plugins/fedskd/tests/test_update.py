@@ -221,6 +221,19 @@ class TestHomecoming:
         assert equal(resident(client), resident(other))
         assert told["steps"] == 2
 
+    def test_at_departure_both_have_trained_before_they_are_merged(self, host, at):
+        guest, home = FedSKD(merge="distil"), FedSKD(merge="average")
+        clients = [host(guest), host(home)]
+        said = guest.update(clients[0], visiting(at, "5", "net4"), at(1)).payload.tensors
+        home.update(clients[1], visiting(at, "0", "net4"), at(1))
+        trained, merged = map(resident, clients)
+        for name in ("head.weight", "norm.running_var"):
+            assert torch.allclose(merged[name], torch.lerp(trained[name], said[name], 0.5), atol=1e-6)
+            assert not torch.allclose(merged[name], trained[name], atol=1e-4)
+
+    def test_statistics_that_came_home_do_not_set_out_again(self, host, at):
+        self.visit(host, at, FedSKD(visitor_bn="home"))
+
     def test_distil_is_the_hop_itself(self, host, at):
         update = FedSKD(ramp=False, merge="distil")
         client, heard = host(update), visiting(at, "0", "net4")

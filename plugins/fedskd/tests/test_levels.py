@@ -1,0 +1,20 @@
+"""Which maps are compared, where networks end in maps of less than 4 x 4 locations."""
+
+import torch
+
+from fedbench_fedskd import FedSKD
+
+DEEP = [torch.zeros(4, 2, side, side) for side in (16, 8, 4, 1)]
+FLAT = [torch.zeros(4, 3, side, side) for side in (8, 5, 2)]
+
+
+def sides(update):
+    return [(ours.shape[-1], theirs.shape[-1]) for ours, theirs in update.pairs(DEEP, FLAT)]
+
+
+def test_the_deepest_with_locations_on_either_side():
+    assert sides(FedSKD()) == [(4, 5)]
+
+
+def test_stages_end_with_it():
+    assert sides(FedSKD(layers="stages")) == [(8, 8), (4, 5)]  # 3 against 2: the 1st with round(1.5)
