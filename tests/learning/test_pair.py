@@ -66,7 +66,7 @@ def nothing(_own: Shown, _other: Shown) -> dict[str, torch.Tensor]:
 
 
 def test_without_terms_each_network_learns_as_if_alone(client) -> None:
-    pair, alone = (Net(4, 0), Net(6, 1)), (Net(4, 0), Net(6, 1))
+    pair, alone = (Net(4, 0).eval(), Net(6, 1).eval()), (Net(4, 0), Net(6, 1))
     told = fit_pair(Side("a", pair[0], nothing), Side("b", pair[1], nothing), client, CTX)
     losses = [fit(net, client, CTX)["loss"] for net in alone]
     assert [weights(net) for net in pair] == [weights(net) for net in alone]

@@ -197,6 +197,10 @@ class TestRegions:
         first, second = maps(3, 3, 3), maps(3, 3, 3, seed=1)
         assert float(region_level(first, second)) == float(region_level(first, second, regions=2))
 
+    def test_no_more_than_locations(self):
+        first, second = maps(3, 4, 6), maps(3, 9, 5, seed=1)
+        assert region_level(first, second, regions=9) == region_level(first, second, regions=5) > 0
+
     def test_single_locations_within_a_sample_are_refused(self):
         with pytest.raises(RequestError, match=r"4 x 4 regions of a map of 4 x 4.*pixel level.*across samples"):
             region_level(maps(3, 4, 4), maps(3, 7, 7), across="regions", regions=4)
