@@ -1,8 +1,12 @@
 """Who is where, when some stay away: every circle is travelled by a real update over the real ring and relay."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedbench_core.api import RequestError
+from fedbench_core.federation.setting import resolve
+from fedbench_core.federation.spec import RunSpec
 from fedbench_fedskd import FedSKD
 
 PLAIN = FedSKD(distil="none", warmup=0)
@@ -84,3 +88,10 @@ def test_home_is_told_by_the_owner(federation, case):
             home = ring.hosted[client][-1] in (None, client)
             assert same == home
             assert (reply.payload.meta["owner"] == str(client)) == home
+
+
+def test_travellers_are_never_averaged_with_each_other():
+    with pytest.raises(RequestError, match="topology star brings 4 to the hub"):
+        resolve(RunSpec(method="fedskd", topology="star"))
+    with pytest.raises(RequestError, match="fedskd only with aggregator relay; got mean"):
+        resolve(RunSpec(method="fedskd", topology="star", aggregator="mean"))

@@ -24,6 +24,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
             "fedskd",
             aggregator="relay",
             topology="ring",
+            pinned=("aggregator",),
             mixed_backbones=True,
             fidelity="reconstruction",
             paper=PAPER,
