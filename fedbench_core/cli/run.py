@@ -42,7 +42,7 @@ def command(config: Path | None, as_json: bool, **flags: Any) -> None:
     carry_out(start, how, as_json=as_json)
 
 
-HOW = ("data_root", "executor", "workers", "checkpoint_every", "visit_timeout")
+HOW = ("data_root", "executor", "workers", "checkpoint_every", "visit_timeout", "ray_address", "gpus_per_visit")
 
 
 def carry_out(start: "Callable[[How, Watch, Say], Finished]", how: dict[str, Any], *, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from fedbench_core.federation.calls import File
-from fedbench_core.federation.files import read, write
+from fedbench_core.federation.files import Disk, Storage
 from fedbench_core.federation.kept import Kept
 
 BOUND_BYTES = 2**28
@@ -16,16 +16,17 @@ class StateCache:
     A held state has no file yet: it stays until it is asked for, and counts towards the bound.
     """
 
-    def __init__(self, bound_bytes: int = BOUND_BYTES) -> None:
+    def __init__(self, bound_bytes: int = BOUND_BYTES, storage: Storage | None = None) -> None:
+        self._storage = storage or Disk()
         self._bound = bound_bytes
         self._bytes = 0
         self._held: dict[Path, Kept] = {}
         self._written: OrderedDict[Path, Kept] = OrderedDict()
 
     def get(self, file: File) -> Kept:
-        """The state that is (to be) in `file`, from memory or from disk. Copy what you change."""
+        """The state that is (to be) in `file`, from memory or from where it rests. Copy what you change."""
         kept = self._held.get(file.path, self._written.get(file.path))
-        return Kept.from_bytes(read(file)) if kept is None else kept
+        return Kept.from_bytes(self._storage.read(file)) if kept is None else kept
 
     def put(self, path: Path, kept: Kept, *, hold: bool) -> File:
         """Take in a state: written to `path`, or only held in memory if that is allowed and there is room."""
@@ -34,7 +35,7 @@ class StateCache:
         while self._bytes + size > self._bound and self._written:
             self._bytes -= self._written.popitem(last=False)[1].nbytes
         room = self._bytes + size <= self._bound
-        file = File(path, "", held=True) if hold and room else write(path, kept.to_bytes())
+        file = File(path, "", held=True) if hold and room else self._storage.write(path, kept.to_bytes())
         if room:
             (self._held if file.held else self._written)[path] = kept
             self._bytes += size

@@ -3,9 +3,34 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import Protocol
 
 from fedbench_core.api import RunError
-from fedbench_core.federation.calls import File
+from fedbench_core.federation.calls import Blob, File
+
+
+class Storage(Protocol):
+    """Where states and letters rest, by their paths."""
+
+    def read(self, file: File) -> Blob:
+        """What is in a file; RunError if it cannot be had."""
+        ...
+
+    def write(self, path: Path, blob: bytes) -> File:
+        """Let a file rest; gives it with its digest."""
+        ...
+
+
+class Disk:
+    """The disk of this machine."""
+
+    def read(self, file: File) -> Blob:
+        """As `read`."""
+        return read(file)
+
+    def write(self, path: Path, blob: bytes) -> File:
+        """As `write`."""
+        return write(path, blob)
 
 
 def make_folder(path: Path) -> None:
@@ -16,7 +41,7 @@ def make_folder(path: Path) -> None:
         raise RunError(f"{path} could not be made: {error.strerror}.") from error
 
 
-def replace_file(path: Path, blob: bytes, *, durable: bool = False) -> None:
+def replace_file(path: Path, blob: Blob, *, durable: bool = False) -> None:
     """Write a file whole or not at all; `durable` waits until it is on the disk. OSError becomes a RunError."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

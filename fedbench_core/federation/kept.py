@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from fedbench_core.api import Memory, RunError, pack, unpack
+from fedbench_core.federation.calls import Blob
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Kept:
         return pack(tensors, {"values": values, "roles": roles})
 
     @classmethod
-    def from_bytes(cls, blob: bytes) -> "Kept":
+    def from_bytes(cls, blob: Blob) -> "Kept":
         """What `to_bytes` wrote."""
         tensors, meta = unpack(blob)
         memories = _joined(

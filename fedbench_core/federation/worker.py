@@ -11,7 +11,7 @@ from fedbench_core.api import Client, LocalUpdate, Memory, Payload, Reply, Round
 from fedbench_core.federation.blame import at, expect
 from fedbench_core.federation.cache import StateCache
 from fedbench_core.federation.calls import Call, Done, Heard, ScoreCall, ScoreDone, VisitCall, VisitDone
-from fedbench_core.federation.files import read
+from fedbench_core.federation.files import Disk, Storage
 from fedbench_core.federation.kept import Kept, check_memory, copied
 from fedbench_core.federation.lending import Lender, load, own_generator, snapshot
 from fedbench_core.federation.scoring import Scorer
@@ -21,14 +21,18 @@ from fedbench_core.federation.wire import check_finite, receive, send
 
 
 class Worker:
-    """Does visits and scorings in one process; keeps nothing that a result could depend on."""
+    """Does visits and scorings in one process; keeps nothing that a result could depend on.
 
-    def __init__(self, setting: Setting, shares: Shares) -> None:
+    storage: where states and letters rest; the disk, if nothing is given.
+    """
+
+    def __init__(self, setting: Setting, shares: Shares, storage: Storage | None = None) -> None:
+        self._storage = storage or Disk()
         self._setting = setting
         self._shares = shares
         self._lender = Lender(setting.architectures, shares.splits, setting.spec.seed, setting.spec.device)
         self._scorer = Scorer(setting.spec.device, shares)
-        self._states = StateCache()
+        self._states = StateCache(storage=self._storage)
         self._broadcast: tuple[str, Payload] = ("", Payload({}))
 
     def do(self, call: Call) -> Done:
@@ -108,7 +112,7 @@ class Worker:
             return None
         if self._broadcast[0] == heard.file.digest:
             return self._broadcast[1]
-        blob = read(heard.file)
+        blob = self._storage.read(heard.file)
         payload = receive(self._setting, "downlink", blob) if heard.encoded else Payload.from_bytes(blob)
         payload = replace(payload, tensors={k: v.to(self._setting.spec.device) for k, v in payload.tensors.items()})
         self._broadcast = (heard.file.digest, payload)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,17 +44,20 @@ class How:
 
     base: what a relative npz:PATH starts from. workers: processes, None for all cores. fresh: run again what is
     recorded already, into a folder of its own. checkpoint_every: rounds between commits, at most so many are redone.
-    visit_timeout: seconds.
+    visit_timeout: seconds. ray_address: HOST:PORT or "auto", None for a cluster on this machine; gpus_per_visit: how
+    much of a GPU a visit takes there, a whole one if nothing is given.
     """
 
     out: Path = Path("runs")
     base: Path = Path()
     data_root: Path | None = None
     cache: Path = field(default_factory=default_cache)
-    executor: Literal["serial", "processes"] = "processes"
+    executor: Literal["serial", "processes", "ray"] = "processes"
     workers: int | None = None
     checkpoint_every: int = 1
     visit_timeout: float | None = None
+    ray_address: str | None = None
+    gpus_per_visit: float | None = None
     fresh: bool = False
 
     def request(self, spec: RunSpec, say: Say | None = None) -> DataRequest:
@@ -92,6 +96,7 @@ def run(spec: RunSpec, how: How | None = None, watch: Watch = _ignore, say: Say 
     Raises RequestError before anything is written if the spec cannot run, RunError if it fails.
     """
     how = how or How()
+    check_how(how, spec)
     setting = resolve(spec)
     folder = folder_of(setting.spec, how.out, fresh=how.fresh)
     return _run(setting, folder, how, watch, say)
@@ -104,7 +109,28 @@ def resume(folder: Path, how: How | None = None, watch: Watch = _ignore, say: Sa
         return _finished(folder)
     journal = read_journal(folder / "state")
     how = replace(how, base=Path(journal["base"]), data_root=how.data_root or _path(journal["data_root"]))
-    return _run(resolve(RunSpec.of(journal["spec"])), folder, how, watch, say)
+    spec = RunSpec.of(journal["spec"])
+    check_how(how, spec)
+    return _run(resolve(spec), folder, how, watch, say)
+
+
+def check_how(how: How, spec: RunSpec | None = None) -> None:
+    """RequestError for what does not go together, before anything is read."""
+    if how.executor == "serial" and how.visit_timeout is not None:
+        raise RequestError("--visit-timeout ends a worker's process; the serial executor has none. Leave one out.")
+    if how.executor != "ray":
+        for name in ("ray_address", "gpus_per_visit"):
+            if getattr(how, name) is not None:
+                raise RequestError(
+                    f"--{name.replace('_', '-')} is about a Ray cluster. Add --executor ray, or leave it out."
+                )
+        return
+    if find_spec("ray") is None:
+        raise RequestError("--executor ray needs Ray, which is not installed: pip install 'fedbench-core[ray]'")
+    if spec is not None and spec.device.partition(":")[2]:
+        raise RequestError(f"--device {spec.device}: a Ray cluster chooses the GPU for each visit. Use --device cuda.")
+    if how.gpus_per_visit and spec is not None and spec.device == "cpu":
+        raise RequestError("--gpus-per-visit is for runs with --device cuda. Add that, or leave it out.")
 
 
 def load(setting: Setting, how: How, say: Say | None = None) -> Splits:
@@ -173,18 +199,35 @@ def _train(
         finally:
             executor.close()
     seconds = time.perf_counter() - clock
-    return engine, test, {**_machine(setting, how), "started": started.isoformat(), "seconds": seconds}
+    return (
+        engine,
+        test,
+        {**_machine(setting, how, executor.workers), "started": started.isoformat(), "seconds": seconds},
+    )
 
 
 def _executor(setting: Setting, shares: Shares, folder: Path, how: How, *, careful: bool) -> Executor:
-    workers = how.workers or os.cpu_count() or 1
     if how.executor == "serial":
-        if how.visit_timeout is not None:
-            raise RequestError("--visit-timeout ends a worker's process; the serial executor has none. Leave one out.")
         return Serial(Worker(setting, shares))
-    start = Start(setting.spec, how.request(setting.spec))
     whose = label("local_update", setting.method.local_update)
-    return Processes(start, workers, folder, how.visit_timeout, careful=careful, whose=whose)
+    if how.executor == "ray":
+        return _on_ray(setting, shares, how, whose)
+    start = Start(setting.spec, how.request(setting.spec))
+    return Processes(start, how.workers or os.cpu_count() or 1, folder, how.visit_timeout, careful=careful, whose=whose)
+
+
+def _on_ray(setting: Setting, shares: Shares, how: How, whose: str) -> Executor:
+    from fedbench_core.federation.executors.ray_cluster import Asked  # noqa: PLC0415  # Ray: only for who asks for it
+    from fedbench_core.federation.executors.ray_node import Begin  # noqa: PLC0415  # as above
+    from fedbench_core.federation.executors.ray_visits import RayVisits  # noqa: PLC0415  # as above
+
+    asked = Asked(how.ray_address, how.workers, gpus(how, setting.spec))
+    return RayVisits(Begin(setting.spec, shares, versions(setting), how.visit_timeout), asked, whose)
+
+
+def gpus(how: How, spec: RunSpec) -> float:
+    """How much of a GPU a visit takes: none on a CPU, a whole one unless the request says otherwise."""
+    return 0.0 if spec.device == "cpu" else how.gpus_per_visit or 1.0
 
 
 def _stamp(setting: Setting, shares: Shares, how: How) -> dict[str, Any]:
@@ -214,15 +257,14 @@ def _progress(stamp: Mapping[str, Any], store: Store) -> Progress:
     return Progress(**journal["progress"])
 
 
-def _machine(setting: Setting, how: How) -> dict[str, Any]:
-    serial = how.executor == "serial"
-    workers = 1 if serial else how.workers or os.cpu_count() or 1
+def _machine(setting: Setting, how: How, workers: int) -> dict[str, Any]:
+    """The machine; on a cluster that of the driver, and nothing of the others' memory, which nobody asked."""
     own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
         "data_root": None if how.data_root is None else str(how.data_root),
         "executor": how.executor,
         "workers": workers,
-        "peak_memory_bytes": 1024 * (own + (0 if serial else workers * child)),
+        "peak_memory_bytes": 1024 * (own + (workers * child if how.executor == "processes" else 0)),
         "machine": platform.platform(),
         "processor": platform.machine(),
         "cores": os.cpu_count(),

@@ -9,6 +9,9 @@ from fedbench_core.federation.calls import Call, Done
 class Executor(Protocol):
     """Computes calls somewhere and gives their outcomes in the order of the calls."""
 
+    workers: int
+    """How many calls are computed at a time, at most."""
+
     def run(self, calls: Iterable[Call]) -> Iterator[Done]:
         """The outcomes, in the order of the calls; lazily, so that letters are merged while others still train."""
         ...

@@ -48,6 +48,7 @@ class Processes:
         careful: bool = False,
         whose: str = "a visit",
     ) -> None:
+        self.workers = workers
         self._start = start
         self._careful = careful
         self._whose = whose

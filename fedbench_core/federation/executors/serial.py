@@ -9,6 +9,8 @@ from fedbench_core.federation.worker import Worker
 class Serial:
     """One worker, here."""
 
+    workers = 1
+
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 

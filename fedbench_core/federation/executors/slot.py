@@ -110,15 +110,15 @@ def _answer(calls: list[Call], folder: Path) -> Answer:
 
 def _outcome(call: Call, folder: Path) -> Done | Exception:
     if isinstance(_worker, Exception):
-        return _portable(_worker)
+        return portable(_worker)
     try:
         done = _worker.do(call)
         return left(done, folder) if isinstance(done, VisitDone) else done
     except (FedbenchError, OSError) as error:
-        return _portable(error)
+        return portable(error)
 
 
-def _portable(error: Exception) -> RunError:
+def portable(error: Exception) -> RunError:
     """The same sentence in a class that can cross between processes."""
     return RunError(str(error) if isinstance(error, FedbenchError) else f"{type(error).__name__}: {error}")
 

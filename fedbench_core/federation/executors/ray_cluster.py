@@ -1,0 +1,206 @@
+"""A Ray cluster for the length of a run: an own one on this machine, or one that is there already."""
+
+import os
+
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray warns of its own plans where this is not set
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from fedbench_core.api import RequestError, RunError
+from fedbench_core.federation.executors import ray_probe
+
+ANSWER_SECONDS = 5.0
+"""How long an address may take to answer."""
+PROBE_SECONDS = 60.0
+_HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""How a talk with a gRPC server begins, as Ray's are; it answers with a frame of settings, whose fourth byte is 4."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which cluster, and what of it one task takes.
+
+    address: HOST:PORT or "auto"; None for an own cluster on this machine. workers: tasks at a time, None for as many as
+    there are CPUs. gpus: how much of a GPU a task takes.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that is connected. slots: tasks that it can do at a time; ahead: how many to have out at most."""
+
+    slots: int
+    ahead: int
+    gpus: float
+
+    def remote(self, function: Callable[..., Any]) -> Any:
+        """The function as a task, which is never repeated by Ray: who sent it knows better how often to."""
+        return ray.remote(function).options(num_cpus=1, num_gpus=self.gpus, max_retries=0)
+
+    @property
+    def left(self) -> bool:
+        """Whether there is still a node that can do a task."""
+        return _slots(self.gpus) > 0
+
+
+@contextmanager
+def connected(asked: Asked, versions: Mapping[str, str]) -> Iterator[Cluster]:
+    """The cluster, whose nodes all have `versions` of distributions; an own one is gone at the end.
+
+    A connection that this process has already is used, and stays. RequestError for a cluster that cannot be used.
+    """
+    own = not ray.is_initialized()
+    try:
+        if own:
+            _connect(asked)
+        yield _checked(asked, versions)
+    finally:
+        if own:
+            with _told_of_sigterm():
+                ray.shutdown()
+
+
+def _checked(asked: Asked, versions: Mapping[str, str]) -> Cluster:
+    slots = _slots(asked.gpus)
+    if not slots:
+        what = "CPU" if not asked.gpus else f"CPU and {asked.gpus:g} of a GPU free for one visit"
+        raise RequestError(f"No node of the Ray cluster has a {what}. Add one: ray start --address=HOST:PORT")
+    check_nodes(versions)
+    if asked.address is None or asked.workers is None:
+        return Cluster(slots, 2 * slots, asked.gpus)  # Ray queues: a worker's next task is there when it is done
+    return Cluster(min(slots, asked.workers), asked.workers, asked.gpus)
+
+
+def check_nodes(versions: Mapping[str, str]) -> None:
+    """RequestError that names every node where a distribution is missing or has another version."""
+    told = [words for node in _nodes() if (words := _differing(node, versions))]
+    if told:
+        raise RequestError(
+            f"All nodes must have what is installed here, and differ: {'; '.join(told)}. "
+            "Install the same there with pip, or take these nodes out of the cluster."
+        )
+
+
+def differences(versions: Mapping[str, str], found: Mapping[str, str | None]) -> str:
+    """What is not as it should be: `no fedbench-kit (here 1.0), torch 2.4 (here 2.5)`; "" if all is."""
+    told = ((name, found[name], wanted) for name, wanted in versions.items() if found[name] != wanted)
+    return ", ".join(
+        f"{name} {have} (here {wanted})" if have else f"no {name} (here {wanted})" for name, have, wanted in told
+    )
+
+
+def store_bytes() -> int:
+    """The size of the smallest object store of a node that computes."""
+    return int(min((node["Resources"].get("object_store_memory", 0) for node in _nodes()), default=0))
+
+
+def _differing(node: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+    ray.cloudpickle.register_pickle_by_value(ray_probe)  # the node may not have the module
+    there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    probe = ray.remote(ray_probe.installed).options(num_cpus=0, scheduling_strategy=there, max_retries=0)
+    try:
+        found = ray.get(probe.remote(list(versions)), timeout=PROBE_SECONDS)
+    except ray.exceptions.RayError as error:
+        raise RunError(
+            f"Node {node['NodeName']} of the Ray cluster does not answer ({type(error).__name__})."
+        ) from None
+    finally:
+        ray.cloudpickle.unregister_pickle_by_value(ray_probe)
+    words = differences(versions, found)
+    return words and f"node {node['NodeName']} has {words}"
+
+
+def _nodes() -> list[dict[str, Any]]:
+    """The nodes that compute."""
+    return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+
+
+def _slots(gpus: float) -> int:
+    """How many tasks fit on all nodes."""
+    fits = 0
+    for resources in (node["Resources"] for node in _nodes()):
+        by_gpu = (
+            int(resources.get("GPU", 0)) * int(1 / gpus)
+            if 0 < gpus <= 1
+            else int(resources.get("GPU", 0) / (gpus or 1))
+        )
+        fits += min(int(resources["CPU"]), by_gpu) if gpus else int(resources["CPU"])
+    return fits
+
+
+def _connect(asked: Asked) -> None:
+    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    with _told_of_sigterm():
+        if asked.address is None:
+            with _path_for_children():
+                ray.init("local", num_cpus=asked.workers, include_dashboard=False, **quiet)
+            return
+        _answers(asked.address)
+        try:
+            ray.init(asked.address, **quiet)
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise RequestError(
+                f"--ray-address {asked.address} can't be used: {' '.join(str(error).split())} "
+                "Run this on a machine of the cluster: ray start --address=HOST:PORT makes it one."
+            ) from None
+
+
+def _answers(address: str) -> None:
+    """RequestError unless a server of Ray's kind answers there; Ray itself would try for minutes."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()):
+        raise RequestError(f"--ray-address {address}: expected HOST:PORT as `ray start --head` names it, or auto.")
+    answer = b""
+    with suppress(OSError), socket.create_connection((host, int(port)), ANSWER_SECONDS) as connection:
+        connection.sendall(_HTTP2)
+        answer = connection.recv(4)
+    if answer[3:] != b"\x04":
+        raise RequestError(
+            f"--ray-address {address}: no Ray cluster answers there. Start one with `ray start --head`, "
+            "or leave the address out to have one on this machine for the run."
+        )
+
+
+@contextmanager
+def _path_for_children() -> Iterator[None]:
+    """The processes of an own cluster find modules where this process does."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+@contextmanager
+def _told_of_sigterm() -> Iterator[None]:
+    """Ray takes SIGTERM for itself; the command's own way to end comes back here."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
