@@ -37,8 +37,8 @@ def how_flags(command: Command) -> Command:
         click.option("--visit-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help=_TIMEOUT),
         click.option("--checkpoint-every", type=click.IntRange(min=1), default=1, metavar="K", help=_CHECKPOINT),
         click.option("--workers", type=click.IntRange(min=1), metavar="N", help="processes  [default: all cores]"),
-        *ray_options(),
         click.option("--executor", type=click.Choice(EXECUTORS), default="processes", help=_EXECUTOR),
+        ray_flags,
         data_flag,
     )
     for option in options:
@@ -46,12 +46,12 @@ def how_flags(command: Command) -> Command:
     return command
 
 
-def ray_options() -> tuple[Callable[[Command], Command], ...]:
-    """The flags that say which Ray cluster computes, and with how much of its GPUs."""
-    return (
-        click.option("--gpus-per-visit", type=click.FloatRange(min=0, min_open=True), metavar="X", help=_GPUS),
-        click.option("--ray-address", metavar="ADDRESS", help=_ADDRESS),
+def ray_flags(command: Command) -> Command:
+    """Add the flags that say which Ray cluster computes, and with how much of its GPUs."""
+    command = click.option("--gpus-per-visit", type=click.FloatRange(min=0, min_open=True), metavar="X", help=_GPUS)(
+        command
     )
+    return click.option("--ray-address", metavar="ADDRESS", help=_ADDRESS)(command)
 
 
 EXECUTORS = ("serial", "processes", "ray")

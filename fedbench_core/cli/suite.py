@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedbench_core.api.errors import RunError
-from fedbench_core.cli.flags import data_flag
+from fedbench_core.cli.flags import data_flag, ray_flags
 from fedbench_core.cli.output import json_option, print_json, print_sentence, print_table
 from fedbench_core.cli.progress import following
 from fedbench_core.cli.serving import serving
@@ -47,6 +47,13 @@ def command() -> None:
 @out_option
 @records_option
 @data_flag
+@ray_flags
+@click.option(
+    "--executor",
+    type=click.Choice(["processes", "ray"]),
+    default="processes",
+    help="where runs are computed, each serially  [default: processes]",
+)
 @click.option("--fresh", is_flag=True, help="run again what is recorded with another spec or other versions")
 @json_option
 def run(
@@ -60,11 +67,11 @@ def run(
     from fedbench_core.results.suites.suite import read_suite  # noqa: PLC0415  # as above
 
     suite = read_suite(file)
-    with serving("fedbench_core.results.suites.crew"):
+    with serving("fedbench_core.results.suites.crew", processes=how["executor"] == "processes"):
         from fedbench_core.results.run import How  # noqa: PLC0415  # torch: seconds that --help does not need
         from fedbench_core.results.suites.conduct import conduct, plan  # noqa: PLC0415  # as above
 
-        computed = How(out=out, fresh=fresh, **how)
+        computed = How(out=out, fresh=fresh, workers=workers, **how)
         made = plan(suite, records or records_of(file), computed, str(file))
         if made.tasks and not as_json:
             click.echo(f"{suite.name}: {made.recorded} runs recorded before, {len(made.tasks)} to make", err=True)

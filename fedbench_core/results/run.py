@@ -89,17 +89,20 @@ def _ignore(_news: object) -> None:
     """Watch nothing."""
 
 
-def run(spec: RunSpec, how: How | None = None, watch: Watch = _ignore, say: Say = _ignore) -> Finished:
+def run(
+    spec: RunSpec, how: How | None = None, watch: Watch = _ignore, say: Say = _ignore, splits: Splits | None = None
+) -> Finished:
     """Run `spec` and record it; one that was interrupted goes on, one that is recorded is only read.
 
-    watch: told after each visit and round; say: told what takes long before the first round.
+    watch: told after each visit and round; say: told what takes long before the first round; splits: its images, where
+    they are at hand.
     Raises RequestError before anything is written if the spec cannot run, RunError if it fails.
     """
     how = how or How()
     check_how(how, spec)
     setting = resolve(spec)
     folder = folder_of(setting.spec, how.out, fresh=how.fresh)
-    return _run(setting, folder, how, watch, say)
+    return _run(setting, folder, how, watch, say, splits)
 
 
 def resume(folder: Path, how: How | None = None, watch: Watch = _ignore, say: Say = _ignore) -> Finished:
@@ -138,9 +141,9 @@ def load(setting: Setting, how: How, say: Say | None = None) -> Splits:
     return load_splits(setting, how.request(setting.spec, say))
 
 
-def _run(setting: Setting, folder: Path, how: How, watch: Watch, say: Say) -> Finished:
+def _run(setting: Setting, folder: Path, how: How, watch: Watch, say: Say, splits: Splits | None = None) -> Finished:
     with claimed(folder):
-        splits = load(setting, how, say)
+        splits = splits or load(setting, how, say)
         if is_done(folder):
             return _same(_finished(folder), setting, splits)
         shares = deal(setting, splits)

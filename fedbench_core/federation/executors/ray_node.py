@@ -4,7 +4,7 @@ import faulthandler
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Parcel:
 
     def read(self, file: File) -> Blob:
         """The bytes that came with the call."""
-        return memoryview(self.brought[file.path])
+        return self.brought[file.path].data
 
     def write(self, path: Path, blob: bytes) -> File:
         """Keep bytes to go back with the answer."""
@@ -67,7 +67,7 @@ class Answer:
     done: Done | Exception
     sent: Raw | None = None
     left: Raw | None = None
-    rests: Mapping[Path, Raw] | None = None
+    rests: Mapping[Path, Raw] = field(default_factory=dict)
 
 
 _made: dict[str, tuple[Worker, Parcel, Begin] | Exception] = {}
@@ -114,14 +114,19 @@ def _worker(run: str, begin: list[Any]) -> tuple[Worker, Parcel, Begin] | Except
 
 
 def _make(begin: Begin) -> tuple[Worker, Parcel, Begin]:
-    """A worker; RunError on a node that joined late and has other versions."""
-    words = differences(begin.versions, installed(list(begin.versions)))
-    if words:
-        raise RunError(f"a node that joined the Ray cluster has {words}. Install the same there, or take it out.")
+    """A worker, with torch set up as the spec says."""
+    check_late(begin.versions)
     keep_freed_memory()
     set_up_torch(begin.spec)
     parcel = Parcel()
     return Worker(resolve(begin.spec), begin.shares, parcel), parcel, begin
+
+
+def check_late(versions: Mapping[str, str]) -> None:
+    """RunError on a node that joined after all were asked, and has other versions."""
+    words = differences(versions, installed(list(versions)))
+    if words:
+        raise RunError(f"A node that joined the Ray cluster has {words}. Install the same there, or take it out.")
 
 
 @contextmanager

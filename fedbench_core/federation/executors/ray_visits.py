@@ -13,13 +13,12 @@ from uuid import uuid4
 import numpy as np
 import ray
 
-from fedbench_core.api import Examples, RequestError, RunError
+from fedbench_core.api import Examples, RequestError, RunError, Splits
 from fedbench_core.federation.calls import Call, Done, Heard, VisitCall, VisitDone
 from fedbench_core.federation.executors.processes import ATTEMPTS
 from fedbench_core.federation.executors.ray_cluster import Asked, connected, store_bytes
 from fedbench_core.federation.executors.ray_node import Answer, Begin, Raw, answer, raw
 from fedbench_core.federation.files import read, replace_file
-from fedbench_core.federation.shares import Shares
 
 Ref = object
 """Ray's name for something in its object store."""
@@ -52,7 +51,8 @@ class RayVisits:
             self.workers = self._cluster.slots
             self._task = self._cluster.remote(answer)
             self._run = uuid4().hex
-            self._begin = [put(replace(begin, shares=portable_shares(begin.shares)))]
+            shares = replace(begin.shares, splits=portable_splits(begin.shares.splits))
+            self._begin = [put(replace(begin, shares=shares))]
         except BaseException:
             self._open.close()
             raise
@@ -65,10 +65,12 @@ class RayVisits:
                 self._send(left, out)
                 if not out:
                     return
-                if out[0].answer is None:
+                arrived = out[0].answer
+                if arrived is None:
                     self._collect(out)
                 else:
-                    yield _arrived(out.popleft())
+                    out.popleft()
+                    yield _arrived(arrived)
         finally:
             for one in out:
                 ray.cancel(one.ref, force=True)
@@ -131,16 +133,15 @@ class RayVisits:
         one.ref = self._start(one.call, one.arguments)
 
 
-def _arrived(one: _Out) -> Done:
+def _arrived(got: Answer) -> Done:
     """The outcome of a call; what is to rest is written. Raises what went wrong in it."""
-    got = one.answer
-    if got is None or isinstance(got.done, Exception):
-        raise got.done if got else RuntimeError(one)
-    for path, blob in (got.rests or {}).items():
-        replace_file(path, memoryview(blob))
+    if isinstance(got.done, Exception):
+        raise got.done
+    for path, blob in got.rests.items():
+        replace_file(path, blob.data)
     if not isinstance(got.done, VisitDone):
         return got.done
-    sent, left = (None if blob is None else memoryview(blob) for blob in (got.sent, got.left))
+    sent, left = (None if blob is None else blob.data for blob in (got.sent, got.left))
     return replace(got.done, sent=sent, left=left)
 
 
@@ -153,17 +154,17 @@ def put(value: object) -> Ref:
     return ref
 
 
-def portable_shares(shares: Shares) -> Shares:
-    """The same shares, whose images lie in memory that all processes of a node share, once they are there.
+def portable_splits(splits: Splits) -> Splits:
+    """The same splits, whose images lie in memory that all processes of a node share, once they are there.
 
     RequestError where they are larger than the object store of a node.
     """
-    splits = shares.splits
-    parts = {name: getattr(splits, name) for name in ("train", "val", "test")}
-    size = sum(part.images.nbytes + part.labels.nbytes for part in parts.values())
+    parts = (splits.train, splits.val, splits.test)
+    size = sum(part.images.nbytes + part.labels.nbytes for part in parts)
     if size > store_bytes():
         raise RequestError(_too_small(f"the images of {splits.name} take {size / 1e6:.0f} MB"))
-    return replace(shares, splits=replace(splits, **{name: _unmapped(part) for name, part in parts.items()}))
+    train, val, test = (_unmapped(part) for part in parts)
+    return replace(splits, train=train, val=val, test=test)
 
 
 def _unmapped(examples: Examples) -> Examples:

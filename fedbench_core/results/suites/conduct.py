@@ -1,6 +1,6 @@
 """A suite's runs: what is missing is computed, several at once, and filed the moment it is done."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from fedbench_core.results.contents import versions
 from fedbench_core.results.differences import differences
 from fedbench_core.results.folder import folder_of, is_done
 from fedbench_core.results.record import read_record
-from fedbench_core.results.run import How
+from fedbench_core.results.run import How, check_how
 from fedbench_core.results.suites.crew import Job, News, compute
 from fedbench_core.results.suites.filing import Record, file_record, filed_paths
 from fedbench_core.results.suites.outcomes import Outcomes
@@ -96,14 +96,23 @@ def conduct(made: Plan, how: How, workers: int, watch: Callable[[Step], None]) -
     made.outcomes.write(how.out, made.suite.name)
     if not made.tasks:
         return made.outcomes
-    serial = replace(how, executor="serial", workers=1)
+    check_how(how)
+    serial = replace(how, executor="serial", workers=1, ray_address=None, gpus_per_visit=None)
     jobs = [Job(number, task.spec, replace(serial, fresh=task.fresh)) for number, task in enumerate(made.tasks)]
-    with closing(compute(jobs, workers)) as heard:
+    with closing(_crew(jobs, how, workers)) as heard:
         for step in _steps(made, heard):
             if step.cell is not None:
                 made.outcomes.write(how.out, made.suite.name)
             watch(step)
     return made.outcomes
+
+
+def _crew(jobs: list[Job], how: How, workers: int) -> Generator[News, None, None]:
+    if how.executor != "ray":
+        return compute(jobs, workers)
+    from fedbench_core.results.suites import ray_crew  # noqa: PLC0415  # Ray: only for who asks for it
+
+    return ray_crew.compute(jobs, how)
 
 
 def _steps(made: Plan, heard: Iterator[News]) -> Iterator[Step]:

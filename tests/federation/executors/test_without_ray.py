@@ -1,0 +1,88 @@
+"""What a machine without Ray, or a request that is wrong, is told; and that nobody meets Ray who did not ask for it."""
+
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from fedbench_core import RunSpec, run
+from fedbench_core.api import RequestError
+from fedbench_core.results import run as runs
+from fedbench_core.results.run import How
+
+SMALL = {"method": "kit-ring", "backbones": "tiny", "dataset": "spots", "clients": 2, "rounds": 1, "steps": 1}
+
+
+def _refused(tmp_path, spec=SMALL, **how) -> str:
+    with pytest.raises(RequestError) as error:
+        run(RunSpec.of(spec), How(out=tmp_path / "runs", **how))
+    assert not (tmp_path / "runs").exists()
+    return str(error.value)
+
+
+def test_ray_that_is_not_installed_is_told_how_to_install(kit, tmp_path, monkeypatch) -> None:  # noqa: ARG001  # installed
+    monkeypatch.setattr(runs, "find_spec", lambda _name: None)
+    assert _refused(tmp_path, executor="ray").endswith("not installed: pip install 'fedbench-core[ray]'")
+
+
+@pytest.mark.parametrize("flag", [{"ray_address": "auto"}, {"gpus_per_visit": 0.5}], ids=str)
+def test_what_is_about_ray_needs_ray(flag, kit, tmp_path) -> None:  # noqa: ARG001  # installed
+    assert "Add --executor ray" in _refused(tmp_path, **flag)
+
+
+def test_gpus_that_no_visit_uses_are_refused(kit, tmp_path, monkeypatch) -> None:  # noqa: ARG001  # installed
+    monkeypatch.setattr(runs, "find_spec", lambda _name: True)
+    assert "--device cuda" in _refused(tmp_path, executor="ray", gpus_per_visit=0.5)
+    assert "Use --device cuda." in _refused(tmp_path, {**SMALL, "device": "cuda:1"}, executor="ray")
+
+
+def test_a_run_that_does_not_ask_for_ray_does_not_import_it(kit, tmp_path) -> None:
+    code = f"""
+import sys
+sys.path.insert(0, {str(kit)!r})
+from pathlib import Path
+from fedbench_core import RunSpec, run
+from fedbench_core.results.run import How
+import fedbench_core.cli.run, fedbench_core.cli.suite, fedbench_core.results.suites.conduct
+run(RunSpec.of({SMALL!r}), How(out=Path({str(tmp_path)!r}), executor="serial"))
+print([name for name in sys.modules if name.split(".")[0] == "ray"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.fixture
+def deaf():
+    """The address of a server that takes connections and says nothing that a Ray cluster would say."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        done = threading.Event()
+
+        def serve() -> None:
+            while not done.is_set():
+                connection, _ = server.accept()
+                with connection:
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        port = server.getsockname()[1]
+        yield f"127.0.0.1:{port}"
+        done.set()
+        socket.create_connection(("127.0.0.1", port)).close()
+        thread.join()
+
+
+@pytest.mark.ray
+def test_an_address_where_no_cluster_answers_is_told_at_once(kit, deaf, tmp_path) -> None:  # noqa: ARG001  # installed
+    pytest.importorskip("ray")
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    for address in (f"127.0.0.1:{port}", deaf):
+        assert f"--ray-address {address}: no Ray cluster answers" in _refused(
+            tmp_path, executor="ray", ray_address=address
+        )
+    for address in ("nonsense", "ray://here:10001", "here:"):
+        assert "expected HOST:PORT" in _refused(tmp_path, executor="ray", ray_address=address)
+    assert "--ray-address auto can't be used" in _refused(tmp_path, executor="ray", ray_address="auto")
