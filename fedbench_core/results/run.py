@@ -132,6 +132,8 @@ def check_how(how: How, spec: RunSpec | None = None) -> None:
         raise RequestError("--executor ray needs Ray, which is not installed: pip install 'fedbench-core[ray]'")
     if spec is not None and spec.device.partition(":")[2]:
         raise RequestError(f"--device {spec.device}: a Ray cluster chooses the GPU for each visit. Use --device cuda.")
+    if how.gpus_per_visit and how.gpus_per_visit > 1 and how.gpus_per_visit % 1:
+        raise RequestError(f"--gpus-per-visit {how.gpus_per_visit:g}: expected a part of one GPU, or a whole number.")
     if how.gpus_per_visit and spec is not None and spec.device == "cpu":
         raise RequestError("--gpus-per-visit is for runs with --device cuda. Add that, or leave it out.")
 

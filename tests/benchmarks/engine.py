@@ -1,6 +1,6 @@
 """What the harness adds to training: seconds and CPU seconds per round, against a floor, in one interleaved run.
 
-    python -m tests.benchmarks.engine [A] [B] [C] [--repeats 5] [--limit 6000]
+    python -m tests.benchmarks.engine [A] [B] [C] [--repeats 5] [--limit 6000] [--executor processes --executor ray]
 
 The floor is two plain processes, one thread each, that do the same gradient steps on the same tensors and nothing else.
 Load A: 1,000 clients of 50 images of 28x28x3, 50 present per round, batch 10, a CNN of 1.2 M parameters, 20 rounds.
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -92,7 +93,7 @@ def spec(name: str, data: Path, limit: int) -> dict[str, object]:
     return settings | ({"limit": limit} if name == "C" else {})
 
 
-def engine(settings: dict[str, object]) -> dict[str, float]:
+def engine(settings: dict[str, object], executor: str) -> dict[str, float]:
     """Seconds and CPU seconds per round of a real run with two workers; prints them as JSON."""
     import psutil  # noqa: PLC0415  # only in the child
 
@@ -107,7 +108,7 @@ def engine(settings: dict[str, object]) -> dict[str, float]:
             marks.append((time.perf_counter(), sum(sum(p.cpu_times()[:2]) for p in tree)))
 
     with tempfile.TemporaryDirectory() as out:
-        run(RunSpec.of(settings), How(out=Path(out), workers=2), watch)
+        run(RunSpec.of(settings), How(out=Path(out), workers=2, executor=executor), watch)
     rounds = len(marks) - 1
     wall, cpu = ((marks[-1][i] - marks[0][i]) / rounds for i in (0, 1))
     return {"wall": wall, "cpu": cpu}
@@ -152,24 +153,32 @@ def child(what: str, settings: dict[str, object], site: Path) -> "subprocess.Pop
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
 
 
-def measure(settings: dict[str, object], site: Path) -> tuple[dict[str, float], dict[str, float]]:
-    """One floor and one engine, after one another."""
+def measure(settings: dict[str, object], site: Path, executors: tuple[str, ...]) -> list[dict[str, float]]:
+    """One floor, and one engine with each executor, after one another."""
     halves = [child(what, settings, site) for what in ("floor 0", "floor 1")]
     told = [json.loads(half.communicate()[0].splitlines()[-1]) for half in halves]
     bottom = {"wall": max(t["wall"] for t in told), "cpu": sum(t["cpu"] for t in told)}
-    return bottom, json.loads(child("engine", settings, site).communicate()[0].splitlines()[-1])
+    engines = [child(f"engine {executor}", settings, site).communicate()[0] for executor in executors]
+    return [bottom, *(json.loads(said.splitlines()[-1]) for said in engines)]
 
 
 @click.command()
 @click.argument("loads", nargs=-1)
 @click.option("--repeats", default=5)
 @click.option("--limit", default=6000, help="training images of load C")
+@click.option("--executor", "executors", multiple=True, default=["processes"], help="repeatable")
 @click.option("--child", "child_settings", nargs=2, help="used by this file itself")
-def main(loads: tuple[str, ...], repeats: int, limit: int, child_settings: tuple[str, str] | None) -> None:
+def main(
+    loads: tuple[str, ...],
+    repeats: int,
+    limit: int,
+    executors: tuple[str, ...],
+    child_settings: tuple[str, str] | None,
+) -> None:
     """Measure the loads that are named, all by default."""
     if child_settings:
-        what, settings = child_settings[0], json.loads(child_settings[1])
-        click.echo(json.dumps(engine(settings) if what == "engine" else floor(settings, int(what[-1]))))
+        (what, which), settings = child_settings[0].split(), json.loads(child_settings[1])
+        click.echo(json.dumps(engine(settings, which) if what == "engine" else floor(settings, int(which))))
         return
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder)
@@ -177,14 +186,14 @@ def main(loads: tuple[str, ...], repeats: int, limit: int, child_settings: tuple
         make_images(site / "bench.npz")
         for name in loads or LOADS:
             data = Path(os.environ["FEDBENCH_TISSUE"]) if name == "C" else site / "bench.npz"
-            pairs = [measure(spec(name, data, limit), site) for _ in range(repeats)]
-            for clock in ("wall", "cpu"):
-                floors, engines = ([pair[i][clock] for pair in pairs] for i in (0, 1))
+            pairs = [measure(spec(name, data, limit), site, executors) for _ in range(repeats)]
+            for number, clock in product(range(len(executors)), ("wall", "cpu")):
+                floors, engines = ([pair[i][clock] for pair in pairs] for i in (0, number + 1))
                 ratios = [e / f for f, e in zip(floors, engines, strict=True)]
                 told = ", ".join(f"{ratio:.3f}" for ratio in ratios)
                 click.echo(
-                    f"load {name} {clock}: floor {median(floors):.3f} s, fedbench {median(engines):.3f} s per round, "
-                    f"ratio {median(ratios):.3f} (pairs {told})"
+                    f"load {name} {clock}: floor {median(floors):.3f} s, {executors[number]} {median(engines):.3f} s "
+                    f"per round, ratio {median(ratios):.3f} (pairs {told})"
                 )
 
 

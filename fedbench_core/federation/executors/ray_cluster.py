@@ -23,7 +23,7 @@ from fedbench_core.federation.executors import ray_probe
 
 ANSWER_SECONDS = 5.0
 """How long an address may take to answer."""
-PROBE_SECONDS = 60.0
+PROBE_SECONDS = 120.0
 _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """How a talk with a gRPC server begins, as Ray's are; it answers with a frame of settings, whose fourth byte is 4."""
 
@@ -147,18 +147,26 @@ def _slots(gpus: float) -> int:
 def _connect(asked: Asked) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     with _told_of_sigterm():
-        if asked.address is None:
-            with _path_for_children():
-                ray.init("local", num_cpus=asked.workers, include_dashboard=False, **quiet)
-            return
-        _answers(asked.address)
+        if asked.address is not None:
+            _answers(asked.address)
         try:
-            ray.init(asked.address, **quiet)
-        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-            raise RequestError(
-                f"--ray-address {asked.address} can't be used: {' '.join(str(error).split())} "
-                "Run this on a machine of the cluster: ray start --address=HOST:PORT makes it one."
-            ) from None
+            with _path_for_children():
+                if asked.address is None:
+                    ray.init("local", num_cpus=asked.workers, include_dashboard=False, **quiet)
+                else:
+                    ray.init(asked.address, **quiet)
+        except Exception as error:
+            raise _unusable(asked, " ".join(str(error).split())) from error
+
+
+def _unusable(asked: Asked, why: str) -> RequestError | RunError:
+    """The error for a cluster that can't be had, from what Ray said."""
+    if asked.address is None:
+        return RunError(f"Ray could not be started on this machine: {why} Try again, or use --executor processes.")
+    return RequestError(
+        f"--ray-address {asked.address} can't be used: {why} "
+        "Run this on a machine of the cluster: ray start --address=HOST:PORT makes it one."
+    )
 
 
 def _answers(address: str) -> None:

@@ -72,7 +72,7 @@ class RayVisits:
                     out.popleft()
                     yield _arrived(arrived)
         finally:
-            for one in out:
+            for one in (one for one in out if one.answer is None):
                 ray.cancel(one.ref, force=True)
 
     def close(self) -> None:
@@ -114,7 +114,9 @@ class RayVisits:
         try:
             one.answer = ray.get(one.ref)
         except ray.exceptions.RayTaskError as error:
-            raise error.cause from None
+            if not isinstance(error.cause, ray.exceptions.RayError):  # such as images that did not come
+                raise error.cause from None
+            self._again(one, error.cause)
         except (ray.exceptions.ObjectStoreFullError, ray.exceptions.OutOfDiskError):
             raise RunError(_too_small("it is full")) from None
         except ray.exceptions.RayError as error:
