@@ -1,6 +1,6 @@
 """Peak resident memory of all processes, and disk use, with many and with few clients that each own a ResNet-18.
 
-    python -m tests.benchmarks.memory [--rounds 5] [--workers 2]
+    python -m tests.benchmarks.memory [--rounds 5] [--workers 2] [--executor processes]
 
 Ten clients are present in each round, of 10 and of 1,000; each keeps its own model between visits. The run is
 interrupted after its last round: scoring 1,000 private models is not what is measured.
@@ -30,7 +30,7 @@ def resident() -> int:
     return total
 
 
-def peak(clients: int, rounds: int, workers: int, data: Path) -> tuple[int, int]:
+def peak(clients: int, rounds: int, data: Path, **how: object) -> tuple[int, int]:
     """The largest sum of resident bytes in a run, and the bytes of its state on disk."""
     settings = {"method": "local", "backbones": "resnet18", "dataset": f"npz:{data}", "clients": clients}
     settings |= {"rounds": rounds + 1, "fraction": 10 / clients, "steps": 1, "batch_size": 8, "evaluate_every": 0}
@@ -50,7 +50,7 @@ def peak(clients: int, rounds: int, workers: int, data: Path) -> tuple[int, int]
         thread = threading.Thread(target=sample)
         thread.start()
         try:
-            run(RunSpec.of({**settings, "partitioner": "iid"}), How(out=Path(out), workers=workers), watch)
+            run(RunSpec.of({**settings, "partitioner": "iid"}), How(out=Path(out), **how), watch)
         except KeyboardInterrupt:
             disk = sum(path.stat().st_size for path in Path(out).rglob("*") if path.is_file())
         finally:
@@ -62,7 +62,8 @@ def peak(clients: int, rounds: int, workers: int, data: Path) -> tuple[int, int]
 @click.command()
 @click.option("--rounds", default=5)
 @click.option("--workers", default=2)
-def main(rounds: int, workers: int) -> None:
+@click.option("--executor", default="processes")
+def main(rounds: int, workers: int, executor: str) -> None:
     """Measure few, then many, and print the ratio."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "images.npz"
@@ -70,7 +71,7 @@ def main(rounds: int, workers: int) -> None:
         peaks = {}
         for clients in (10, 1000):
             start = time.monotonic()
-            peaks[clients], disk = peak(clients, rounds, workers, data)
+            peaks[clients], disk = peak(clients, rounds, data, workers=workers, executor=executor)
             click.echo(
                 f"{clients} clients: peak {peaks[clients] / 2**20:.0f} MiB, state {disk / 2**20:.0f} MiB on disk, "
                 f"{time.monotonic() - start:.0f} s"
