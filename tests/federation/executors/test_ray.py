@@ -25,11 +25,11 @@ ray = pytest.importorskip("ray")
 
 STORE_BYTES = 80 * 10**6
 SMALL = {"dataset": "spots", "clients": 4, "rounds": 4, "steps": 2, "batch_size": 8}
-TIMM = {**SMALL, "dataset": "phantom", "limit": 64, "rounds": 2, "steps": 1, "set": {"dataset.test": 40}}
+PHANTOM = {"dataset": "phantom", "set": {"dataset.train": 128, "dataset.val": 64, "dataset.test": 64}}
 KINDS = {
     "fedavg": {**SMALL, "method": "fedavg", "backbones": "tiny"},
-    "fedkd": {**SMALL, "method": "fedkd", "backbones": "tiny"},
-    "fedskd": {**TIMM, "method": "fedskd", "backbones": "test_resnet,test_efficientnet"},
+    "fedkd": {**SMALL, "method": "fedkd", "backbones": "tiny", "set": {"local_update.student": "tiny"}},
+    "fedskd": {**SMALL, **PHANTOM, "rounds": 2, "method": "fedskd", "backbones": "test_resnet,test_efficientnet"},
     "stateful, absent clients": {
         **SMALL,
         "method": "kit-pair",
