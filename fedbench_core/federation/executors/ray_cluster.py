@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -43,15 +43,25 @@ class Asked:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that is connected. slots: tasks that it can do at a time; ahead: how many to have out at most."""
+    """A cluster that is connected. slots: tasks that it can do at a time; ahead: how many to have out at most.
+
+    stays: the connection outlives who uses it here.
+    """
 
     slots: int
     ahead: int
     gpus: float
+    stays: bool
 
     def remote(self, function: Callable[..., Any]) -> Any:
         """The function as a task, which is never repeated by Ray: who sent it knows better how often to."""
         return ray.remote(function).options(num_cpus=1, num_gpus=self.gpus, max_retries=0)
+
+    def drop(self, refs: Iterable[Any]) -> None:
+        """End tasks that nobody waits for any more; those of a connection that ends now end with it."""
+        if self.stays:
+            for ref in refs:
+                ray.cancel(ref)
 
     @property
     def left(self) -> bool:
@@ -69,22 +79,22 @@ def connected(asked: Asked, versions: Mapping[str, str]) -> Iterator[Cluster]:
     try:
         if own:
             _connect(asked)
-        yield _checked(asked, versions)
+        yield _checked(asked, versions, stays=not own)
     finally:
         if own:
             with _told_of_sigterm():
                 ray.shutdown()
 
 
-def _checked(asked: Asked, versions: Mapping[str, str]) -> Cluster:
+def _checked(asked: Asked, versions: Mapping[str, str], *, stays: bool) -> Cluster:
     slots = _slots(asked.gpus)
     if not slots:
         what = "CPU" if not asked.gpus else f"CPU and {asked.gpus:g} of a GPU free for one visit"
         raise RequestError(f"No node of the Ray cluster has a {what}. Add one: ray start --address=HOST:PORT")
     check_nodes(versions)
     if asked.address is None or asked.workers is None:
-        return Cluster(slots, 2 * slots, asked.gpus)  # Ray queues: a worker's next task is there when it is done
-    return Cluster(min(slots, asked.workers), asked.workers, asked.gpus)
+        return Cluster(slots, 2 * slots, asked.gpus, stays)  # Ray queues: a worker's next task is there when it is done
+    return Cluster(min(slots, asked.workers), asked.workers, asked.gpus, stays)
 
 
 def check_nodes(versions: Mapping[str, str]) -> None:

@@ -72,8 +72,7 @@ class RayVisits:
                     out.popleft()
                     yield _arrived(arrived)
         finally:
-            for one in (one for one in out if one.answer is None):
-                ray.cancel(one.ref, force=True)
+            self._cluster.drop(one.ref for one in out if one.answer is None)
 
     def close(self) -> None:
         """Leave the cluster; an own one ends."""

@@ -58,8 +58,7 @@ def compute(jobs: Iterable[Job], how: How) -> Generator[News, None, None]:
                 yield from crew.hear()
                 crew.forget({_images(job.spec) for job in waiting})
         finally:
-            for ref in crew.out:
-                ray.cancel(ref, force=True)
+            cluster.drop(crew.out)
 
 
 class _Crew:
