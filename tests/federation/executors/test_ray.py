@@ -20,7 +20,11 @@ from fedbench_core.registry import registry
 from fedbench_core.results.record import comparable, read_record
 from fedbench_core.results.run import How, resume
 
-pytestmark = pytest.mark.ray
+pytestmark = [
+    pytest.mark.ray,
+    # Ray leaves the log files of the processes that it starts open.
+    pytest.mark.filterwarnings("default::ResourceWarning", "default::pytest.PytestUnraisableExceptionWarning"),
+]
 ray = pytest.importorskip("ray")
 
 STORE_BYTES = 80 * 10**6
