@@ -184,7 +184,7 @@ def _answers(address: str) -> None:
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
-    if not (host and port.isdecimal()):
+    if not (host and port.isdecimal()) or "/" in host:
         raise RequestError(f"--ray-address {address}: expected HOST:PORT as `ray start --head` names it, or auto.")
     answer = b""
     with suppress(OSError), socket.create_connection((host, int(port)), ANSWER_SECONDS) as connection:

@@ -16,9 +16,15 @@ SMALL = {"method": "kit-ring", "backbones": "tiny", "dataset": "spots", "clients
 
 
 def _refused(tmp_path, spec=SMALL, **how) -> str:
+    said = _unusable(tmp_path, spec, **how)
+    assert not (tmp_path / "runs").exists()
+    return said
+
+
+def _unusable(tmp_path, spec=SMALL, **how) -> str:
+    """What is said of a cluster; a run that is begun then goes on elsewhere."""
     with pytest.raises(RequestError) as error:
         run(RunSpec.of(spec), How(out=tmp_path / "runs", **how))
-    assert not (tmp_path / "runs").exists()
     return str(error.value)
 
 
@@ -80,9 +86,9 @@ def test_an_address_where_no_cluster_answers_is_told_at_once(kit, deaf, tmp_path
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     for address in (f"127.0.0.1:{port}", deaf):
-        assert f"--ray-address {address}: no Ray cluster answers" in _refused(
+        assert f"--ray-address {address}: no Ray cluster answers" in _unusable(
             tmp_path, executor="ray", ray_address=address
         )
     for address in ("nonsense", "ray://here:10001", "here:"):
-        assert "expected HOST:PORT" in _refused(tmp_path, executor="ray", ray_address=address)
-    assert "--ray-address auto can't be used" in _refused(tmp_path, executor="ray", ray_address="auto")
+        assert "expected HOST:PORT" in _unusable(tmp_path, executor="ray", ray_address=address)
+    assert "--ray-address auto can't be used" in _unusable(tmp_path, executor="ray", ray_address="auto")
