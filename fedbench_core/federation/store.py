@@ -59,7 +59,7 @@ class Store:
     @property
     def begun(self) -> bool:
         """Whether there is a commit to resume from."""
-        return (self._folder / JOURNAL).exists()
+        return was_begun(self._folder)
 
     def commit(self, progress: Mapping[str, Any]) -> None:
         """Make the present generation the one to resume from: a rename; then what no commit needs is removed."""
@@ -142,6 +142,11 @@ class Store:
                     os.fsync(stream.fileno())
         self._unsynced.clear()
         self._synced = time.monotonic()
+
+
+def was_begun(folder: Path) -> bool:
+    """Whether a state folder has a commit to resume from; in the midst of the next, only the one before is there."""
+    return any((folder / name).exists() for name in (JOURNAL, PREVIOUS))
 
 
 def read_journal(folder: Path) -> dict[str, Any]:

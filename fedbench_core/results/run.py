@@ -27,7 +27,7 @@ from fedbench_core.federation.setting import Setting, resolve
 from fedbench_core.federation.shares import Shares, deal
 from fedbench_core.federation.shares import load as load_splits
 from fedbench_core.federation.spec import RunSpec
-from fedbench_core.federation.store import JOURNAL, Store, read_journal
+from fedbench_core.federation.store import Store, read_journal, was_begun
 from fedbench_core.federation.worker import Worker
 from fedbench_core.results.contents import build, versions
 from fedbench_core.results.differences import differences
@@ -156,7 +156,7 @@ def _run(setting: Setting, folder: Path, how: How, watch: Watch, say: Say, split
             record = build(setting, shares, engine.progress, test, probe, notes, made)
             write_record(folder / RECORD, record)
         except KeyboardInterrupt:
-            go_on = f"fedbench resume {folder}" if (folder / "state" / JOURNAL).exists() else "the same command"
+            go_on = f"fedbench resume {folder}" if was_begun(folder / "state") else "the same command"
             raise KeyboardInterrupt(f"Go on with: {go_on}") from None
         engine.store.clear()
     return Finished(folder, record)

@@ -7,7 +7,7 @@ import pytest
 from fedbench_core.api import RunError
 from fedbench_core.federation.calls import File
 from fedbench_core.federation.files import read, replace_file, write
-from fedbench_core.federation.store import Store
+from fedbench_core.federation.store import Store, was_begun
 
 
 @pytest.fixture
@@ -54,6 +54,25 @@ def test_a_resume_finds_the_last_commit_and_sweeps_the_rest(folder) -> None:
     assert read(again.get("hub")) == b"round 0"
     assert _contents(folder) == {b"round 0"}
     assert not list(folder.glob(".*"))
+
+
+def test_a_commit_that_is_cut_off_between_its_renames_leaves_the_one_before(folder, monkeypatch) -> None:
+    store = Store(folder)
+    store.put("hub", b"round 0", 0, 0)
+    store.commit({"progress": {"round": 1}})
+    store.put("hub", b"round 1", 1, 0)
+
+    def cut_off(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fedbench_core.federation.store.replace_file", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        store.commit({"progress": {"round": 2}})
+    assert store.begun
+    assert was_begun(folder)
+    again = Store(folder)
+    assert again.resume()["progress"] == {"round": 1}
+    assert read(again.get("hub")) == b"round 0"
 
 
 def test_a_folder_without_a_commit_has_nothing_to_resume(folder) -> None:
