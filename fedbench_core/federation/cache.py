@@ -3,8 +3,9 @@
 from collections import OrderedDict
 from pathlib import Path
 
+from fedbench_core.federation import files
 from fedbench_core.federation.calls import File
-from fedbench_core.federation.files import Disk, Storage
+from fedbench_core.federation.files import Storage
 from fedbench_core.federation.kept import Kept
 
 BOUND_BYTES = 2**28
@@ -16,8 +17,8 @@ class StateCache:
     A held state has no file yet: it stays until it is asked for, and counts towards the bound.
     """
 
-    def __init__(self, bound_bytes: int = BOUND_BYTES, storage: Storage | None = None) -> None:
-        self._storage = storage or Disk()
+    def __init__(self, bound_bytes: int = BOUND_BYTES, storage: Storage = files) -> None:
+        self._storage = storage
         self._bound = bound_bytes
         self._bytes = 0
         self._held: dict[Path, Kept] = {}

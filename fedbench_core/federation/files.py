@@ -10,7 +10,7 @@ from fedbench_core.federation.calls import Blob, File
 
 
 class Storage(Protocol):
-    """Where states and letters rest, by their paths."""
+    """Where states and letters rest, by their paths; this module is the one on the disk of this machine."""
 
     def read(self, file: File) -> Blob:
         """What is in a file; RunError if it cannot be had."""
@@ -19,18 +19,6 @@ class Storage(Protocol):
     def write(self, path: Path, blob: bytes) -> File:
         """Let a file rest; gives it with its digest."""
         ...
-
-
-class Disk:
-    """The disk of this machine."""
-
-    def read(self, file: File) -> Blob:
-        """As `read`."""
-        return read(file)
-
-    def write(self, path: Path, blob: bytes) -> File:
-        """As `write`."""
-        return write(path, blob)
 
 
 def make_folder(path: Path) -> None:

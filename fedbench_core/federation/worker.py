@@ -8,10 +8,11 @@ from numbers import Real
 from torch import Tensor, nn
 
 from fedbench_core.api import Client, LocalUpdate, Memory, Payload, Reply, RoundContext, RunError, torch_seed
+from fedbench_core.federation import files
 from fedbench_core.federation.blame import at, expect
 from fedbench_core.federation.cache import StateCache
 from fedbench_core.federation.calls import Call, Done, Heard, ScoreCall, ScoreDone, VisitCall, VisitDone
-from fedbench_core.federation.files import Disk, Storage
+from fedbench_core.federation.files import Storage
 from fedbench_core.federation.kept import Kept, check_memory, copied
 from fedbench_core.federation.lending import Lender, load, own_generator, snapshot
 from fedbench_core.federation.scoring import Scorer
@@ -26,8 +27,8 @@ class Worker:
     storage: where states and letters rest; the disk, if nothing is given.
     """
 
-    def __init__(self, setting: Setting, shares: Shares, storage: Storage | None = None) -> None:
-        self._storage = storage or Disk()
+    def __init__(self, setting: Setting, shares: Shares, storage: Storage = files) -> None:
+        self._storage = storage
         self._setting = setting
         self._shares = shares
         self._lender = Lender(setting.architectures, shares.splits, setting.spec.seed, setting.spec.device)

@@ -143,15 +143,14 @@ def _nodes() -> list[dict[str, Any]]:
 
 def _slots(gpus: float) -> int:
     """How many tasks fit on all nodes."""
-    fits = 0
-    for resources in (node["Resources"] for node in _nodes()):
-        by_gpu = (
-            int(resources.get("GPU", 0)) * int(1 / gpus)
-            if 0 < gpus <= 1
-            else int(resources.get("GPU", 0) / (gpus or 1))
-        )
-        fits += min(int(resources["CPU"]), by_gpu) if gpus else int(resources["CPU"])
-    return fits
+    return sum(_fit(node["Resources"], gpus) for node in _nodes())
+
+
+def _fit(resources: Mapping[str, float], gpus: float) -> int:
+    cpus, own = int(resources["CPU"]), int(resources.get("GPU", 0))
+    if not gpus:
+        return cpus
+    return min(cpus, own * int(1 / gpus) if gpus <= 1 else int(own / gpus))
 
 
 def _connect(asked: Asked) -> None:

@@ -119,8 +119,8 @@ def _refuse_other_specs(own: Sequence[Record]) -> None:
     for other in others:
         if wrong := _changed(spec, {**other["spec"], "seed": None}):
             raise RunError(
-                f"Suite {first['cell']['suite']}: the records of {_told(first)} and of {_told(other)} are no repeats "
-                f"of one run: {wrong}. Run again what is out of date: fedbench suite run SUITE.toml --fresh"
+                f"Suite {first['cell']['suite']}: the records of {name_of(first)} and of {name_of(other)} are no "
+                f"repeats of one run: {wrong}. Run again what is out of date: fedbench suite run SUITE.toml --fresh"
             )
 
 
@@ -136,7 +136,8 @@ def _filed(cell: Cell) -> str:
     return f"Suite {cell.suite}: the record that is filed as {cell.entry}, seed {cell.seed}"
 
 
-def _told(record: Record) -> str:
+def name_of(record: Record) -> str:
+    """Which run a record is of, in words: its entry and seed."""
     return f"{record['cell']['entry']}, seed {record['cell']['seed']}"
 
 
@@ -144,7 +145,7 @@ def _refuse_other_images(runs: Runs) -> None:
     first, *others = each(runs)
     for other in others:
         if other["data"]["digest"] != first["data"]["digest"]:
-            names = [_told(record) for record in (first, other)]
+            names = [name_of(record) for record in (first, other)]
             digests = [record["data"]["digest"] for record in (first, other)]
             raise RunError(
                 f"Suite {first['cell']['suite']}: the records of {names[0]} and of {names[1]} were made with different "

@@ -5,7 +5,7 @@ from functools import lru_cache
 from fedbench_core.api.errors import RunError
 from fedbench_core.api.seeds import stream
 from fedbench_core.federation.bits import codes_of_text
-from fedbench_core.results.boards.cases import Record, Runs, each
+from fedbench_core.results.boards.cases import Record, Runs, each, name_of
 from fedbench_core.results.correctness import image_scores
 from fedbench_core.results.statistics.images import METRICS, Floats, Resamples, agree, compare_images, resample
 from fedbench_core.results.statistics.pairs import Pair
@@ -45,10 +45,9 @@ def _refuse_another_score(record: Record, metric: str, told: float) -> None:
     """A seal shows that a file is whole, and not that its score is what its predictions were right about."""
     score = record["test"]["metrics"][metric]
     if score is None or abs(score - told) > _ROUNDING:
-        name = f"{record['cell']['entry']}, seed {record['cell']['seed']}"
         raise RunError(
-            f"Suite {record['cell']['suite']}: the record of {name} says that its {metric} is {score}, but the images "
-            f"that it has right make it {told:.6f}. Find out with `fedbench verify` what is right."
+            f"Suite {record['cell']['suite']}: the record of {name_of(record)} says that its {metric} is {score}, "
+            f"but the images that it has right make it {told:.6f}. Find out with `fedbench verify` what is right."
         )
 
 

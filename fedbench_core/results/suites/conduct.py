@@ -153,23 +153,19 @@ def _end(made: Plan, task: Task, news: News) -> str:
 
 def _setting(cell: Cell, origin: str, outcomes: Outcomes) -> Setting | None:
     """The parts of a cell; None if they don't fit together or one of them breaks, which is put among the outcomes."""
+    setting = None
     try:
         setting = assemble(cell.spec)
-        _check(setting, cell, outcomes)
-    except RequestError as error:
-        raise RequestError(f"{origin}: entry {cell.entry!r}, partition {cell.partition!r}: {error}") from None
-    except FedbenchError as error:
-        outcomes.failed[cell.name] = str(error)
-    else:
-        return None if cell.name in outcomes.skipped else setting
-    return None
-
-
-def _check(setting: Setting, cell: Cell, outcomes: Outcomes) -> None:
-    try:
         check(setting)
     except RequestError as error:
+        if setting is None:
+            raise RequestError(f"{origin}: entry {cell.entry!r}, partition {cell.partition!r}: {error}") from None
         outcomes.skipped[cell.name] = str(error)
+        return None
+    except FedbenchError as error:
+        outcomes.failed[cell.name] = str(error)
+        return None
+    return setting
 
 
 def _to_replace(made: Plan, cell: Cell, setting: Setting, path: Path, record: Record, *, fresh: bool) -> bool:

@@ -28,39 +28,10 @@ pytestmark = [
 ray = pytest.importorskip("ray")
 
 STORE_BYTES = 80 * 10**6
-SMALL = {"dataset": "spots", "clients": 4, "rounds": 4, "steps": 2, "batch_size": 8}
-PHANTOM = {"dataset": "phantom", "set": {"dataset.train": 128, "dataset.val": 64, "dataset.test": 64}}
-KINDS = {
-    "fedavg": {**SMALL, "method": "fedavg", "backbones": "tiny"},
-    "fedkd": {**SMALL, "method": "fedkd", "backbones": "tiny", "set": {"local_update.student": "tiny"}},
-    "fedskd": {**SMALL, **PHANTOM, "rounds": 2, "method": "fedskd", "backbones": "test_resnet,test_efficientnet"},
-    "stateful, absent clients": {
-        **SMALL,
-        "method": "kit-pair",
-        "backbones": "tiny",
-        "clients": 12,
-        "rounds": 9,
-        "fraction": 0.5,
-    },
-    "hub with a memory": {**SMALL, "method": "kit-thrifty", "backbones": "tiny"},
-    "ring, a full circle": {
-        **SMALL,
-        "method": "kit-ring",
-        "backbones": "tiny,wide",
-        "set": {"topology.hops": 0},
-    },
-}
+KINDS = ("stateless", "fedkd", "fedskd", "stateful, absent clients", "hub with a memory", "ring, a full circle")
 MAIN = "from fedbench_core.cli import main; main()"
 # What starts pytest in the background makes its children deaf to Ctrl-C.
 HEARS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-
-
-def scientific(folder) -> dict:
-    """What must not depend on how a run was computed."""
-    return {
-        "record": comparable(read_record(folder)),
-        **{name: (folder / name).read_text() for name in ("rounds.csv", "messages.csv")},
-    }
 
 
 @pytest.fixture(scope="module")
@@ -86,51 +57,38 @@ def on_ray(cluster, tmp_path):  # noqa: ARG001  # it must be there
     return How(out=tmp_path / "ray", executor="ray")
 
 
-@pytest.fixture(scope="module")
-def undisturbed(kit, tmp_path_factory):  # noqa: ARG001  # its parts must be installed
-    def compute(settings):
-        out = tmp_path_factory.mktemp("serial")
-        return scientific(run(RunSpec.of(settings), How(out=out, executor="serial")).folder)
-
-    return compute
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_cluster_gives_the_serial_record(kind, on_ray, undisturbed) -> None:
-    finished = run(RunSpec.of(KINDS[kind]), on_ray)
-    assert scientific(finished.folder) == undisturbed(KINDS[kind])
+def test_a_cluster_gives_the_serial_record(kind, on_ray, small, scientific, undisturbed) -> None:
+    settings = small(kind)
+    finished = run(RunSpec.of(settings), on_ray)
+    assert scientific(finished.folder) == undisturbed(settings)
     assert sorted(path.name for path in finished.folder.iterdir()) == ["messages.csv", "record.json", "rounds.csv"]
     assert (finished.record["how"]["executor"], finished.record["how"]["workers"]) == ("ray", 2)
 
 
-def _doomed(tmp_path, **options) -> RunSpec:
-    marks = tmp_path / "marks"
-    marks.mkdir()
-    settings = {"local_update.path": str(marks), **options}
-    return RunSpec.of({**SMALL, "method": "kit-doomed", "backbones": "tiny,wide", "set": settings})
-
-
 @pytest.mark.parametrize("end", ["die", "hang"])
-def test_a_visit_whose_worker_dies_or_hangs_is_repeated(end, on_ray, undisturbed, tmp_path) -> None:
-    spec = _doomed(tmp_path, **{"local_update.end": end})
+def test_a_visit_whose_worker_dies_or_hangs_is_repeated(
+    end, on_ray, small, doomed, scientific, undisturbed, tmp_path
+) -> None:
+    spec = doomed(**{"local_update.end": end})
     finished = run(spec, replace(on_ray, visit_timeout=20.0 if end == "hang" else None))
     assert len(list((tmp_path / "marks").iterdir())) == 1
-    expected = undisturbed({**SMALL, "method": "kit-ring", "backbones": "tiny,wide"})
+    expected = undisturbed(small("ring"))
     found = scientific(finished.folder)
     assert found["rounds.csv"] == expected["rounds.csv"]
     assert found["record"]["test"] == expected["record"]["test"]
 
 
-def test_a_visit_that_always_kills_its_worker_is_named(on_ray, tmp_path) -> None:
-    spec = _doomed(tmp_path, **{"local_update.times": 99})
+def test_a_visit_that_always_kills_its_worker_is_named(on_ray, doomed, tmp_path) -> None:
+    spec = doomed(**{"local_update.times": 99})
     whose = r"local update kit-doomed of fedbench-kit 1\.0"
     with pytest.raises(RunError, match=f"client 1, round 1: its worker died.* in {whose}, 3 times"):
         run(spec, on_ray)
     assert len(list((tmp_path / "marks").iterdir())) == 3
 
 
-def test_a_plugin_that_raises_is_named_as_by_every_executor(on_ray, tmp_path) -> None:
-    spec = RunSpec.of({**SMALL, "method": "kit-faulty", "backbones": "tiny", "set": {"local_update.fault": "raise"}})
+def test_a_plugin_that_raises_is_named_as_by_every_executor(on_ray, small, tmp_path) -> None:
+    spec = RunSpec.of(small(method="kit-faulty", backbones="tiny", set={"local_update.fault": "raise"}))
     told = []
     for how in (on_ray, How(out=tmp_path / "serial", executor="serial")):
         with pytest.raises(RunError, match="client 1, round 1") as error:
@@ -139,8 +97,8 @@ def test_a_plugin_that_raises_is_named_as_by_every_executor(on_ray, tmp_path) ->
     assert told[0] == told[1]
 
 
-def test_a_node_that_is_killed_in_mid_round_changes_nothing(cluster, on_ray, undisturbed) -> None:
-    settings = {**KINDS["stateful, absent clients"], "rounds": 5, "seed": 1}
+def test_a_node_that_is_killed_in_mid_round_changes_nothing(cluster, on_ray, small, scientific, undisturbed) -> None:
+    settings = small("stateful, absent clients", rounds=5, seed=1)
     third = cluster.add_node(num_cpus=2, object_store_memory=STORE_BYTES, node_name="third")
     cluster.wait_for_nodes()
     alive = []
@@ -163,7 +121,7 @@ def test_a_node_that_is_killed_in_mid_round_changes_nothing(cluster, on_ray, und
         (None, r"node third has no fedbench-kit \(here 1\.0\)"),
     ],
 )
-def test_a_node_that_has_not_what_is_here_is_named(version, words, cluster, on_ray, tmp_path) -> None:
+def test_a_node_that_has_not_what_is_here_is_named(version, words, cluster, on_ray, small, tmp_path) -> None:
     info = tmp_path / "site" / f"fedbench_kit-{version}.dist-info"
     info.mkdir(parents=True)
     if version:
@@ -173,7 +131,7 @@ def test_a_node_that_has_not_what_is_here_is_named(version, words, cluster, on_r
     cluster.wait_for_nodes()
     try:
         with pytest.raises(RequestError, match=words):
-            run(RunSpec.of(KINDS["ring, a full circle"]), on_ray)
+            run(RunSpec.of(small("ring, a full circle")), on_ray)
     finally:
         cluster.remove_node(third)
     assert not list(on_ray.out.rglob("journal.json"))
@@ -214,7 +172,9 @@ def _wait_for_round(process, number: int) -> str:
     raise AssertionError("".join(said))
 
 
-def test_a_driver_that_is_killed_goes_on_without_a_cluster(kit, cluster, undisturbed, tmp_path) -> None:
+def test_a_driver_that_is_killed_goes_on_without_a_cluster(
+    kit, cluster, small, scientific, undisturbed, tmp_path
+) -> None:
     address = ["--ray-address", cluster.address, "--rounds", "300", "--out", str(tmp_path / "out")]
     process = _command(kit, tmp_path, "run", *FLAGS.split(), *address)
     _wait_for_round(process, 2)
@@ -223,8 +183,7 @@ def test_a_driver_that_is_killed_goes_on_without_a_cluster(kit, cluster, undistu
     [folder] = (tmp_path / "out").iterdir()
     assert not (folder / "record.json").exists()
     finished = resume(folder, How(executor="processes", workers=1))
-    settings = {"clients": 4, "steps": 2, "batch_size": 8, "dataset": "spots", "rounds": 300}
-    assert scientific(finished.folder) == undisturbed({**settings, "method": "kit-ring", "backbones": "tiny,wide"})
+    assert scientific(finished.folder) == undisturbed(small("ring", rounds=300))
 
 
 def _of_ray(since: float) -> list[str]:
