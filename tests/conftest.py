@@ -18,6 +18,14 @@ settings.load_profile("untimed")
 Distribution = Callable[..., str]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Two processes with two threads each on two cores wait for each other: networks take up to five times as long."""
+    import torch  # noqa: PLC0415  # collecting needs none of it
+
+    torch.set_num_threads(1)
+
+
 def _install(site: Path, name: str, source: str, version: str, entry_points: str) -> str:
     """What an installer leaves behind: a module and a .dist-info with metadata and entry points. Gives the module."""
     module = f"{name.replace('-', '_')}_module"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from fedbench_core import RunSpec
 from fedbench_core.registry import registry
 from fedbench_core.registry.shared import put_back, shared_settings
 from fedbench_core.testing.outside import OUTSIDE, modules_of
@@ -34,10 +35,11 @@ class PartContract(Generic[Part]):
         return part
 
     @pytest.fixture(autouse=True)
-    def _others(self) -> Iterator[None]:
-        """What a part changes for everybody is put back, so that others are not blamed for it."""
+    def _as_in_a_run(self) -> Iterator[None]:
+        """Torch has the threads of a run, and what a part changes for everybody is put back: others aren't blamed."""
         environment = dict(os.environ)
         with put_back():
+            torch.set_num_threads(RunSpec.model_fields["threads"].default)
             yield
         _put_environment_back(environment)
 

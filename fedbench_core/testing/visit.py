@@ -15,6 +15,7 @@ from typing import Any
 
 from fedbench_core import RunSpec
 from fedbench_core.api import Payload, Reply
+from fedbench_core.federation.set_up import set_up_torch
 from fedbench_core.federation.setting import resolve
 from fedbench_core.testing.small import Scene, rest, shares_of
 
@@ -37,6 +38,7 @@ def main(folder: Path) -> None:
     request = json.loads((folder / REQUEST).read_text())
     spec = RunSpec.of(request["spec"])
     setting = resolve(spec)
+    set_up_torch(setting.spec)
     scene = Scene.of(setting, shares_of(spec, Path(request["cache"])))
     client = scene.wake(request["client"], (folder / STATE).read_bytes())
     heard = folder / HEARD

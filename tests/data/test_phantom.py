@@ -156,16 +156,6 @@ def test_kinds_differ_in_their_nuclei():
     assert len(KINDS) == 8
 
 
-@pytest.fixture
-def one_thread():
-    """More of them only wait for each other, where other tests run beside this one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("one_thread")
 def test_a_linear_model_fails_where_convolution_learns(tmp_path):
     splits = DATASETS["phantom"](train=2400, test=800).load(DataRequest(cache=tmp_path))
     (x, y), (test_x, test_y) = splits.train.tensors(), splits.test.tensors()

@@ -12,6 +12,8 @@ from fedbench_core.results.record import comparable, read_record
 from fedbench_core.results.run import How
 
 SMALL = {"dataset": "spots", "clients": 4, "rounds": 4, "steps": 2, "batch_size": 8}
+IMAGES = {"dataset.train": 128, "dataset.val": 64, "dataset.test": 64}
+PHANTOM = {"dataset": "phantom", "backbones": "test_resnet,test_efficientnet", "rounds": 2}
 KINDS = {
     "stateless": {"method": "fedavg", "backbones": "tiny"},
     "absent clients": {"method": "fedprox", "backbones": "tiny", "fraction": 0.75, "dropout": 0.3},
@@ -27,14 +29,8 @@ KINDS = {
     "ring": {"method": "kit-ring", "backbones": "tiny,wide"},
     "ring, a full circle": {"method": "kit-ring", "backbones": "tiny,wide", "set": {"topology.hops": 0}},
     "pooled": {"method": "pooled", "backbones": "tiny"},
-    "fedkd": {"method": "fedkd", "backbones": "tiny", "set": {"local_update.student": "tiny"}},
-    "fedskd": {
-        "method": "fedskd",
-        "backbones": "test_resnet,test_efficientnet",
-        "dataset": "phantom",
-        "rounds": 2,
-        "set": {"dataset.train": 128, "dataset.val": 64, "dataset.test": 64},
-    },
+    "fedkd": {**PHANTOM, "method": "fedkd", "set": {**IMAGES, "local_update.student": "test_efficientnet"}},
+    "fedskd": {**PHANTOM, "method": "fedskd", "set": IMAGES},
 }
 Settings = dict[str, Any]
 

@@ -1,6 +1,7 @@
 """However a run is computed, its record is the same but for the block `how`."""
 
 import pytest
+import torch
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import RequestError, RunError
@@ -25,6 +26,21 @@ def test_workers_do_not_change_a_bit(kind, how, small, scientific, undisturbed, 
     finished = run(RunSpec.of(settings), How(out=tmp_path, **how))
     assert scientific(finished.folder) == undisturbed(settings)
     assert sorted(path.name for path in finished.folder.iterdir()) == ["messages.csv", "record.json", "rounds.csv"]
+
+
+@pytest.mark.parametrize("executor", ["serial", "processes"])
+def test_threads_that_torch_is_left_with_change_nothing(
+    executor, small, scientific, undisturbed, tmp_path, monkeypatch
+) -> None:
+    settings = small("fedkd")
+    alone = undisturbed(settings)
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    torch.set_num_threads(4)
+    try:
+        finished = run(RunSpec.of(settings), How(out=tmp_path, workers=2, executor=executor))
+    finally:
+        torch.set_num_threads(1)
+    assert scientific(finished.folder) == alone
 
 
 @pytest.mark.parametrize("how", [{"workers": 1}, {"workers": 2, "checkpoint_every": 4}], ids=str)
