@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fedbench_core.federation.bits import bits_of_text, codes_of_text
+from fedbench_core.federation.bits import Codes, bits_of_text, codes_of_text
 from fedbench_core.results.statistics.images import Correct, Floats, contributions
 
 _BY_CLASS = ("balanced_accuracy",)
@@ -36,10 +37,18 @@ def read_correctness(record: Mapping[str, Any]) -> Correctness:
     labels = len(data["classes"]) if data["task"] == "multi-label" else 1
     right = np.stack([bits_of_text(text, images * labels) for text in test["correct"]])
     correct: Correct = right if labels == 1 else right.reshape(-1, images, labels).mean(axis=2)
-    groups = codes_of_text(coded["images"], images, coded["kinds"])
+    groups = _codes(coded["images"], images, coded["kinds"])
     by_class = coded["of"] == "class"
     shares = np.array(population["counts"], np.float64) if by_class else np.eye(population["clients"])
     return Correctness(correct, groups, coded["of"], shares, test["matrix"]["predictor_of_client"])
+
+
+@lru_cache(maxsize=64)
+def _codes(text: str, images: int, kinds: int) -> Codes:
+    """The records of a board have the same test images, and their groups are read once."""
+    codes = codes_of_text(text, images, kinds)
+    codes.flags.writeable = False
+    return codes
 
 
 def image_scores(record: Mapping[str, Any], metric: str) -> Floats | None:
