@@ -88,7 +88,10 @@ def curves(sources: tuple[str, ...], file: Path, metric: str | None, case: str |
         raise RequestError(f"{' '.join(sources)}: expected folders of finished runs, or the name of one suite.")
     picture = illustrations.curves(runs, column)
     if picture is None:
-        raise RequestError(f"No run here has a learning curve of {column.name}. Run with --evaluate-every 1.")
+        raise RequestError(
+            f"No run here has a learning curve of {column.name}: two rounds at least must be validated. "
+            "Run with --evaluate-every 1."
+        )
     _save(file, picture.draw)
 
 

@@ -96,9 +96,9 @@ def _point(name: str, own: Mapping[int, Record], score: Interval) -> Point:
 
 
 def curves(runs: Runs, column: Column) -> Picture | None:
-    """Learning curves on validation; None if no entry has one."""
+    """Learning curves on validation; None if no entry has one of two rounds."""
     found = {name: curve for name, own in runs.items() if (curve := _curve(own, column.name)) is not None}
-    if not found:
+    if all(len(curve.rounds) == 1 for curve in found.values()):
         return None
     numbers = [(name, [values.tolist() for values in astuple(curve)]) for name, curve in found.items()]
     draw = partial(draw_curves, found, f"{column.heading} (validation)", _band(runs))

@@ -37,7 +37,12 @@ def test_a_band_says_of_how_many_seeds_it_is() -> None:
 def test_points_on_test_images_are_no_learning_curve() -> None:
     """Trap 1: who watches them, chooses by them."""
     assert numbers({"a": {0: run((0, 0.9), split="test")}}) == {}
-    assert list(numbers({"a": {0: run((0, 0.9), split="test")}, "b": {0: run((0, 0.5))}})) == ["b"]
+    assert list(numbers({"a": {0: run((0, 0.9), split="test")}, "b": {0: run((0, 0.5), (1, 0.6))}})) == ["b"]
+
+
+def test_one_round_is_no_curve_unless_another_entry_has_more() -> None:
+    assert numbers({"a": {0: run((4, 0.5))}, "b": {0: run((4, 0.6))}}) == {}
+    assert list(numbers({"a": {0: run((4, 0.5))}, "b": {0: run((2, 0.5), (4, 0.6))}})) == ["a", "b"]
 
 
 def test_undefined_points_are_left_out() -> None:
