@@ -48,9 +48,7 @@ def how_flags(command: Command) -> Command:
 
 def ray_flags(command: Command) -> Command:
     """Add the flags that say which Ray cluster computes, and with how much of its GPUs."""
-    command = click.option("--gpus-per-visit", type=click.FloatRange(min=0, min_open=True), metavar="X", help=_GPUS)(
-        command
-    )
+    command = click.option("--gpus-per-visit", type=click.FloatRange(min=0.0001), metavar="X", help=_GPUS)(command)
     return click.option("--ray-address", metavar="ADDRESS", help=_ADDRESS)(command)
 
 

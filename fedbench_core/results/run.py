@@ -5,7 +5,7 @@ import platform
 import resource
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -99,7 +99,7 @@ def run(
     Raises RequestError before anything is written if the spec cannot run, RunError if it fails.
     """
     how = how or How()
-    check_how(how, spec)
+    check_how(how, [spec])
     setting = resolve(spec)
     folder = folder_of(setting.spec, how.out, fresh=how.fresh)
     return _run(setting, folder, how, watch, say, splits)
@@ -113,29 +113,38 @@ def resume(folder: Path, how: How | None = None, watch: Watch = _ignore, say: Sa
     journal = read_journal(folder / "state")
     how = replace(how, base=Path(journal["base"]), data_root=how.data_root or _path(journal["data_root"]))
     spec = RunSpec.of(journal["spec"])
-    check_how(how, spec)
+    check_how(how, [spec])
     return _run(resolve(spec), folder, how, watch, say)
 
 
-def check_how(how: How, spec: RunSpec | None = None) -> None:
-    """RequestError for what does not go together, before anything is read."""
+def check_how(how: How, specs: Iterable[RunSpec]) -> None:
+    """RequestError for what does not go together, or a cluster that does not answer, before anything is read."""
     if how.executor == "serial" and how.visit_timeout is not None:
         raise RequestError("--visit-timeout ends a worker's process; the serial executor has none. Leave one out.")
-    if how.executor != "ray":
-        for name in ("ray_address", "gpus_per_visit"):
-            if getattr(how, name) is not None:
-                raise RequestError(
-                    f"--{name.replace('_', '-')} is about a Ray cluster. Add --executor ray, or leave it out."
-                )
+    if how.executor == "ray":
+        _check_ray(how, specs)
         return
+    for name in ("ray_address", "gpus_per_visit"):
+        if getattr(how, name) is not None:
+            raise RequestError(
+                f"--{name.replace('_', '-')} is about a Ray cluster. Add --executor ray, or leave it out."
+            )
+
+
+def _check_ray(how: How, specs: Iterable[RunSpec]) -> None:
     if find_spec("ray") is None:
         raise RequestError("--executor ray needs Ray, which is not installed: pip install 'fedbench-core[ray]'")
-    if spec is not None and spec.device.partition(":")[2]:
-        raise RequestError(f"--device {spec.device}: a Ray cluster chooses the GPU for each visit. Use --device cuda.")
     if how.gpus_per_visit and how.gpus_per_visit > 1 and how.gpus_per_visit % 1:
         raise RequestError(f"--gpus-per-visit {how.gpus_per_visit:g}: expected a part of one GPU, or a whole number.")
-    if how.gpus_per_visit and spec is not None and spec.device == "cpu":
-        raise RequestError("--gpus-per-visit is for runs with --device cuda. Add that, or leave it out.")
+    for device in {spec.device for spec in specs}:
+        if device.partition(":")[2]:
+            raise RequestError(f"--device {device}: a Ray cluster chooses the GPU for each visit. Use --device cuda.")
+        if how.gpus_per_visit and device == "cpu":
+            raise RequestError("--gpus-per-visit is for runs with --device cuda. Add that, or leave it out.")
+    if how.ray_address is not None:
+        from fedbench_core.federation.executors.ray_address import answering  # noqa: PLC0415  # as `_on_ray`
+
+        answering(how.ray_address)
 
 
 def load(setting: Setting, how: How, say: Say | None = None) -> Splits:

@@ -7,11 +7,10 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import logging
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +19,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedbench_core.api import RequestError, RunError
 from fedbench_core.federation.executors import ray_probe
+from fedbench_core.federation.executors.ray_address import answering
 
-ANSWER_SECONDS = 5.0
-"""How long an address may take to answer."""
 PROBE_SECONDS = 120.0
-_HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""How a talk with a gRPC server begins, as Ray's are; it answers with a frame of settings, whose fourth byte is 4."""
+LOOK_SECONDS = 10.0
+"""How often to look whether there is still a node for the tasks that are waited for."""
+TIDY_SECONDS = 5.0
+"""How long tasks that are ended early may take to tidy up."""
 
 
 @dataclass(frozen=True)
@@ -43,30 +43,37 @@ class Asked:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that is connected. slots: tasks that it can do at a time; ahead: how many to have out at most.
-
-    stays: the connection outlives who uses it here.
-    """
+    """A cluster that is connected. slots: tasks that it can do at a time; ahead: how many to have out at most."""
 
     slots: int
     ahead: int
     gpus: float
-    stays: bool
 
     def remote(self, function: Callable[..., Any]) -> Any:
         """The function as a task, which is never repeated by Ray: who sent it knows better how often to."""
-        return ray.remote(function).options(num_cpus=1, num_gpus=self.gpus, max_retries=0)
+        # A process keeps the first GPU that it has used, and Ray may mean another one the next time.
+        calls = 1 if any(node["Resources"].get("GPU", 0) > 1 for node in _nodes()) and self.gpus else 0
+        return ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=0, max_calls=calls)(function)
+
+    def wait(self, refs: Iterable[Any]) -> list[Any]:
+        """The tasks of those given that have ended, one at least; RunError where no node is left to do them."""
+        waited = list(refs)
+        while True:
+            ended, _ = ray.wait(waited, timeout=LOOK_SECONDS)
+            if ended:
+                return list(ended)
+            if not _slots(self.gpus):
+                raise RunError(
+                    "No node of the Ray cluster is left to go on with. Add one: ray start --address=HOST:PORT"
+                )
 
     def drop(self, refs: Iterable[Any]) -> None:
-        """End tasks that nobody waits for any more; those of a connection that ends now end with it."""
-        if self.stays:
-            for ref in refs:
-                ray.cancel(ref)
-
-    @property
-    def left(self) -> bool:
-        """Whether there is still a node that can do a task."""
-        return _slots(self.gpus) > 0
+        """End tasks that nobody waits for any more, and let them tidy up."""
+        dropped = list(refs)
+        for ref in dropped:
+            ray.cancel(ref)
+        if dropped:
+            ray.wait(dropped, num_returns=len(dropped), timeout=TIDY_SECONDS)
 
 
 @contextmanager
@@ -75,26 +82,27 @@ def connected(asked: Asked, versions: Mapping[str, str]) -> Iterator[Cluster]:
 
     A connection that this process has already is used, and stays. RequestError for a cluster that cannot be used.
     """
-    own = not ray.is_initialized()
+    made = not ray.is_initialized()
     try:
-        if own:
+        if made:
             _connect(asked)
-        yield _checked(asked, versions, stays=not own)
+        yield _checked(asked, versions, own=made and asked.address is None)
     finally:
-        if own:
+        if made:
             with _told_of_sigterm():
                 ray.shutdown()
 
 
-def _checked(asked: Asked, versions: Mapping[str, str], *, stays: bool) -> Cluster:
+def _checked(asked: Asked, versions: Mapping[str, str], *, own: bool) -> Cluster:
     slots = _slots(asked.gpus)
     if not slots:
         what = "CPU" if not asked.gpus else f"CPU and {asked.gpus:g} of a GPU free for one visit"
         raise RequestError(f"No node of the Ray cluster has a {what}. Add one: ray start --address=HOST:PORT")
     check_nodes(versions)
-    if asked.address is None or asked.workers is None:
-        return Cluster(slots, 2 * slots, asked.gpus, stays)  # Ray queues: a worker's next task is there when it is done
-    return Cluster(min(slots, asked.workers), asked.workers, asked.gpus, stays)
+    if own or asked.workers is None:  # an own one has as many CPUs as workers were asked for
+        return Cluster(slots, 2 * slots, asked.gpus)  # Ray queues: a worker's next task is there when it is done
+    most = min(slots, asked.workers)
+    return Cluster(most, most, asked.gpus)
 
 
 def check_nodes(versions: Mapping[str, str]) -> None:
@@ -156,14 +164,15 @@ def _fit(resources: Mapping[str, float], gpus: float) -> int:
 def _connect(asked: Asked) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     with _told_of_sigterm():
-        if asked.address is not None:
-            _answers(asked.address)
+        address = asked.address and answering(asked.address)
         try:
             with _path_for_children():
-                if asked.address is None:
+                if address is None:
                     ray.init("local", num_cpus=asked.workers, include_dashboard=False, **quiet)
                 else:
-                    ray.init(asked.address, **quiet)
+                    ray.init(address, **quiet)
+        except SystemExit:  # what Ray makes of a SIGTERM
+            raise KeyboardInterrupt from None
         except Exception as error:
             raise _unusable(asked, " ".join(str(error).split())) from error
 
@@ -176,24 +185,6 @@ def _unusable(asked: Asked, why: str) -> RequestError | RunError:
         f"--ray-address {asked.address} can't be used: {why} "
         "Run this on a machine of the cluster: ray start --address=HOST:PORT makes it one."
     )
-
-
-def _answers(address: str) -> None:
-    """RequestError unless a server of Ray's kind answers there; Ray itself would try for minutes."""
-    if address == "auto":
-        return
-    host, _, port = address.rpartition(":")
-    if not (host and port.isdecimal()) or "/" in host:
-        raise RequestError(f"--ray-address {address}: expected HOST:PORT as `ray start --head` names it, or auto.")
-    answer = b""
-    with suppress(OSError), socket.create_connection((host, int(port)), ANSWER_SECONDS) as connection:
-        connection.sendall(_HTTP2)
-        answer = connection.recv(4)
-    if answer[3:] != b"\x04":
-        raise RequestError(
-            f"--ray-address {address}: no Ray cluster answers there. Start one with `ray start --head`, "
-            "or leave the address out to have one on this machine for the run."
-        )
 
 
 @contextmanager

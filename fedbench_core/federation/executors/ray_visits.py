@@ -13,7 +13,7 @@ from uuid import uuid4
 import numpy as np
 import ray
 
-from fedbench_core.api import Examples, RequestError, RunError, Splits
+from fedbench_core.api import Examples, RunError, Splits
 from fedbench_core.federation.calls import Call, Done, Heard, VisitCall, VisitDone
 from fedbench_core.federation.executors.processes import ATTEMPTS
 from fedbench_core.federation.executors.ray_cluster import Asked, connected, store_bytes
@@ -105,8 +105,7 @@ class RayVisits:
     def _collect(self, out: deque[_Out]) -> None:
         """Wait for news of what is out: outcomes, or a death."""
         refs = {one.ref: one for one in out if one.answer is None}
-        finished, _ = ray.wait(list(refs))
-        for ref in finished:
+        for ref in self._cluster.wait(refs):
             self._take_in(refs[ref])
 
     def _take_in(self, one: _Out) -> None:
@@ -127,9 +126,9 @@ class RayVisits:
         where = f"client {one.call.client}, round {one.call.round}"
         if one.tries >= ATTEMPTS:
             why = f"its worker died (out of memory?){late} in {self._whose}"
+            if isinstance(error, ray.exceptions.RaySystemError):  # such as a node that joined without fedbench
+                why = f"a node could not begin it: {str(error).strip().splitlines()[-1]}"
             raise RunError(f"{where}: {why}, {ATTEMPTS} times ({type(error).__name__}).")
-        if not self._cluster.left:
-            raise RunError(f"{where}: no node of the Ray cluster is left to compute it.")
         one.tries += 1
         one.ref = self._start(one.call, one.arguments)
 
@@ -158,12 +157,12 @@ def put(value: object) -> Ref:
 def portable_splits(splits: Splits) -> Splits:
     """The same splits, whose images lie in memory that all processes of a node share, once they are there.
 
-    RequestError where they are larger than the object store of a node.
+    RunError where they are larger than the object store of a node.
     """
     parts = (splits.train, splits.val, splits.test)
     size = sum(part.images.nbytes + part.labels.nbytes for part in parts)
     if size > store_bytes():
-        raise RequestError(_too_small(f"the images of {splits.name} take {size / 1e6:.0f} MB"))
+        raise RunError(_too_small(f"the images of {splits.name} take {size / 1e6:.0f} MB"))
     train, val, test = (_unmapped(part) for part in parts)
     return replace(splits, train=train, val=val, test=test)
 

@@ -96,7 +96,7 @@ def conduct(made: Plan, how: How, workers: int, watch: Callable[[Step], None]) -
     made.outcomes.write(how.out, made.suite.name)
     if not made.tasks:
         return made.outcomes
-    check_how(how)
+    check_how(how, [task.spec for task in made.tasks])
     serial = replace(how, executor="serial", workers=1, ray_address=None, gpus_per_visit=None)
     jobs = [Job(number, task.spec, replace(serial, fresh=task.fresh)) for number, task in enumerate(made.tasks)]
     with closing(_crew(jobs, how, workers)) as heard:

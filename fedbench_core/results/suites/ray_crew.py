@@ -88,8 +88,8 @@ class _Crew:
 
     def hear(self) -> list[News]:
         """Wait for the next that end; a run whose worker died is sent again."""
-        finished, _ = ray.wait(list(self.out)) if self.out else ([], [])
-        return [news for ref in finished if (news := self._end(ref, self.out.pop(ref)))]
+        ended = self._cluster.wait(self.out) if self.out else []
+        return [news for ref in ended if (news := self._end(ref, self.out.pop(ref)))]
 
     def forget(self, needed: set[str]) -> None:
         """Let go of images that no run needs any more."""
@@ -109,7 +109,7 @@ class _Crew:
         except RunError as error:
             kind, text = "failed", str(error)
         except ray.exceptions.RayError as error:
-            if one.tries < ATTEMPTS and self._cluster.left:
+            if one.tries < ATTEMPTS:
                 one.tries += 1
                 self._start(one)
                 return None
@@ -122,7 +122,9 @@ def make(spec: RunSpec, splits: Splits, needed: Mapping[str, str]) -> tuple[Kind
     try:
         check_late(needed)
         with TemporaryDirectory(prefix="fedbench-") as out:
-            folder = run(spec, How(out=Path(out), executor="serial"), splits=splits).folder
+            folder = run(
+                spec, How(out=Path(out), executor="serial", checkpoint_every=spec.rounds), splits=splits
+            ).folder
             return "done", "", {name: raw((folder / name).read_bytes()) for name in FILES}
     except FedbenchError as error:
         return "refused" if isinstance(error, RequestError) else "failed", str(error), {}

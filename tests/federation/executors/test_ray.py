@@ -137,12 +137,31 @@ def test_a_node_that_has_not_what_is_here_is_named(version, words, cluster, on_r
     assert not list(on_ray.out.rglob("journal.json"))
 
 
+@pytest.mark.usefixtures("cluster")  # so that a dead node is noticed in seconds
+def test_a_cluster_without_a_node_that_is_left_ends_the_run(kit, tmp_path) -> None:
+    from ray.cluster_utils import Cluster  # noqa: PLC0415  # only where Ray is
+
+    node = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
+    other = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 0})
+    try:
+        only = other.add_node(**node, num_cpus=1)
+        address = ["--ray-address", other.address, "--rounds", "2000", "--out", str(tmp_path / "out")]
+        process = _command(kit, tmp_path, "run", *FLAGS.split(), *address)
+        _wait_for_round(process, 2)
+        other.remove_node(only, allow_graceful=False)
+        _, stderr = process.communicate()
+    finally:
+        other.shutdown()
+    assert process.returncode == 1
+    assert "No node of the Ray cluster is left" in stderr.splitlines()[-1]
+
+
 def test_images_that_no_object_store_can_hold_are_refused(cluster) -> None:  # noqa: ARG001  # connected
     from fedbench_core.federation.executors.ray_visits import portable_splits  # noqa: PLC0415  # imports Ray
 
     spots = registry().make("dataset", "spots", {}).load(DataRequest(Path()))
     huge = np.broadcast_to(np.uint8(0), (40_000, 64, 64, 1))
-    with pytest.raises(RequestError, match=r"too small, with 80 MB: the images of spots take 164 MB.*--object-store-m"):
+    with pytest.raises(RunError, match=r"too small, with 80 MB: the images of spots take 164 MB.*--object-store-m"):
         portable_splits(replace(spots, train=replace(spots.train, images=huge)))
 
 

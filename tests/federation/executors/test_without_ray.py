@@ -1,5 +1,6 @@
 """What a machine without Ray, or a request that is wrong, is told; and that nobody meets Ray who did not ask for it."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -16,15 +17,9 @@ SMALL = {"method": "kit-ring", "backbones": "tiny", "dataset": "spots", "clients
 
 
 def _refused(tmp_path, spec=SMALL, **how) -> str:
-    said = _unusable(tmp_path, spec, **how)
-    assert not (tmp_path / "runs").exists()
-    return said
-
-
-def _unusable(tmp_path, spec=SMALL, **how) -> str:
-    """What is said of a cluster; a run that is begun then goes on elsewhere."""
     with pytest.raises(RequestError) as error:
         run(RunSpec.of(spec), How(out=tmp_path / "runs", **how))
+    assert not (tmp_path / "runs").exists()
     return str(error.value)
 
 
@@ -80,15 +75,30 @@ def deaf():
         thread.join()
 
 
-@pytest.mark.ray
-def test_an_address_where_no_cluster_answers_is_told_at_once(kit, deaf, tmp_path) -> None:  # noqa: ARG001  # installed
-    pytest.importorskip("ray")
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
-    for address in (f"127.0.0.1:{port}", deaf):
-        assert f"--ray-address {address}: no Ray cluster answers" in _unusable(
-            tmp_path, executor="ray", ray_address=address
-        )
+@pytest.fixture
+def gone():
+    """An address where nobody listens any more."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    return f"127.0.0.1:{port}"
+
+
+@pytest.mark.usefixtures("kit")
+def test_an_address_where_no_cluster_answers_is_told_before_anything_begins(deaf, gone, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(runs, "find_spec", lambda _name: True)
+    for address in (gone, deaf, "no..host:6379", f"{'long' * 20}:6379"):
+        told = _refused(tmp_path, executor="ray", ray_address=address)
+        assert f"--ray-address {address}: no Ray cluster answers there" in told
     for address in ("nonsense", "ray://here:10001", "here:"):
-        assert "expected HOST:PORT" in _unusable(tmp_path, executor="ray", ray_address=address)
-    assert "--ray-address auto can't be used" in _unusable(tmp_path, executor="ray", ray_address="auto")
+        assert "expected HOST:PORT" in _refused(tmp_path, executor="ray", ray_address=address)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("kit")
+def test_auto_without_a_cluster_is_told_at_once(gone, tmp_path, monkeypatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert "no Ray cluster was started" in _refused(tmp_path, executor="ray", ray_address="auto")
+    monkeypatch.setenv("RAY_ADDRESS", gone)
+    told = _refused(tmp_path, executor="ray", ray_address="auto")
+    assert re.search(f"auto: no Ray cluster answers at .*{gone.partition(':')[2]}", told)
