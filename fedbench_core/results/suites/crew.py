@@ -53,6 +53,13 @@ class News:
         return self.kind not in _BUSY
 
 
+def ended_by(error: Exception) -> tuple[Kind, str]:
+    """How a run ended that raised, and what is said of it."""
+    if isinstance(error, FedbenchError):
+        return "refused" if isinstance(error, RequestError) else "failed", str(error)
+    return "failed", f"This should not happen: {type(error).__name__}: {error}".removesuffix(": ")
+
+
 def compute(jobs: Iterable[Job], workers: int) -> Generator[News, None, None]:
     """Make the runs, `workers` at a time; news of all of them as it comes. Close it, and what runs is ended."""
     start_server(PRELOAD)
@@ -109,7 +116,5 @@ def _work(job: Job, pipe: Connection, path: list[str]) -> None:
 
     try:
         tell("done", str(run(job.spec, job.how, watch, lambda line: tell("said", line)).folder))
-    except FedbenchError as error:
-        tell("refused" if isinstance(error, RequestError) else "failed", str(error))
     except Exception as error:  # noqa: BLE001  # whatever it is, it ends this run only
-        tell("failed", f"This should not happen: {type(error).__name__}: {error}".removesuffix(": "))
+        tell(*ended_by(error))

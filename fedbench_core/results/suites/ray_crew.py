@@ -1,20 +1,20 @@
-"""Runs of a suite side by side on a Ray cluster: a whole run is one task, computed serially where there is room.
+"""Runs of a suite on a Ray cluster: side by side, each a task that is computed serially where there is room.
 
-A run needs a node once, a visit would need it a thousand times; and runs of a suite are more than a cluster has cores.
-A run that was under way when this process ended is begun anew.
+A run needs a node once, a visit would need it a thousand times. Such a run that was under way when this process ended
+is begun anew. Where runs are so few that their visits keep more of the cluster busy, visits are spread instead.
 """
 
 import json
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray
 
-from fedbench_core.api import FedbenchError, RequestError, RunError, Splits
+from fedbench_core.api import FedbenchError, RunError, Splits
 from fedbench_core.federation.executors.processes import ATTEMPTS
 from fedbench_core.federation.executors.ray_cluster import Asked, Cluster, connected
 from fedbench_core.federation.executors.ray_node import check_late, raw
@@ -27,7 +27,7 @@ from fedbench_core.results.contents import versions
 from fedbench_core.results.folder import claimed, folder_of, is_done
 from fedbench_core.results.record import RECORD
 from fedbench_core.results.run import How, gpus, load, run
-from fedbench_core.results.suites.crew import Job, Kind, News
+from fedbench_core.results.suites.crew import Job, Kind, News, ended_by
 
 FILES = ("rounds.csv", "messages.csv", RECORD)
 """What a run leaves; the record last, since its presence means that the run is done."""
@@ -47,6 +47,9 @@ def compute(jobs: Iterable[Job], how: How) -> Generator[News, None, None]:
     asked = Asked(how.ray_address, how.workers, max((gpus(how, job.spec) for job in waiting), default=0.0))
     needed = {name: version for job in waiting for name, version in versions(resolve(job.spec)).items()}
     with connected(asked, needed) as cluster:
+        if len(waiting) < _visits_at_once(waiting, cluster.slots):
+            yield from _by_visits(waiting, how)
+            return
         crew = _Crew(cluster, needed)
         try:
             while waiting or crew.out:
@@ -59,6 +62,21 @@ def compute(jobs: Iterable[Job], how: How) -> Generator[News, None, None]:
                 crew.forget({_images(job.spec) for job in waiting})
         finally:
             cluster.drop(crew.out)
+
+
+def _visits_at_once(jobs: Iterable[Job], slots: int) -> int:
+    """How many visits of one run the cluster has room for; of the run with the fewest in a round."""
+    return min((slots, *(round(job.spec.clients * job.spec.fraction) for job in jobs)))
+
+
+def _by_visits(jobs: Iterable[Job], how: How) -> Iterator[News]:
+    """One run after the other, as `fedbench run` makes it on a cluster."""
+    for job in jobs:
+        spread = replace(how, out=job.how.out, fresh=job.how.fresh)
+        try:
+            yield News(job, "done", str(run(job.spec, spread).folder))
+        except Exception as error:  # noqa: BLE001  # whatever it is, it ends this run only
+            yield News(job, *ended_by(error))
 
 
 class _Crew:
@@ -82,7 +100,7 @@ class _Crew:
             if key not in self._splits:
                 self._splits[key] = put(portable_splits(load(setting, job.how)))
         except FedbenchError as error:
-            return News(job, "refused" if isinstance(error, RequestError) else "failed", str(error))
+            return News(job, *ended_by(error))
         self._start(_Out(job, folder, (job.spec, self._splits[key], self._needed)))
         return None
 
@@ -127,7 +145,7 @@ def make(spec: RunSpec, splits: Splits, needed: Mapping[str, str]) -> tuple[Kind
             ).folder
             return "done", "", {name: raw((folder / name).read_bytes()) for name in FILES}
     except FedbenchError as error:
-        return "refused" if isinstance(error, RequestError) else "failed", str(error), {}
+        return *ended_by(error), {}
 
 
 def _deliver(folder: Path, files: Mapping[str, Any]) -> Path:

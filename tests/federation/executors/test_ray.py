@@ -254,16 +254,23 @@ method = "fedavg"
 """
 
 
-def test_a_suite_files_the_records_that_it_files_here(kit, cluster, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("suite", "runs", "computed_by"),
+    [
+        pytest.param(SUITE, 4, "serial", id="a task for each run"),
+        pytest.param(SUITE.replace("seeds = 2", "seeds = 1").rpartition("[[")[0], 1, "ray", id="a task for each visit"),
+    ],
+)
+def test_a_suite_files_the_records_that_it_files_here(suite, runs, computed_by, kit, cluster, tmp_path) -> None:
     records = {}
     for executor in ("processes", "ray"):
         path = tmp_path / executor / "small.toml"
         path.parent.mkdir()
-        path.write_text(SUITE)
+        path.write_text(suite)
         flags = ["--executor", executor, "--out", str(path.parent / "runs"), "--json"]
         flags += ["--ray-address", cluster.address] if executor == "ray" else ["--workers", "1"]
         stdout, stderr = _command(kit, tmp_path, "suite", "run", str(path), *flags).communicate()
-        assert json.loads(stdout or "{}").get("recorded") == 4, stderr
+        assert json.loads(stdout or "{}").get("recorded") == runs, stderr
         files = sorted((path.parent / "records" / "small").glob("*.json"))
         records[executor] = {file.name: comparable(read_record(file)) for file in files}
         folders = [folder for folder in (path.parent / "runs").iterdir() if folder.is_dir()]
@@ -273,3 +280,4 @@ def test_a_suite_files_the_records_that_it_files_here(kit, cluster, tmp_path) ->
             "rounds.csv",
         }
     assert records["processes"] == records["ray"]
+    assert {read_record(file)["how"]["executor"] for file in files} == {computed_by}
