@@ -52,8 +52,8 @@ class Cluster:
     def remote(self, function: Callable[..., Any]) -> Any:
         """The function as a task, which is never repeated by Ray: who sent it knows better how often to."""
         # A process keeps the first GPU that it has used, and Ray may mean another one the next time.
-        calls = 1 if any(node["Resources"].get("GPU", 0) > 1 for node in _nodes()) and self.gpus else 0
-        return ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=0, max_calls=calls)(function)
+        once = self.gpus > 0 and any(node["Resources"].get("GPU", 0) > 1 for node in _nodes())
+        return ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=0, max_calls=int(once))(function)
 
     def wait(self, refs: Iterable[Any]) -> list[Any]:
         """The tasks of those given that have ended, one at least; RunError where no node is left to do them."""

@@ -123,7 +123,7 @@ class _Crew:
             if kind == "done":
                 text = str(_deliver(one.folder, files))
         except ray.exceptions.RayTaskError as error:
-            kind, text = "failed", f"This should not happen: {error.cause!r}"
+            kind, text = ended_by(error.cause)
         except RunError as error:
             kind, text = "failed", str(error)
         except ray.exceptions.RayError as error:
@@ -140,9 +140,8 @@ def make(spec: RunSpec, splits: Splits, needed: Mapping[str, str]) -> tuple[Kind
     try:
         check_late(needed)
         with TemporaryDirectory(prefix="fedbench-") as out:
-            folder = run(
-                spec, How(out=Path(out), executor="serial", checkpoint_every=spec.rounds), splits=splits
-            ).folder
+            how = How(out=Path(out), executor="serial", checkpoint_every=spec.rounds)
+            folder = run(spec, how, splits=splits).folder
             return "done", "", {name: raw((folder / name).read_bytes()) for name in FILES}
     except FedbenchError as error:
         return *ended_by(error), {}
