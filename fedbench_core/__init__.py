@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedbench_core.federation.spec import RunSpec
-    from fedbench_core.results.run import run
+    from fedbench_core.runner import run
 
 __version__ = "0.1.0"
 __all__ = ["RunSpec", "__version__", "run"]
 
-_HOMES = {"RunSpec": "fedbench_core.federation.spec", "run": "fedbench_core.results.run"}
+_HOMES = {"RunSpec": "fedbench_core.federation.spec", "run": "fedbench_core.runner"}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from fedbench_core.results.record import comparable, read_record
+from fedbench_core.records.record import comparable, read_record
 
 DEFAULT = [
     "--method",
@@ -39,7 +39,7 @@ DEFAULT = [
 def scientific(folder: Path) -> dict[str, str]:
     """What must not depend on how a run was computed."""
     record = comparable(read_record(folder))
-    rows = {name: (folder / name).read_text() for name in ("rounds.csv", "messages.csv")}
+    rows = {name: (folder / name).read_text() for name in ("clients.csv", "messages.csv")}
     return {"record": json.dumps(record, sort_keys=True), **rows}
 
 
@@ -116,7 +116,7 @@ def _compare(out: Path) -> None:
     (plain,), (killed,) = list((out / "plain").glob("*")), list((out / "killed").glob("*"))
     assert scientific(plain) == scientific(killed)
     names = sorted(path.name for path in killed.iterdir() if path.name not in (".lock", ".owner"))
-    assert names == ["messages.csv", "record.json", "rounds.csv"], names
+    assert names == ["messages.csv", "record.json", "clients.csv"], names
 
 
 if __name__ == "__main__":

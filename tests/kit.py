@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from fedbench_core.api import (
-    HUB,
+    SERVER,
     Backbone,
     Compressor,
     Examples,
@@ -21,15 +21,15 @@ from fedbench_core.api import (
     Method,
     Outputs,
     Payload,
-    Reply,
     Splits,
     Task,
     Topology,
-    Visit,
+    Turn,
+    Update,
     hookimpl,
     stream,
 )
-from fedbench_core.learning import adopt, fit
+from fedbench_core.learning import fit, load_global
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Spots:
 
 
 class Net(Backbone):
-    """One convolution, with or without batch normalisation, and a head."""
+    """One convolution, with or without batch normalization, and a head."""
 
     def __init__(self, outputs, channels, width, norm):
         super().__init__()
@@ -83,7 +83,7 @@ class Net(Backbone):
 
 @dataclass(frozen=True)
 class Tiny:
-    """With batch normalisation."""
+    """With batch normalization."""
 
     name: ClassVar[str] = "tiny"
     width: ClassVar[int] = 6
@@ -101,7 +101,7 @@ class Wide(Tiny):
 
 
 class Plain(Tiny):
-    """Without batch normalisation: the gradient of a batch is the mean of its images' gradients."""
+    """Without batch normalization: the gradient of a batch is the mean of its images' gradients."""
 
     name = "plain"
     norm = False
@@ -111,13 +111,13 @@ class Plain(Tiny):
 class Avg(LocalUpdate):
     """Averages weights, as the simplest update that hears and says something."""
 
-    def update(self, client, heard, ctx):
-        net = adopt(heard, client, ctx)
+    def train(self, client, received, ctx):
+        net = load_global(received, client, ctx)
         metrics = fit(net, client, ctx)
-        return Reply(Payload.of(net), len(client.train), metrics)
+        return Update(Payload.of(net), len(client.train), metrics)
 
-    def predictors(self, client, heard, ctx):
-        return {"global": adopt(heard, client, ctx)}
+    def predictors(self, client, received, ctx):
+        return {"global": load_global(received, client, ctx)}
 
 
 @dataclass(frozen=True)
@@ -128,48 +128,48 @@ class Faulty(Avg):
     client: int = 1
     round: int = 1
 
-    def update(self, client, heard, ctx):
+    def train(self, client, received, ctx):
         if (client.id, ctx.round) != (self.client, self.round):
-            return super().update(client, heard, ctx)
+            return super().train(client, received, ctx)
         if self.fault == "raise":
             raise ZeroDivisionError("by zero")
         if self.fault == "mutate":
-            heard.tensors["head.bias"].add_(1)
-        reply = super().update(client, heard, ctx)
+            received.tensors["head.bias"].add_(1)
+        reply = super().train(client, received, ctx)
         if self.fault in ("nan", "infinity"):
             reply.payload.tensors["head.bias"][0] = {"nan": torch.nan, "infinity": torch.inf}[self.fault]
         if self.fault == "memory":
             client.memory["thoughts"] = [1, 2]
         return {
-            "weight": Reply(reply.payload, -1.0, reply.metrics),
-            "metrics": Reply(reply.payload, reply.weight, {**reply.metrics, "mood": 1.0}),
+            "weight": Update(reply.payload, -1.0, reply.metrics),
+            "metrics": Update(reply.payload, reply.weight, {**reply.metrics, "mood": 1.0}),
             "none": None,
         }.get(self.fault, reply)
 
 
 @dataclass(frozen=True)
 class Rival(LocalUpdate):
-    """A private model that stays, and one that goes from desk to desk; both train where they are."""
+    """A private model that stays, and one that goes from inbox to inbox; both train where they are."""
 
     def setup(self, client, ctx):
         client.models["own"] = ctx.build(client.backbone, role="own")
 
-    def update(self, client, heard, ctx):
-        guest = ctx.build(client.backbone if heard is None else heard.meta["backbone"], role="guest")
-        if heard is not None:
-            heard.load_into(guest)
+    def train(self, client, received, ctx):
+        guest = ctx.build(client.backbone if received is None else received.meta["backbone"], role="guest")
+        if received is not None:
+            received.load_into(guest)
         fit(client.models["own"], client, ctx)
         metrics = fit(guest, client, ctx)
-        owner = str(client.id) if heard is None else heard.meta["owner"]
-        return Reply(Payload.of(guest, owner=owner, backbone=guest.name), len(client.train), metrics)
+        owner = str(client.id) if received is None else received.meta["owner"]
+        return Update(Payload.of(guest, owner=owner, backbone=guest.name), len(client.train), metrics)
 
-    def predictors(self, client, heard, ctx):
+    def predictors(self, client, received, ctx):
         return dict(client.models)
 
 
 @dataclass(frozen=True)
 class Doomed(Rival):
-    """As Rival, but one visit ends or hangs its process, as often as there are no more files in `path` than `times`."""
+    """As Rival, but one turn ends or hangs its process, as often as there are no more files in `path` than `times`."""
 
     path: str = ""
     end: Literal["die", "hang"] = "die"
@@ -178,41 +178,41 @@ class Doomed(Rival):
     round: int = 1
     step: int = 0
 
-    def update(self, client, heard, ctx):
+    def train(self, client, received, ctx):
         tries = Path(self.path)
         doomed = (client.id, ctx.round, ctx.step) == (self.client, self.round, self.step)
         if doomed and len(list(tries.iterdir())) < self.times:
             (tries / str(os.getpid())).touch()
             time.sleep(600) if self.end == "hang" else os.kill(os.getpid(), signal.SIGKILL)
-        return super().update(client, heard, ctx)
+        return super().train(client, received, ctx)
 
 
 @dataclass(frozen=True)
 class Pair(LocalUpdate):
-    """A teacher that stays and a student of the teacher's own backbone that travels; counts its visits."""
+    """A teacher that stays and a student of the teacher's own backbone that travels; counts its turns."""
 
     def setup(self, client, ctx):
         client.models["teacher"] = ctx.build(client.backbone, role="teacher")
-        client.memory["visits"] = 0
+        client.memory["turns"] = 0
 
-    def update(self, client, heard, ctx):
+    def train(self, client, received, ctx):
         student = ctx.build(client.backbone, role="student")
         twin = ctx.build(client.backbone, role="student")
         apart = {
             "teacher_and_student": _apart(client.models["teacher"], student),
             "student_and_twin": _apart(student, twin),
         }
-        if heard is not None:
-            heard.load_into(student)
+        if received is not None:
+            received.load_into(student)
         fit(client.models["teacher"], client, ctx)
         metrics = fit(student, client, ctx)
-        client.memory["visits"] += 1
-        return Reply(Payload.of(student), len(client.train), {**metrics, **apart, "visits": client.memory["visits"]})
+        client.memory["turns"] += 1
+        return Update(Payload.of(student), len(client.train), {**metrics, **apart, "turns": client.memory["turns"]})
 
-    def predictors(self, client, heard, ctx):
+    def predictors(self, client, received, ctx):
         student = ctx.build(client.backbone, role="student")
-        if heard is not None:
-            heard.load_into(student)
+        if received is not None:
+            received.load_into(student)
         return {"teacher": client.models["teacher"], "student": student}
 
 
@@ -220,13 +220,13 @@ class Pair(LocalUpdate):
 class Moody(Avg):
     """Draws from torch's global generator, as dropout does, and remembers only from an even round to the next."""
 
-    def update(self, client, heard, ctx):
-        reply = super().update(client, heard, ctx)
+    def train(self, client, received, ctx):
+        reply = super().train(client, received, ctx)
         remembers = client.memory.pop("round", -1)
         if ctx.round % 2 == 0:
             client.memory["round"] = ctx.round
         draws = {"draw": float(torch.rand(1)), "remembers": remembers}
-        return Reply(reply.payload, reply.weight, {**reply.metrics, **draws})
+        return Update(reply.payload, reply.weight, {**reply.metrics, **draws})
 
 
 def _apart(one, other):
@@ -274,14 +274,14 @@ class Top(Compressor):
 class Lost(Topology):
     """Writes to a place that does not exist, or lives somewhere else."""
 
-    home_is: int = HUB
-    to: int = HUB
+    home_is: int = SERVER
+    to: int = SERVER
 
     def home(self, client):
         return self.home_is
 
     def plan(self, present, clients, ctx):
-        return [[Visit(client, (self.to,)) for client in present]]
+        return [[Turn(client, (self.to,)) for client in present]]
 
 
 @hookimpl

@@ -11,16 +11,16 @@ import numpy as np
 
 from fedbench_core import RunSpec, run
 from fedbench_core.federation.bits import codes_of_text, text_of_bits
-from fedbench_core.results.record import _text, sealed
-from fedbench_core.results.run import How
-from fedbench_core.results.statistics.images import METRICS, contributions
-from fedbench_core.results.suites.filing import records_of
-from fedbench_core.results.suites.suite import Cell, read_suite
+from fedbench_core.records.record import _text, sealed
+from fedbench_core.runner import How
+from fedbench_core.statistics.images import METRICS, contributions
+from fedbench_core.suites.filing import records_of
+from fedbench_core.suites.suite import Cell, read_suite
 
 RIGHT = {
     "local": (3, 4),
     "local, equal FLOPs": (4, 4, 5),
-    "pooled": (28, 27, 27, 27),
+    "centralized": (28, 27, 27, 27),
     "fedavg": (16, 15),
     "fedavg-ft": (16, 17, 17),
 }
@@ -28,9 +28,9 @@ RIGHT = {
 ENTRIES = [
     {"name": "local", "method": "local"},
     {"name": "local, equal FLOPs", "method": "local", "steps": 4},
-    *({"name": name, "method": name} for name in ("pooled", "fedavg", "fedavg-ft")),
+    *({"name": name, "method": name} for name in ("centralized", "fedavg", "fedavg-ft")),
 ]
-CONTROLS = {"steps": "local", "flops": "local, equal FLOPs", "pooled": "pooled", "tuned": "fedavg-ft"}
+CONTROLS = {"steps": "local", "flops": "local, equal FLOPs", "centralized": "centralized", "tuned": "fedavg-ft"}
 
 
 class Shelf:
@@ -88,15 +88,15 @@ class Shelf:
             "backbones": list(settings["backbones"]),
         }
         method = cell.settings["method"]
-        silent = method in ("local", "pooled")
-        record["population"]["trained"] = 1 if method == "pooled" else record["population"]["clients"]
+        silent = method in ("local", "centralized")
+        record["population"]["trained"] = 1 if method == "centralized" else record["population"]["clients"]
         record["costs"] |= {"bytes_up": 0 if silent else 6_000_000, "bytes_down": 0 if silent else 3_000_000}
         record["costs"]["training_gflops"] = 2.0 if cell.settings.get("steps") == 4 else 1.0
         if method == "fedavg-ft":
             record["costs"]["training_gflops"] = 2.1
             record["test"]["roles"] = {"global": {}}
         record["how"]["seconds"] = 3.0 + cell.seed
-        told(record, right, own=method not in ("pooled", "fedavg"))
+        told(record, right, own=method not in ("centralized", "fedavg"))
         return record
 
 
@@ -122,7 +122,7 @@ def told(record: dict[str, Any], right: int, *, own: bool = False) -> None:
     test["metrics"] |= {**_means(right, groups, counts, shape), "auc": 0.5 + 0.3 * part, "worst_client": 0.8 * part}
     test["metrics"]["ece"] = 0.3 - 0.1 * part
     for number, point in enumerate(record["curve"]):
-        point |= {"personalisation": test["metrics"]["personalisation"] / (len(record["curve"]) - number)}
+        point |= {"personalization": test["metrics"]["personalization"] / (len(record["curve"]) - number)}
 
 
 @cache

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedbench_core.api import Client, Examples, Letter, Outputs, Payload, RequestError, Task
+from fedbench_core.api import Client, Examples, Message, Outputs, Payload, RequestError, Task
 from fedbench_core.learning import fit
 from fedbench_core.testing.examples import moment
 from fedbench_core.testing.toys import ToyBuild, toy_client, toy_moment
@@ -50,7 +50,7 @@ def _said(prototypes, counts) -> Payload:
 def _merged(part, *payloads, standing=None):
     merge = part.open(moment(), {}, standing)
     for sender, payload in enumerate(payloads):
-        merge.add(Letter(sender, payload, 100.0))
+        merge.add(Message(sender, payload, 100.0))
     back = merge.close().tensors
     return back["prototypes"].tolist(), back["counts"].tolist()
 
@@ -96,7 +96,7 @@ def test_a_class_that_nobody_present_has_keeps_its_prototype(fedproto) -> None:
     assert merged == ([[2, 1], [2, 4], [7, 8]], [30, 5, 4])
 
 
-HEARD = _said([[0.0, 0.0], [3.0, 4.0], [9.0, 9.0]], [1, 1, 0])
+RECEIVED = _said([[0.0, 0.0], [3.0, 4.0], [9.0, 9.0]], [1, 1, 0])
 
 
 @pytest.mark.parametrize(
@@ -110,35 +110,35 @@ HEARD = _said([[0.0, 0.0], [3.0, 4.0], [9.0, 9.0]], [1, 1, 0])
         ("classes", [[1.0, 1.0]], [2], 0),
     ],
 )
-def test_the_distance_to_what_was_heard(fedproto, drawn, embeddings, labels, expected) -> None:
+def test_the_distance_to_what_was_received(fedproto, drawn, embeddings, labels, expected) -> None:
     part, members = fedproto.FedProto(drawn=drawn, size=2), TASK.members(torch.tensor(labels))
-    assert part.distance(torch.tensor(embeddings), members, HEARD).item() == pytest.approx(expected, rel=1e-6)
+    assert part.distance(torch.tensor(embeddings), members, RECEIVED).item() == pytest.approx(expected, rel=1e-6)
     assert part.distance(torch.tensor(embeddings), members, None).item() == 0
 
 
 def test_an_image_of_several_labels_is_drawn_to_all_that_are_known(fedproto) -> None:
     members = torch.tensor([[True, True, True], [False, False, True]])
-    distance = fedproto.FedProto(size=2).distance(torch.tensor([[0.0, 0.0], [0.0, 0.0]]), members, HEARD)
+    distance = fedproto.FedProto(size=2).distance(torch.tensor([[0.0, 0.0], [0.0, 0.0]]), members, RECEIVED)
     assert distance.item() == ((0 + 12.5) / 2 + 0) / 2
 
 
 @pytest.mark.parametrize("drawn", ["images", "classes"])
 def test_what_is_where_it_should_be_is_not_moved(fedproto, drawn) -> None:
     embeddings = torch.tensor([[0.0, 0.0], [3.0, 4.0]], requires_grad=True)
-    fedproto.FedProto(drawn=drawn, size=2).distance(embeddings, TASK.members(torch.tensor([0, 1])), HEARD).backward()
+    fedproto.FedProto(drawn=drawn, size=2).distance(embeddings, TASK.members(torch.tensor([0, 1])), RECEIVED).backward()
     assert not embeddings.grad.any()
 
 
 def test_each_image_is_drawn_in_proportion_to_its_distance(fedproto) -> None:
     embeddings = torch.tensor([[1.0, 3.0], [0.0, 0.0]], requires_grad=True)
-    fedproto.FedProto(size=2).distance(embeddings, TASK.members(torch.tensor([0, 1])), HEARD).backward()
+    fedproto.FedProto(size=2).distance(embeddings, TASK.members(torch.tensor([0, 1])), RECEIVED).backward()
     # 2 (z - C) / (2 entries * 2 images)
     assert embeddings.grad.tolist() == [[0.5, 1.5], [-1.5, -2.0]]
 
 
 def test_the_nearest_prototype_predicts(fedproto) -> None:
     images = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
-    logits = fedproto.Nearest(Pixels(), HEARD, 3, 2)(images)
+    logits = fedproto.Nearest(Pixels(), RECEIVED, 3, 2)(images)
     assert logits[0, :2].tolist() == pytest.approx([-1, -(18**0.5)], rel=1e-6)
     assert TASK.probabilities(logits)[0, 2].item() == 0
     assert fedproto.Nearest(Pixels(), None, 3, 2)(images).tolist() == [[1, 1, 1]]  # the head's
@@ -153,18 +153,16 @@ def test_embeddings_of_another_length_are_averaged(fedproto) -> None:
 def test_embeddings_that_are_too_short_are_refused_before_a_run(fedproto) -> None:
     client, ctx = toy_client(), toy_moment()
     with pytest.raises(RequestError, match=r"--set local_update\.size=8"):
-        fedproto.FedProto(size=9).inspect(client, ctx)
-    assert fedproto.FedProto(size=8).inspect(client, ctx) == []
-    assert fedproto.FedProto(size=4).inspect(client, ctx) == [
-        "The embeddings of toy8 are averaged from 8 to 4 entries."
-    ]
+        fedproto.FedProto(size=9).check(client, ctx)
+    assert fedproto.FedProto(size=8).check(client, ctx) == []
+    assert fedproto.FedProto(size=4).check(client, ctx) == ["The embeddings of toy8 are averaged from 8 to 4 entries."]
 
 
 def test_without_strength_it_is_training_alone_to_the_bit(fedproto) -> None:
     part, client, ctx = fedproto.FedProto(strength=0, size=8), toy_client(), toy_moment(1)
     part.setup(client, ctx)
-    heard = Payload({"prototypes": torch.ones(3, 8), "counts": torch.ones(3, dtype=torch.int64)})
-    reply = part.update(client, heard, ctx)
+    received = Payload({"prototypes": torch.ones(3, 8), "counts": torch.ones(3, dtype=torch.int64)})
+    reply = part.train(client, received, ctx)
     alone = ToyBuild()("toy8")
     assert fit(alone, toy_client(), ctx) == {name: reply.metrics[name] for name in ("loss", "steps")}
     assert Payload.of(client.models["model"]).to_bytes() == Payload.of(alone).to_bytes()
@@ -174,18 +172,18 @@ def test_networks_of_different_kinds_come_nearer_to_each_other(fedproto) -> None
     """Two rounds of two clients, with and without strength: with it their prototypes end closer together."""
 
     def apart(strength: float) -> float:
-        part, heard = fedproto.FedProto(strength=strength, size=8), None
+        part, received = fedproto.FedProto(strength=strength, size=8), None
         clients: list[Client] = [toy_client(0, "toy8"), toy_client(1, "toy12")]
         for number in range(3):
             ctx = toy_moment(number)
             for client in clients:
                 if not number:
                     part.setup(client, ctx)
-            said = [part.update(client, heard, ctx).payload for client in clients]
-            merge = fedproto.ClassMeans().open(ctx, {}, heard)
+            said = [part.train(client, received, ctx).payload for client in clients]
+            merge = fedproto.ClassMeans().open(ctx, {}, received)
             for client, payload in zip(clients, said, strict=True):
-                merge.add(Letter(client.id, payload, 16.0))
-            heard = merge.close()
+                merge.add(Message(client.id, payload, 16.0))
+            received = merge.close()
         return (said[0].tensors["prototypes"] - said[1].tensors["prototypes"]).norm().item()
 
     assert apart(5.0) < apart(0.0) / 2

@@ -9,7 +9,7 @@ import pytest
 from fedbench_core import RunSpec, run
 from fedbench_core.cli.group import COMMANDS
 from fedbench_core.registry import registry
-from fedbench_core.results.run import How
+from fedbench_core.runner import How
 from fedbench_core.testing import CompressorContract
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -37,7 +37,7 @@ def test_the_first_plugin_runs(signs, tmp_path) -> None:  # noqa: ARG001  # inst
     finished = run(RunSpec.of(settings), How(out=tmp_path, executor="serial"))
     assert 0 < finished.record["costs"]["bytes_up"] < finished.record["costs"]["bytes_dense"]
     assert finished.record["versions"]["fedbench-signs"] == "0.1"
-    assert len(finished.visits) == 8
+    assert len(finished.turns) == 8
     assert (
         finished.messages["bytes"].sum()
         == finished.record["costs"]["bytes_up"] + finished.record["costs"]["bytes_down"]

@@ -11,7 +11,7 @@ import pytest
 
 from fedbench_core import RunSpec, run
 from fedbench_core.registry import registry
-from fedbench_core.results.run import How
+from fedbench_core.runner import How
 from fedbench_core.testing import AggregatorContract, LocalUpdateContract, MethodContract
 from fedbench_core.testing.method import CHANCE, MARGIN
 
@@ -64,7 +64,7 @@ def test_it_is_found_and_run_like_any_other(site, tmp_path) -> None:
     record = _fedbench(site, "run", "--method", "fedbn", *flags)
     assert record["versions"]["fedbench-fedbn"] == "0.1.0"
     assert record["test"]["role"] == "personal"
-    assert record["test"]["matrix"]["predictor_of_client"] == [0, 1, 2]  # the normalisation is each client's own
+    assert record["test"]["matrix"]["predictor_of_client"] == [0, 1, 2]  # the normalization is each client's own
     assert 0 < record["costs"]["bytes_up"] < 6 * record["costs"]["backbones"]["test_resnet"]["bytes"]
 
 

@@ -13,12 +13,12 @@ from fedbench_core import RunSpec, run
 from fedbench_core.api import Client, Examples, RoundContext, Splits, Task, Training
 from fedbench_core.federation.calls import RoleScore, ScoreDone
 from fedbench_core.federation.evaluation import evaluate
-from fedbench_core.federation.shares import Shares
+from fedbench_core.federation.partition import Partition
 from fedbench_core.learning import batches
-from fedbench_core.results.run import How
-from fedbench_core.results.statistics.datasets import across, blocks
-from fedbench_core.results.statistics.intervals import defined_mean
-from fedbench_core.results.statistics.pairs import compare, holm
+from fedbench_core.runner import How
+from fedbench_core.statistics.datasets import across, blocks
+from fedbench_core.statistics.intervals import defined_mean
+from fedbench_core.statistics.pairs import compare, holm
 
 
 def _holds(check: Callable[[Callable], None], *, ours: Callable, faulty: Callable) -> None:
@@ -38,12 +38,12 @@ def test_1_the_score_is_that_of_the_last_round_and_never_the_best_on_test_images
     settings = {"method": "fedavg", "backbones": "tiny", "dataset": "spots", "clients": 3, "evaluate_on": "test"}
     budget = {"rounds": 8, "steps": 2, "batch_size": 8, "lr": 1.0, "seed": 1}
     record = run(RunSpec.of({**settings, **budget}), How(out=tmp_path, executor="serial")).record
-    curve = [point["personalisation"] for point in record["curve"]]
+    curve = [point["personalization"] for point in record["curve"]]
 
     def check(score: Callable[[], float]) -> None:
         assert score() == curve[-1]
 
-    _holds(check, ours=lambda: record["test"]["metrics"]["personalisation"], faulty=lambda: max(curve))
+    _holds(check, ours=lambda: record["test"]["metrics"]["personalization"], faulty=lambda: max(curve))
     assert record["selected"] is None  # nothing is chosen where the curve is of test images
 
 
@@ -101,7 +101,7 @@ def _scores_of_clients(scores) -> tuple[float, int]:
     return found["metrics"]["auc"], found["undefined"]["auc"]
 
 
-def _shares(labels, clients, classes) -> Shares:
+def _shares(labels, clients, classes) -> Partition:
     """A test set, dealt out in equal parts."""
     task = Task("multi-class", tuple("abcdefgh"[:classes]))
     images = np.zeros((len(labels), 1, 1), np.uint8)
@@ -109,7 +109,7 @@ def _shares(labels, clients, classes) -> Shares:
     splits = Splits("hand", task, examples, examples, examples, "", official=True)
     rows = np.split(np.arange(len(labels)), clients)
     counts = np.stack([np.bincount(labels[own], minlength=classes) for own in rows])
-    return Shares(splits, {"train": rows, "test": rows}, counts)
+    return Partition(splits, {"train": rows, "test": rows}, counts)
 
 
 @pytest.mark.parametrize("score", ["auc", "f1", "balanced_accuracy"])
@@ -148,7 +148,7 @@ def test_13_calibration_is_measured_on_all_clients_images_together() -> None:
     shares = _shares(labels.numpy(), 100, classes=4)
     task = shares.splits.task
 
-    def pooled() -> dict:
+    def centralized() -> dict:
         correct = np.packbits(task.correct(probabilities, labels).numpy())
         own = [probabilities[rows].numpy() for rows in shares.indices["test"]]
         done = [
@@ -165,8 +165,8 @@ def test_13_calibration_is_measured_on_all_clients_images_together() -> None:
         assert found["n"] == 2000
         assert found["ece"] < 0.05
 
-    _holds(check, ours=pooled, faulty=by_client)
-    assert pooled()["brier"] == pytest.approx(task.calibration(probabilities, labels)["brier"], abs=1e-6)
+    _holds(check, ours=centralized, faulty=by_client)
+    assert centralized()["brier"] == pytest.approx(task.calibration(probabilities, labels)["brier"], abs=1e-6)
 
 
 def test_14_everybody_is_compared_with_everybody_and_not_with_the_best_seen() -> None:

@@ -71,7 +71,7 @@ def installed(site, monkeypatch):
         del sys.modules[name]
 
 
-def test_every_file_and_command_is_recognised() -> None:
+def test_every_file_and_command_is_recognized() -> None:
     modules = ["topk", "median", "proxhead"]
     parts = [f"fedbench_first/{module}.py" for module in modules]
     assert sorted(FILES) == sorted(["pyproject.toml", *parts, "tests/test_first.py"])

@@ -40,7 +40,7 @@ class Backbone(nn.Module):
 
 
 class Build(Protocol):
-    """Lends a backbone for the length of a visit."""
+    """Lends a backbone for the length of a turn."""
 
     def __call__(self, backbone: str, role: str = "") -> Backbone:
         """A backbone with the initial weights of the stream (seed, "init", backbone, role)."""

@@ -35,7 +35,7 @@ class Splits:
 
     @property
     def channels(self) -> int:
-        """Input channels of a backbone: 1 for grey images, 3 for colour, the depth for volumes."""
+        """Input channels of a backbone: 1 for gray images, 3 for color, the depth for volumes."""
         shape = self.train.images.shape
         return int({"none": 1, "last": shape[-1], "first": shape[1]}[self.train.channels])
 

@@ -30,7 +30,7 @@ def fedbench_register_partitioners() -> Mapping[str, Callable[..., "Partitioner"
 
 @hookspec
 def fedbench_register_local_updates() -> Mapping[str, Callable[..., "LocalUpdate"]]:  # type: ignore[empty-body]
-    """What clients do on their visits."""
+    """What clients do on their turns."""
 
 
 @hookspec
@@ -40,12 +40,12 @@ def fedbench_register_compressors() -> Mapping[str, Callable[..., "Compressor"]]
 
 @hookspec
 def fedbench_register_aggregators() -> Mapping[str, Callable[..., "Aggregator"]]:  # type: ignore[empty-body]
-    """Ways to make one payload of many letters."""
+    """Ways to make one payload of many messages."""
 
 
 @hookspec
 def fedbench_register_topologies() -> Mapping[str, Callable[..., "Topology"]]:  # type: ignore[empty-body]
-    """Who visits when, and where they write."""
+    """Who turns when, and where they write."""
 
 
 @hookspec

@@ -1,6 +1,6 @@
 """The parts a method is made of. A part is a value that holds its options and nothing else.
 
-What must survive a visit lives in the client (`models`, `memory`) or in the memory that is handed in. Subclass one of
+What must survive a turn lives in the client (`models`, `memory`) or in the memory that is handed in. Subclass one of
 these as a frozen dataclass, and register a factory for it (see `hookspecs`).
 """
 
@@ -17,11 +17,11 @@ from fedbench_core.api.examples import Examples, Indices
 from fedbench_core.api.payload import Payload
 
 Place = int
-HUB: Place = -1
-"""The place of the server. Every other place is a client's own desk and has the client's number."""
+SERVER: Place = -1
+"""The place of the server. Every other place is a client's own inbox and has the client's number."""
 
 Memory = dict[str, Tensor | int | float | str]
-"""What a party keeps between visits; it rests on disk as safetensors and JSON."""
+"""What a party keeps between turns; it rests on disk as safetensors and JSON."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Labels:
 
 @dataclass
 class Client:
-    """A hospital on a visit. `models` and `memory` are kept between visits, nothing else is."""
+    """A hospital on a turn. `models` and `memory` are kept between turns, nothing else is."""
 
     id: int
     backbone: str
@@ -49,8 +49,8 @@ class Client:
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What a visit ends with. `weight` is the number of training samples; `metrics` go to `rounds.csv`."""
+class Update:
+    """What a turn ends with. `weight` is the number of training samples; `metrics` go to `clients.csv`."""
 
     payload: Payload | None
     weight: float
@@ -58,7 +58,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Letter:
+class Message:
     """A reply that has arrived, as its receiver decoded it."""
 
     sender: int
@@ -67,7 +67,7 @@ class Letter:
 
 
 @dataclass(frozen=True)
-class Visit:
+class Turn:
     """One client's turn: it hears what lies at its home and writes to these places."""
 
     client: int
@@ -86,14 +86,14 @@ class Partitioner(Protocol):
 
 
 class LocalUpdate(Protocol):
-    """What a client does on its visit, and what it would predict with."""
+    """What a client does on its turn, and what it would predict with."""
 
     @property
     def builds(self) -> Sequence[str]:
         """Backbones it builds beside the client's own, such as a student: named here, they are known before a run."""
         return ()
 
-    def inspect(self, client: Client, ctx: RoundContext) -> Sequence[str]:
+    def check(self, client: Client, ctx: RoundContext) -> Sequence[str]:
         """Look at a client of each backbone before the first round; what it gives is noted in the record.
 
         The client is untouched and may be used up. RequestError where this update can't work with its backbone.
@@ -101,13 +101,13 @@ class LocalUpdate(Protocol):
         return ()
 
     def setup(self, client: Client, ctx: RoundContext) -> None:
-        """Make what the client keeps, at its first visit (or before it is evaluated unvisited)."""
+        """Make what the client keeps, at its first turn (or before it is evaluated untrained)."""
 
-    def update(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Reply:
-        """Train. `heard` is what lies at the client's home, None if nothing has been left there yet."""
+    def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
+        """Train. `received` is what lies at the client's home, None if nothing has been left there yet."""
         ...
 
-    def predictors(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
+    def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
         """The models this client could deploy now, by role; the first is the headline. Changes nothing it is given.
 
         Two models that predict differently must differ in their class, `name` or `state_dict`: equal ones run once.
@@ -134,11 +134,11 @@ class Compressor(Protocol):
         ...
 
 
-class Merge(Protocol):
-    """A fold over the letters that arrive at one place in one step."""
+class Accumulator(Protocol):
+    """A fold over the messages that arrive at one place in one step."""
 
-    def add(self, letter: Letter) -> None:
-        """Take in one letter; letters come in order of sender."""
+    def add(self, message: Message) -> None:
+        """Take in one message; messages come in order of sender."""
         ...
 
     def close(self) -> Payload:
@@ -147,30 +147,30 @@ class Merge(Protocol):
 
 
 class Aggregator(Protocol):
-    """Makes one payload of the letters written to a place."""
+    """Makes one payload of the messages written to a place."""
 
     takes: Literal["many", "one"] = "many"
-    """How many letters a place may get in one step."""
+    """How many messages a place may get in one step."""
     streaming: ClassVar[bool] = True
-    """Whether letters are let go as they come, so that memory does not grow with the clients; a median says False."""
+    """Whether messages are let go as they come, so that memory does not grow with the clients; a median says False."""
 
-    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Merge:
+    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Accumulator:
         """Start a merge. `memory` is the place's; `standing` is its present payload as its readers decoded it."""
         ...
 
 
 class Topology(Protocol):
-    """Who visits in which step of a round, and where they write."""
+    """Who turns in which step of a round, and where they write."""
 
     connected: ClassVar[bool] = True
     """Whether what one client says reaches every other in time; False where clients are kept apart on purpose."""
 
     def home(self, client: int) -> Place:
-        """Where this client hears: HUB, or its own desk (its own number)."""
+        """Where this client hears: SERVER, or its own inbox (its own number)."""
         ...
 
-    def plan(self, present: Sequence[int], clients: int, ctx: RoundContext) -> Iterable[Sequence[Visit]]:
-        """The steps of a round for the clients present (sorted); visits in one step are simultaneous."""
+    def plan(self, present: Sequence[int], clients: int, ctx: RoundContext) -> Iterable[Sequence[Turn]]:
+        """The steps of a round for the clients present (sorted); turns in one step are simultaneous."""
         ...
 
 
@@ -178,8 +178,8 @@ class Topology(Protocol):
 class Method:
     """A federated method: four parts by name, and what holds of them. Pure data, so that every part can be swapped.
 
-    options: {"compressor": {"energy_end": 0.98}}, they lapse when the part is swapped. downlink: the hub's compressor,
-    None for the same as the clients'. data: "pooled" joins all shares before clients are made. pinned: parts
+    options: {"compressor": {"energy_end": 0.98}}, they lapse when the part is swapped. downlink: the server's compressor,
+    None for the same as the clients'. data: "centralized" joins all shares before clients are made. pinned: parts
     ("topology") and options ("aggregator.accumulate") without which the method would silently be another.
     """
 
@@ -189,7 +189,7 @@ class Method:
     downlink: str | None = None
     topology: str = "star"
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    data: Literal["clients", "pooled"] = "clients"
+    data: Literal["clients", "centralized"] = "clients"
     mixed_backbones: bool = False
     partial_participation: bool = True
     pinned: tuple[str, ...] = ()

@@ -34,7 +34,7 @@ def data_flag(command: Command) -> Command:
 def how_flags(command: Command) -> Command:
     """Add the flags that say with what a run is computed; they never change a result."""
     options: tuple[Callable[[Command], Command], ...] = (
-        click.option("--visit-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help=_TIMEOUT),
+        click.option("--client-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help=_TIMEOUT),
         click.option("--checkpoint-every", type=click.IntRange(min=1), default=1, metavar="K", help=_CHECKPOINT),
         click.option("--workers", type=click.IntRange(min=1), metavar="N", help="processes  [default: all cores]"),
         click.option("--executor", type=click.Choice(EXECUTORS), default="processes", help=_EXECUTOR),
@@ -48,16 +48,16 @@ def how_flags(command: Command) -> Command:
 
 def ray_flags(command: Command) -> Command:
     """Add the flags that say which Ray cluster computes, and with how much of its GPUs."""
-    command = click.option("--gpus-per-visit", type=click.FloatRange(min=0.0001), metavar="X", help=_GPUS)(command)
+    command = click.option("--gpus-per-client", type=click.FloatRange(min=0.0001), metavar="X", help=_GPUS)(command)
     return click.option("--ray-address", metavar="ADDRESS", help=_ADDRESS)(command)
 
 
 EXECUTORS = ("serial", "processes", "ray")
-_GPUS = "how much of a GPU one visit takes on a Ray cluster  [default: 1]"
+_GPUS = "how much of a GPU one turn takes on a Ray cluster  [default: 1]"
 _ADDRESS = "HOST:PORT of a Ray cluster, or auto  [default: one on this machine, for as long as this runs]"
-_TIMEOUT = "end and repeat a visit that takes longer"
+_TIMEOUT = "end and repeat a turn that takes longer"
 _CHECKPOINT = "rounds between commits: at most so many are redone after a kill  [default: 1]"
-_EXECUTOR = "where visits are computed  [default: processes]"
+_EXECUTOR = "where turns are computed  [default: processes]"
 
 
 def read_spec(flags: dict[str, Any], config: Path | None, **defaults: Any) -> RunSpec:

@@ -12,8 +12,8 @@ from fedbench_core.api.errors import RequestError
 from fedbench_core.cli.output import json_option, print_json, print_sentence, print_table
 
 if TYPE_CHECKING:
-    from fedbench_core.results.boards.board import Board
-    from fedbench_core.results.boards.sheets import Sheet
+    from fedbench_core.leaderboard.board import Board
+    from fedbench_core.leaderboard.sheets import Sheet
 
 FORMATS = ("csv", "json", "latex", "markdown")
 folder_option = click.option(
@@ -74,7 +74,7 @@ def _refuse_nonsense(
 
 
 def _publish(folder: Path, suite: str | None, *, check: bool) -> None:
-    from fedbench_core.results.boards import shelf  # noqa: PLC0415  # pandas: not for --help
+    from fedbench_core.leaderboard import shelf  # noqa: PLC0415  # pandas: not for --help
 
     rendered = shelf.render(folder, suite)
     if check:
@@ -86,8 +86,8 @@ def _publish(folder: Path, suite: str | None, *, check: bool) -> None:
 
 
 def _print_index(folder: Path, *, as_json: bool) -> None:
-    from fedbench_core.results.boards.index import index_sheet  # noqa: PLC0415  # pandas: not for --help
-    from fedbench_core.results.boards.shelf import read_boards  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.index import index_sheet  # noqa: PLC0415  # pandas: not for --help
+    from fedbench_core.leaderboard.shelf import read_boards  # noqa: PLC0415  # as above
 
     sheet = index_sheet(list(read_boards(folder)))
     if as_json:
@@ -97,9 +97,9 @@ def _print_index(folder: Path, *, as_json: bool) -> None:
 
 
 def _print_board(folder: Path, suite: str, sort: str | None, budgets: Sequence[str], form: str | None) -> None:
-    from fedbench_core.results.boards.budget import read_budget  # noqa: PLC0415  # pandas: not for --help
-    from fedbench_core.results.boards.formats import FORMATTED  # noqa: PLC0415  # as above
-    from fedbench_core.results.boards.shelf import read_board, suite_file  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.budget import read_budget  # noqa: PLC0415  # pandas: not for --help
+    from fedbench_core.leaderboard.formats import FORMATTED  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.shelf import read_board, suite_file  # noqa: PLC0415  # as above
 
     board = read_board(suite_file(folder, suite), sort, [read_budget(text) for text in budgets])
     if form is not None:
@@ -109,8 +109,8 @@ def _print_board(folder: Path, suite: str, sort: str | None, budgets: Sequence[s
 
 
 def _print_tables(board: "Board") -> None:
-    from fedbench_core.results.boards.notes import across_notes, under_board, under_table  # noqa: PLC0415  # as above
-    from fedbench_core.results.boards.sheets import across_sheet, fitted, sheets  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.notes import across_notes, under_board, under_table  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.sheets import across_sheet, fitted, sheets  # noqa: PLC0415  # as above
 
     click.echo(f"{board.suite.name}: {board.suite.question}\n")
     for table in board.tables:

@@ -19,9 +19,9 @@ def command(config: Path | None, data_root: Path | None, as_json: bool, **flags:
     Takes the flags of `fedbench run`; those that don't concern the data change nothing, and --method may be left out.
     """
     spec = read_spec(flags, config, method="local")
-    from fedbench_core.federation.setting import resolve  # noqa: PLC0415  # torch: seconds that --help does not need
-    from fedbench_core.federation.shares import deal  # noqa: PLC0415  # as above
-    from fedbench_core.results.run import How, load  # noqa: PLC0415  # as above
+    from fedbench_core.federation.partition import deal  # noqa: PLC0415  # as above
+    from fedbench_core.federation.resolved import resolve  # noqa: PLC0415  # torch: seconds that --help does not need
+    from fedbench_core.runner import How, load  # noqa: PLC0415  # as above
 
     setting = resolve(spec)
     shares = deal(setting, load(setting, How(data_root=data_root), lambda line: click.echo(line, err=True)))

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from fedbench_core.results.boards.board import Board
-    from fedbench_core.results.boards.table import Table
+    from fedbench_core.leaderboard.board import Board
+    from fedbench_core.leaderboard.table import Table
 
 run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 suite_argument = click.argument("suite", metavar="SUITE")
@@ -39,8 +39,8 @@ def matrix(run: Path, file: Path) -> None:
 
     Rows of the heat map are clients' models, columns clients' distributions.
     """
-    from fedbench_core.results.pictures.matrix import draw_matrix  # noqa: PLC0415  # matplotlib: not for --help
-    from fedbench_core.results.record import read_record  # noqa: PLC0415  # as above
+    from fedbench_core.plots.matrix import draw_matrix  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
 
     record = read_record(run)
     _save(file, lambda: draw_matrix(record))
@@ -54,8 +54,8 @@ def shares(run: Path, file: Path) -> None:
 
     Clients by classes; the area of a bubble is a number of images.
     """
-    from fedbench_core.results.boards.illustrations import bubbles  # noqa: PLC0415  # matplotlib: not for --help
-    from fedbench_core.results.record import read_record  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.illustrations import bubbles  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
 
     record = read_record(run)
     _save(file, bubbles(record["data"]["name"], record).draw)
@@ -64,7 +64,7 @@ def shares(run: Path, file: Path) -> None:
 @command.command("curves")
 @click.argument("sources", metavar="RUN...|SUITE", nargs=-1, required=True)
 @file_argument
-@click.option("--metric", help="what to draw  [default: the suite's metric, or personalisation]")
+@click.option("--metric", help="what to draw  [default: the suite's metric, or personalization]")
 @case_option
 @folder_option
 def curves(sources: tuple[str, ...], file: Path, metric: str | None, case: str | None, folder: Path) -> None:
@@ -73,14 +73,14 @@ def curves(sources: tuple[str, ...], file: Path, metric: str | None, case: str |
     Of a suite, or of runs, of which those that differ in nothing but their seed make one entry. A panel for each
     entry before all the others, with 95 % intervals over seeds.
     """
-    from fedbench_core.results.boards import illustrations  # noqa: PLC0415  # matplotlib: not for --help
-    from fedbench_core.results.boards.cases import by_settings  # noqa: PLC0415  # as above
-    from fedbench_core.results.boards.columns import metric as named  # noqa: PLC0415  # as above
-    from fedbench_core.results.record import RECORD, read_record  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard import illustrations  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.leaderboard.cases import by_settings  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.columns import metric as named  # noqa: PLC0415  # as above
+    from fedbench_core.records.record import RECORD, read_record  # noqa: PLC0415  # as above
 
     paths = [Path(source) for source in sources]
     if all(path.suffix == ".json" or (path / RECORD).exists() for path in paths):
-        runs, column = by_settings(map(read_record, paths)), named(metric or "personalisation")
+        runs, column = by_settings(map(read_record, paths)), named(metric or "personalization")
     elif len(sources) == 1:
         table = _table(_board(sources[0], folder, metric), case)
         runs, column = table.runs, table.ranked_by
@@ -106,7 +106,7 @@ def bytes_(suite: str, file: Path, metric: str | None, case: str | None, folder:
 
     Dashed: the best score that can be had for so many bytes per client and round.
     """
-    from fedbench_core.results.boards.illustrations import tradeoff  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.leaderboard.illustrations import tradeoff  # noqa: PLC0415  # matplotlib: not for --help
 
     _save(file, tradeoff(_table(_board(suite, folder, metric), case)).draw)
 
@@ -121,7 +121,7 @@ def ranks(suite: str, file: Path, metric: str | None, folder: Path) -> None:
 
     It takes six datasets or more. Entries stand at their mean ranks; a bar joins those that are not told apart.
     """
-    from fedbench_core.results.boards.illustrations import over_datasets  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.leaderboard.illustrations import over_datasets  # noqa: PLC0415  # matplotlib: not for --help
 
     board = _board(suite, folder, metric)
     pictures = over_datasets(board)
@@ -132,7 +132,7 @@ def ranks(suite: str, file: Path, metric: str | None, folder: Path) -> None:
 
 
 def _board(suite: str, folder: Path, metric: str | None) -> "Board":
-    from fedbench_core.results.boards.shelf import read_board, suite_file  # noqa: PLC0415  # pandas: not for --help
+    from fedbench_core.leaderboard.shelf import read_board, suite_file  # noqa: PLC0415  # pandas: not for --help
 
     return read_board(suite_file(folder, suite), metric)
 
@@ -149,7 +149,7 @@ def _table(board: "Board", case: str | None) -> "Table":
 
 
 def _save(file: Path, draw: "Callable[[], Figure]") -> None:
-    from fedbench_core.results.pictures.style import save  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.plots.style import save  # noqa: PLC0415  # matplotlib: not for --help
 
     save(file, draw)
     click.echo(f"Drawn: {file}")

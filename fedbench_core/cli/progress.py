@@ -14,7 +14,7 @@ from fedbench_core.cli.units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
     from fedbench_core.federation.engine import Event
-    from fedbench_core.results.suites.conduct import Step
+    from fedbench_core.suites.conduct import Step
 
 Watch = Callable[["Event"], None]
 Say = Callable[[str], None]
@@ -82,7 +82,7 @@ def _bar(progress: Progress) -> Watch:
     task = progress.add_task("starting", total=None, news="")
 
     def watch(event: "Event") -> None:
-        done = event.round + event.visits / max(1, event.expected) if event.point is None else event.progress.round
+        done = event.round + event.turns / max(1, event.expected) if event.point is None else event.progress.round
         progress.update(
             task,
             total=event.rounds,
@@ -112,7 +112,7 @@ def _news(event: "Event") -> str:
     """The last point of the curve, and the bytes so far."""
     progress = event.progress
     point: dict[str, Any] | None = progress.curve[-1] if progress.curve else None
-    score = point and point["personalisation"]
+    score = point and point["personalization"]
     told = f"accuracy {score:.3f} ({point['split']})  " if point and score is not None else ""
     moved = progress.bytes_up + progress.bytes_down + progress.bytes_peer
     return f"{told}{bytes_text(moved)} sent"

@@ -22,7 +22,7 @@ is the way through it.
 
 - [What a plugin adds](#what-a-plugin-adds): the hooks.
 - [The contract](#the-contract): what parts look like and what they are handed, `fedbench_core.api`.
-- [What parts are built from](#what-parts-are-built-from): training loops, losses, letters, `fedbench_core.learning`.
+- [What parts are built from](#what-parts-are-built-from): training loops, losses, messages, `fedbench_core.learning`.
 - [Contract suites](#contract-suites): what a part is tested for, `fedbench_core.testing`.
 - [Parts of the core](#parts-of-the-core): what is there already, with every option.
 """
@@ -105,7 +105,7 @@ def _member(member: "Item") -> str:
 
 
 def _kind(plural: str, kind: str) -> Iterator[str]:
-    from fedbench_core.cli.catalogue import described  # noqa: PLC0415  # as above
+    from fedbench_core.cli.catalog import described  # noqa: PLC0415  # as above
     from fedbench_core.registry import registry  # noqa: PLC0415  # as above
 
     entries = [described(kind, name) for name in registry().names(kind)]

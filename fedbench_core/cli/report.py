@@ -8,13 +8,13 @@ from fedbench_core.cli.output import print_sentence, print_table
 from fedbench_core.cli.units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
-    from fedbench_core.results.run import Finished
+    from fedbench_core.runner import Finished
 
 WAYS = ("up", "down", "peer")
 _WORTH_TELLING = 0.01
 SCORES = {
-    "personalisation": "personalisation",
-    "generalisation": "generalisation",
+    "personalization": "personalization",
+    "generalization": "generalization",
     "global_accuracy": "accuracy, whole test set",
     "balanced_accuracy": "balanced accuracy",
     "auc": "AUC, mean over classes",
@@ -71,8 +71,8 @@ def _notes(record: dict[str, Any]) -> list[str]:
     """What is averaged over whom, and what was left out."""
     test, clients = record["test"], record["population"]["clients"]
     notes = [
-        f"Means over {clients} clients. Personalisation: accuracy on a client's own distribution (worst: the least).",
-        "Generalisation: on the others' distributions. All other scores: on the whole test set.",
+        f"Means over {clients} clients. Personalization: accuracy on a client's own distribution (worst: the least).",
+        "Generalization: on the others' distributions. All other scores: on the whole test set.",
         f"Calibration: {test['metrics']['n']} predictions of all clients for their own test images, pooled.",
     ]
     if test["undefined"]:

@@ -11,7 +11,7 @@ from fedbench_core.cli.progress import Say, Watch
 from fedbench_core.cli.run import carry_out
 
 if TYPE_CHECKING:
-    from fedbench_core.results.run import Finished, How
+    from fedbench_core.runner import Finished, How
 
 
 @click.command("resume")
@@ -25,7 +25,7 @@ def command(folder: Path, as_json: bool, **how: Any) -> None:
     """
 
     def start(how: "How", watch: Watch, say: Say) -> "Finished":
-        from fedbench_core.results.run import resume  # noqa: PLC0415  # torch: seconds that --help does not need
+        from fedbench_core.runner import resume  # noqa: PLC0415  # torch: seconds that --help does not need
 
         return resume(folder, how, watch, say)
 

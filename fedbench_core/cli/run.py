@@ -14,7 +14,7 @@ from fedbench_core.cli.report import print_report
 from fedbench_core.cli.serving import serving
 
 if TYPE_CHECKING:
-    from fedbench_core.results.run import Finished, How
+    from fedbench_core.runner import Finished, How
 
 
 @click.command("run")
@@ -35,21 +35,21 @@ def command(config: Path | None, as_json: bool, **flags: Any) -> None:
     spec = read_spec(flags, config)
 
     def start(how: "How", watch: Watch, say: Say) -> "Finished":
-        from fedbench_core.results.run import run  # noqa: PLC0415  # torch: seconds that --help does not need
+        from fedbench_core.runner import run  # noqa: PLC0415  # torch: seconds that --help does not need
 
         return run(spec, how, watch, say)
 
     carry_out(start, how, as_json=as_json)
 
 
-HOW = ("data_root", "executor", "workers", "checkpoint_every", "visit_timeout", "ray_address", "gpus_per_visit")
+HOW = ("data_root", "executor", "workers", "checkpoint_every", "client_timeout", "ray_address", "gpus_per_client")
 
 
 def carry_out(start: "Callable[[How, Watch, Say], Finished]", how: dict[str, Any], *, as_json: bool) -> None:
     """Compute a run by `start`, showing its progress, and print its record or its table."""
     with serving(processes=how["executor"] == "processes"):
         from fedbench_core.registry import registry  # noqa: PLC0415  # torch: seconds that --help does not need
-        from fedbench_core.results.run import How  # noqa: PLC0415  # as above
+        from fedbench_core.runner import How  # noqa: PLC0415  # as above
 
         registry()  # so that what is wrong with a plugin is told before a run, not after
         tell_of_broken_plugins()

@@ -19,7 +19,7 @@ def command(name: str, as_json: bool) -> None:
 
     NAME is that of a method, a part, a dataset or a backbone; what several kinds have is shown for each.
     """
-    from fedbench_core.cli.catalogue import shown  # noqa: PLC0415  # torch: seconds that --help does not need
+    from fedbench_core.cli.catalog import shown  # noqa: PLC0415  # torch: seconds that --help does not need
 
     entries = shown(name)
     if as_json:

@@ -21,9 +21,9 @@ def command(run: Path, file: Path, records: Path | None, as_json: bool) -> None:
     RUN is a run's folder or its record.json. The record is checked first: that it is whole, and that a cell of the
     suite asks for just this run.
     """
-    from fedbench_core.results.suites.filing import records_of  # noqa: PLC0415  # torch: seconds --help does not need
-    from fedbench_core.results.suites.submit import submit  # noqa: PLC0415  # as above
-    from fedbench_core.results.suites.suite import read_suite  # noqa: PLC0415  # as above
+    from fedbench_core.suites.filing import records_of  # noqa: PLC0415  # torch: seconds --help does not need
+    from fedbench_core.suites.submit import submit  # noqa: PLC0415  # as above
+    from fedbench_core.suites.suite import read_suite  # noqa: PLC0415  # as above
 
     filed = submit(run, read_suite(file), records or records_of(file))
     if as_json:

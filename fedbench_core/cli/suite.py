@@ -16,8 +16,8 @@ from fedbench_core.cli.serving import serving
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fedbench_core.results.suites.conduct import Plan
-    from fedbench_core.results.suites.outcomes import Outcomes, Row
+    from fedbench_core.suites.conduct import Plan
+    from fedbench_core.suites.outcomes import Outcomes, Row
 
 _NAMED = 12
 
@@ -63,13 +63,13 @@ def run(
 
     Interrupted at any time, the same command goes on. A run that fails or can't be does not stop the others.
     """
-    from fedbench_core.results.suites.filing import records_of  # noqa: PLC0415  # not for --help
-    from fedbench_core.results.suites.suite import read_suite  # noqa: PLC0415  # as above
+    from fedbench_core.suites.filing import records_of  # noqa: PLC0415  # not for --help
+    from fedbench_core.suites.suite import read_suite  # noqa: PLC0415  # as above
 
     suite = read_suite(file)
-    with serving("fedbench_core.results.suites.crew", processes=how["executor"] == "processes"):
-        from fedbench_core.results.run import How  # noqa: PLC0415  # torch: seconds that --help does not need
-        from fedbench_core.results.suites.conduct import conduct, plan  # noqa: PLC0415  # as above
+    with serving("fedbench_core.suites.crew", processes=how["executor"] == "processes"):
+        from fedbench_core.runner import How  # noqa: PLC0415  # torch: seconds that --help does not need
+        from fedbench_core.suites.conduct import conduct, plan  # noqa: PLC0415  # as above
 
         computed = How(out=out, fresh=fresh, workers=workers, **how)
         made = plan(suite, records or records_of(file), computed, str(file))
@@ -96,9 +96,9 @@ def status(file: Path, out: Path, records: Path | None, as_json: bool) -> None:
 
     What failed or was skipped is known from the last `fedbench suite run` with the same --out.
     """
-    from fedbench_core.results.suites import outcomes  # noqa: PLC0415  # not for --help
-    from fedbench_core.results.suites.filing import records_of  # noqa: PLC0415  # as above
-    from fedbench_core.results.suites.suite import read_suite  # noqa: PLC0415  # as above
+    from fedbench_core.suites import outcomes  # noqa: PLC0415  # not for --help
+    from fedbench_core.suites.filing import records_of  # noqa: PLC0415  # as above
+    from fedbench_core.suites.suite import read_suite  # noqa: PLC0415  # as above
 
     rows = outcomes.status(read_suite(file), records or records_of(file), out)
     if as_json:

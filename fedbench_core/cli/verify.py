@@ -11,7 +11,7 @@ from fedbench_core.cli.progress import watching
 from fedbench_core.cli.serving import serving
 
 if TYPE_CHECKING:
-    from fedbench_core.results.suites.verify import Verdict
+    from fedbench_core.suites.verify import Verdict
 
 _SHOWN = 8
 _WIDTH = 40
@@ -30,8 +30,8 @@ def command(ctx: click.Context, record: Path, workers: int | None, data_root: Pa
     bits agree, 1 if not, with the versions that differ. How it was computed (times, machine) may differ.
     """
     with serving():
-        from fedbench_core.results.run import How  # noqa: PLC0415  # torch: seconds that --help does not need
-        from fedbench_core.results.suites.verify import verify  # noqa: PLC0415  # as above
+        from fedbench_core.runner import How  # noqa: PLC0415  # torch: seconds that --help does not need
+        from fedbench_core.suites.verify import verify  # noqa: PLC0415  # as above
 
         with watching(quiet=as_json) as (watch, say):
             verdict = verify(record, How(workers=workers, data_root=data_root), watch, say)
@@ -56,6 +56,6 @@ def _tell(record: Path, verdict: "Verdict") -> None:
 
 
 def _short(value: object) -> str:
-    """The beginning of a value: per-image correctness alone can be a thousand letters."""
+    """The beginning of a value: per-image correctness alone can be a thousand messages."""
     text = "-" if value is None else repr(value) if isinstance(value, float) else str(value)
     return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."

@@ -1,4 +1,4 @@
-"""One picture per cell: body, nucleus, granules, neighbours and stain, then the scanner that looked at it.
+"""One picture per cell: body, nucleus, granules, neighbors and stain, then the scanner that looked at it.
 
 Only + - * / and square roots of float64, applied element by element: IEEE 754 fixes their last bit, so every machine
 draws the same bytes. Sines and exponentials come with other last bits from other processors.
@@ -50,7 +50,7 @@ NUCLEUS: Final = (0.24, 0.12, 0.42)
 GRANULE: Final = (0.32, 0.06, 0.20)
 NUCLEOLUS: Final = (0.50, 0.38, 0.64)
 
-# Each scanner: contrast around mid-grey, then what it adds to red, green and blue.
+# Each scanner: contrast around mid-gray, then what it adds to red, green and blue.
 SCANNERS: Final = (
     (1.00, 0.00, 0.00, 0.00),
     (0.80, 0.06, -0.02, -0.10),
@@ -70,14 +70,14 @@ def draw(
     artist = _Artist(kinds, size, rng)
     body, nucleus = artist.body(), artist.nucleus()
     picture = artist.background()
-    for cover, colour in (
-        (artist.neighbours(), NEIGHBOUR),
+    for cover, color in (
+        (artist.neighbors(), NEIGHBOUR),
         (body, CYTOPLASM),
         (nucleus, NUCLEUS),
         (artist.nucleoli(nucleus), NUCLEOLUS),
         (artist.granules(body, nucleus), GRANULE),
     ):
-        picture += cover[..., None] * (artist.stain(colour) - picture)
+        picture += cover[..., None] * (artist.stain(color) - picture)
     return artist.scan(picture, np.array(SCANNERS)[scanners])
 
 
@@ -120,7 +120,7 @@ class _Artist:
         """Light spots in the nucleus."""
         return self._spots([(kind.nucleoli, 0.17) for kind in KINDS], 0.42) * nucleus
 
-    def neighbours(self) -> Field:
+    def neighbors(self) -> Field:
         """Red cells beside and under the cell."""
         cover = np.zeros_like(self._x)
         for _ in range(NEIGHBOURS):
@@ -134,16 +134,16 @@ class _Artist:
         slope = self._across * self._between(-0.06, 0.06) + self._down * self._between(-0.06, 0.06)
         return self.stain(PLASMA) + slope[..., None]
 
-    def stain(self, colour: tuple[float, float, float]) -> Field:
-        """`colour` as it took on each cell (n, 1, 1, 3)."""
+    def stain(self, color: tuple[float, float, float]) -> Field:
+        """`color` as it took on each cell (n, 1, 1, 3)."""
         return (
-            np.array(colour)
+            np.array(color)
             + self._between(-0.06, 0.06)[..., None]
             + 0.06 * (self._rng.random((self._count, 1, 1, 3)) - 0.5)
         )
 
     def scan(self, picture: Field, settings: Field) -> npt.NDArray[np.uint8]:
-        """What the scanners make of a picture: contrast, colour, noise, and 256 levels."""
+        """What the scanners make of a picture: contrast, color, noise, and 256 levels."""
         contrast = settings[:, None, None, :1] * self._between(0.9, 1.1)[..., None]
         seen = (picture - 0.5) * contrast + 0.5 + settings[:, None, None, 1:]
         noisy = seen + 0.10 * (self._rng.random(picture.shape) - 0.5)

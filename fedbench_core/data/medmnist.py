@@ -107,7 +107,7 @@ def _size(name: str, facts: dict[str, Any], asked: int | None) -> int:
 
 def _check_images(path: Path, arrays: Arrays, name: str, facts: dict[str, Any], size: int) -> None:
     rows = arrays["train_images"].shape[1:]
-    colour = (facts["n_channels"],) if facts["n_channels"] > 1 else ()
-    expected = (size,) * (3 if name.endswith("3d") else 2) + colour
+    color = (facts["n_channels"],) if facts["n_channels"] > 1 else ()
+    expected = (size,) * (3 if name.endswith("3d") else 2) + color
     if rows != expected:
         raise layout.wrong(path, f"its images are {rows}; expected {expected} for {name} at {size} pixels")

@@ -32,7 +32,7 @@ Count = Annotated[int, Field(ge=64, le=1_000_000)]
 class Phantom:
     """Drawn cells of 8 kinds, told apart by their nucleus and granules, as seen by several scanners.
 
-    Position, size, rotation, stain and neighbours vary; each scanner shifts colour and contrast, and some scanners
+    Position, size, rotation, stain and neighbors vary; each scanner shifts color and contrast, and some scanners
     see more cells than others. Some training labels are wrong; validation and test labels are right.
     """
 
@@ -73,7 +73,7 @@ class Phantom:
 
 
 def _falling(groups: int, floor: int) -> list[int]:
-    """Shares that fall by one to `floor` + 1: four scanners see 4, 3, 2 and 1 tenths of the cells."""
+    """Partition that fall by one to `floor` + 1: four scanners see 4, 3, 2 and 1 tenths of the cells."""
     return list(range(groups + floor, floor, -1))
 
 

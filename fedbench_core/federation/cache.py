@@ -1,4 +1,4 @@
-"""What a worker remembers of the clients it visited last, so that their state need not be read again."""
+"""What a worker remembers of the clients it trained last, so that their state need not be read again."""
 
 from collections import OrderedDict
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from fedbench_core.federation import files
 from fedbench_core.federation.calls import File
 from fedbench_core.federation.files import Storage
-from fedbench_core.federation.kept import Kept
+from fedbench_core.federation.node_state import Kept
 
 BOUND_BYTES = 2**28
 
@@ -31,7 +31,7 @@ class StateCache:
 
     def put(self, path: Path, kept: Kept, *, hold: bool) -> File:
         """Take in a state: written to `path`, or only held in memory if that is allowed and there is room."""
-        kept.check()  # also what is only held: whether a visit fails must not depend on where its state rests
+        kept.check()  # also what is only held: whether a turn fails must not depend on where its state rests
         size = kept.nbytes
         while self._bytes + size > self._bound and self._written:
             self._bytes -= self._written.popitem(last=False)[1].nbytes

@@ -22,7 +22,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Received:
     """What lies at a place: `encoded` if it has gone through the wire."""
 
     file: File
@@ -30,27 +30,27 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class VisitCall:
-    """One visit. `state` is None at the first."""
+class TurnCall:
+    """One turn. `state` is None at the first."""
 
     client: int
     round: int
     step: int
     state: File | None
-    heard: Heard | None
+    received: Received | None
     own: bool
-    """Whether something is to be left on the client's own desk."""
+    """Whether something is to be left on the client's own inbox."""
     remote: bool
     """Whether something is to be sent elsewhere."""
     rests: Path
     """Where the state is to be written."""
     hold: bool = False
-    """The client is visited again before the next commit: its state may stay in the worker till then."""
+    """The client is trained again before the next commit: its state may stay in the worker till then."""
 
 
 @dataclass(frozen=True)
-class VisitDone:
-    """A visit's outcome. `sent` is the encoded blob for other places, `left` the plain one for the own desk."""
+class TurnDone:
+    """A turn's outcome. `sent` is the encoded blob for other places, `left` the plain one for the own inbox."""
 
     client: int
     weight: float
@@ -71,11 +71,11 @@ class ScoreCall:
 
     client: int
     share: int
-    """Whose local images the own predictions are for: the client's, or everybody's in turn where data are pooled."""
+    """Whose local images the own predictions are for: the client's, or everybody's in turn where data are centralized."""
     round: int
     split: str
     state: File | None
-    heard: Heard | None
+    received: Received | None
 
 
 @dataclass(frozen=True)
@@ -101,5 +101,5 @@ class ScoreDone:
     roles: Mapping[str, RoleScore] = field(default_factory=dict)
 
 
-Call = VisitCall | ScoreCall
-Done = VisitDone | ScoreDone
+Call = TurnCall | ScoreCall
+Done = TurnDone | ScoreDone

@@ -8,8 +8,8 @@ import numpy as np
 
 from fedbench_core.api import Client, Payload, RoundContext
 from fedbench_core.federation.lending import Lender
-from fedbench_core.federation.setting import Setting
-from fedbench_core.federation.shares import Shares
+from fedbench_core.federation.partition import Partition
+from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.worker import context
 from fedbench_core.models import count_flops, parameters
 
@@ -20,18 +20,18 @@ _PROBE = 4
 class Probe:
     """Tries a method on one scratch client of each backbone, outside the run."""
 
-    def __init__(self, setting: Setting, shares: Shares) -> None:
+    def __init__(self, setting: ResolvedRun, shares: Partition) -> None:
         self._setting = setting
         self._shares = shares
         self._lender = Lender(setting.architectures, shares.splits, setting.spec.seed, setting.spec.device)
         ctx = context(setting, shares, 0, 0, self._lender)
         self._ctx = replace(ctx, training=replace(ctx.training, batch_size=_PROBE, steps=1))
 
-    def inspect(self) -> list[str]:
+    def check(self) -> list[str]:
         """What the local update has to say about each backbone; RequestError if it can't work with one."""
         with self._setting.blaming("local_update", refuses=True):
             update = self._setting.local_update
-            notes = [note for client in self._clients() for note in update.inspect(client, self._ctx)]
+            notes = [note for client in self._clients() for note in update.check(client, self._ctx)]
         return list(dict.fromkeys(notes))
 
     def sizes(self) -> dict[str, dict[str, int]]:
@@ -63,10 +63,10 @@ class Probe:
     def _step(self, client: Client, ctx: RoundContext) -> float:
         told: dict[str, Any] = {}
 
-        def visit() -> None:
-            told.update(self._setting.local_update.update(client, None, ctx).metrics)
+        def turn() -> None:
+            told.update(self._setting.local_update.train(client, None, ctx).metrics)
 
         with self._setting.blaming("local_update"):
             self._setting.local_update.setup(client, ctx)
-            flops = count_flops(visit)
+            flops = count_flops(turn)
         return flops / (max(2, len(client.train)) * max(1, int(told.get("steps", 1))))

@@ -5,19 +5,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedbench_core.api import HUB, Letter, Payload, Place, RoundContext, RunError, Visit
+from fedbench_core.api import SERVER, Message, Payload, Place, RoundContext, RunError, Turn
 from fedbench_core.federation.blame import at
-from fedbench_core.federation.calls import ScoreCall, ScoreDone, VisitCall, VisitDone
+from fedbench_core.federation.calls import ScoreCall, ScoreDone, TurnCall, TurnDone
 from fedbench_core.federation.evaluation import evaluate
 from fedbench_core.federation.executors import Executor
+from fedbench_core.federation.nodes import OpenPlace, Places
 from fedbench_core.federation.participation import present
-from fedbench_core.federation.places import OpenPlace, Places
+from fedbench_core.federation.partition import Partition
 from fedbench_core.federation.plans import planned
+from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.set_up import torch_set_up
-from fedbench_core.federation.setting import Setting
-from fedbench_core.federation.shares import Shares
 from fedbench_core.federation.store import Store
-from fedbench_core.federation.tables import MESSAGES, NEW, VISITS, Committed, Table
+from fedbench_core.federation.tables import CLIENT_COLUMNS, MESSAGE_COLUMNS, NEW, Committed, Table
 from fedbench_core.federation.wire import receive
 from fedbench_core.federation.worker import context
 
@@ -34,12 +34,12 @@ class Progress:
     bytes_dense: int = 0
     """What was sent, uncompressed."""
     messages: dict[str, int] = field(default_factory=dict)
-    """Blobs sent or heard, by the client's backbone."""
-    dense_hub: int = 0
+    """Blobs sent or received, by the client's backbone."""
+    dense_server: int = 0
     images: dict[str, int] = field(default_factory=dict)
     """Images that local steps went through, by backbone."""
     uncounted: int = 0
-    """Visits that reported no steps."""
+    """Turns that reported no steps."""
     skipped: list[int] = field(default_factory=list)
     """Rounds in which nobody was present."""
     notes: list[str] = field(default_factory=list)
@@ -52,11 +52,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Event:
-    """News for whoever watches: `visits` of `expected` done in round `round`; a curve point where one was measured."""
+    """News for whoever watches: `turns` of `expected` done in round `round`; a curve point where one was measured."""
 
     round: int
     rounds: int
-    visits: int
+    turns: int
     expected: int
     progress: Progress
     point: dict[str, Any] | None = None
@@ -73,8 +73,8 @@ class Engine:
 
     def __init__(
         self,
-        setting: Setting,
-        shares: Shares,
+        setting: ResolvedRun,
+        shares: Partition,
         store: Store,
         folder: Path,
         progress: Progress,
@@ -85,16 +85,16 @@ class Engine:
         self.store = store
         self._stamp = stamp
         self.progress = progress
-        self._pooled = setting.method.data == "pooled"
-        self._places = Places(setting, store, progress.dense_hub)
-        self._visits = Table(folder / "rounds.csv", VISITS, progress.tables.get("rounds.csv", NEW))
-        self._messages = Table(folder / "messages.csv", MESSAGES, progress.tables.get("messages.csv", NEW))
-        self._last_visit: dict[int, tuple[int, int]] = {}
+        self._centralized = setting.method.data == "centralized"
+        self._places = Places(setting, store, progress.dense_server)
+        self._turns = Table(folder / "clients.csv", CLIENT_COLUMNS, progress.tables.get("clients.csv", NEW))
+        self._messages = Table(folder / "messages.csv", MESSAGE_COLUMNS, progress.tables.get("messages.csv", NEW))
+        self._last_turn: dict[int, tuple[int, int]] = {}
 
     def run(self, executor: Executor, watch: Watch, checkpoint_every: int = 1) -> dict[str, Any]:
         """Run what rounds are left; gives the evaluation of the last round on the test split.
 
-        Here too torch is set up as the spec says: what the hub encodes must not depend on who computes the visits.
+        Here too torch is set up as the spec says: what the server encodes must not depend on who computes the turns.
         """
         self._executor = executor
         with torch_set_up(self._setting.spec):
@@ -115,104 +115,101 @@ class Engine:
             self._commit(last=self.progress.round == rounds)
         return self._evaluate(rounds - 1, "test")
 
-    def _plan(self, stretch: range) -> list[tuple[int, list[list[Visit]]]]:
-        """The visits up to the next commit, and with them, when each client is visited last before it."""
+    def _plan(self, stretch: range) -> list[tuple[int, list[list[Turn]]]]:
+        """The turns up to the next commit, and with them, when each client is trained last before it."""
         plans = []
         for round_ in stretch:
             there = present(self._setting.spec, self._setting.trained, round_)
             with at(f"round {round_}"), self._setting.blaming("topology"):
                 steps = planned(self._setting.topology, there, self._setting.trained, self._context(round_, 0))
             plans.append((round_, steps))
-        self._last_visit = {
-            visit.client: (round_, step)
-            for round_, steps in plans
-            for step, visits in enumerate(steps)
-            for visit in visits
+        self._last_turn = {
+            turn.client: (round_, step) for round_, steps in plans for step, turns in enumerate(steps) for turn in turns
         }
         return plans
 
-    def _round(self, round_: int, steps: Sequence[Sequence[Visit]], watch: Watch) -> None:
-        expected, visited = sum(len(visits) for visits in steps), 0
+    def _round(self, round_: int, steps: Sequence[Sequence[Turn]], watch: Watch) -> None:
+        expected, trained = sum(len(turns) for turns in steps), 0
         if not expected:
             self.progress.skipped.append(round_)
-        for step, visits in enumerate(steps):
-            for _ in self._step(round_, step, visits):
-                visited += 1
-                watch(Event(round_, self._setting.spec.rounds, visited, expected, self.progress))
+        for step, turns in enumerate(steps):
+            for _ in self._step(round_, step, turns):
+                trained += 1
+                watch(Event(round_, self._setting.spec.rounds, trained, expected, self.progress))
 
-    def _step(self, round_: int, step: int, visits: Sequence[Visit]) -> Iterator[VisitDone]:
-        """All visits of a step, then all its merges: what is written is read in the next step."""
+    def _step(self, round_: int, step: int, turns: Sequence[Turn]) -> Iterator[TurnDone]:
+        """All turns of a step, then all its merges: what is written is read in the next step."""
         ctx = self._context(round_, step)
         merges: dict[Place, OpenPlace] = {}
-        calls = [self._call(visit, round_, step) for visit in visits]
-        for visit, call, done in zip(visits, calls, self._executor.run(calls), strict=True):
-            if not isinstance(done, VisitDone):
+        calls = [self._call(turn, round_, step) for turn in turns]
+        for turn, call, done in zip(turns, calls, self._executor.run(calls), strict=True):
+            if not isinstance(done, TurnDone):
                 raise TypeError(type(done))
-            self._account(visit, call, done)
+            self._account(turn, call, done)
             self._note(done.notes)
-            with at(f"client {visit.client}, round {round_}"):
-                for place, letter in self._letters(visit, done):
+            with at(f"client {turn.client}, round {round_}"):
+                for place, message in self._arrivals(turn, done):
                     if place not in merges:
                         merges[place] = self._places.open(place, ctx)
-                    self._places.add(merges[place], letter)
+                    self._places.add(merges[place], message)
             if done.state is not None:
                 self.store.keep(f"client-{done.client}", done.state)
             yield done
         with at(f"round {round_}"):
             self._note(self._places.close(merges, ctx))
 
-    def _call(self, visit: Visit, round_: int, step: int) -> VisitCall:
-        key = f"client-{visit.client}"
-        return VisitCall(
-            client=visit.client,
+    def _call(self, turn: Turn, round_: int, step: int) -> TurnCall:
+        key = f"client-{turn.client}"
+        return TurnCall(
+            client=turn.client,
             round=round_,
             step=step,
             state=self.store.get(key),
-            heard=self._places.heard(self._setting.topology.home(visit.client)),
-            own=visit.client in visit.writes,
-            remote=any(place != visit.client for place in visit.writes),
+            received=self._places.received(self._setting.topology.home(turn.client)),
+            own=turn.client in turn.writes,
+            remote=any(place != turn.client for place in turn.writes),
             rests=self.store.path(key, round_, step),
-            hold=(round_, step) < self._last_visit[visit.client],
+            hold=(round_, step) < self._last_turn[turn.client],
         )
 
-    def _letters(self, visit: Visit, done: VisitDone) -> Iterator[tuple[Place, Letter]]:
-        """The letters of a visit, each as its receiver decoded it."""
-        for place in visit.writes:
-            if place == visit.client and done.left is not None:
-                yield place, Letter(done.client, Payload.from_bytes(done.left), done.weight)
-            elif place != visit.client and done.sent is not None:
+    def _arrivals(self, turn: Turn, done: TurnDone) -> Iterator[tuple[Place, Message]]:
+        """The messages of a turn, each as its receiver decoded it."""
+        for place in turn.writes:
+            if place == turn.client and done.left is not None:
+                yield place, Message(done.client, Payload.from_bytes(done.left), done.weight)
+            elif place != turn.client and done.sent is not None:
                 payload = receive(self._setting, "compressor", done.sent, done.form)
-                yield place, Letter(done.client, payload, done.weight)
+                yield place, Message(done.client, payload, done.weight)
 
-    def _account(self, visit: Visit, call: VisitCall, done: VisitDone) -> None:
+    def _account(self, turn: Turn, call: TurnCall, done: TurnDone) -> None:
         """Count every blob that crossed between two places."""
-        home = self._setting.topology.home(visit.client)
+        home = self._setting.topology.home(turn.client)
         moved = {"bytes_up": 0, "bytes_down": 0, "bytes_peer": 0}
-        if call.heard is not None and home != visit.client:
-            moved["bytes_down"] = call.heard.file.path.stat().st_size
-            self._message(call, home, visit.client, moved["bytes_down"], self._places.dense)
-        for place in visit.writes if done.sent is not None else ():
-            if place != visit.client:
-                moved["bytes_up" if place == HUB else "bytes_peer"] += len(done.sent or b"")
-                self._message(call, visit.client, place, len(done.sent or b""), done.bytes_dense)
+        if call.received is not None and home != turn.client:
+            moved["bytes_down"] = call.received.file.path.stat().st_size
+            self._message(call, home, turn.client, moved["bytes_down"], self._places.dense)
+        for place in turn.writes if done.sent is not None else ():
+            if place != turn.client:
+                moved["bytes_up" if place == SERVER else "bytes_peer"] += len(done.sent or b"")
+                self._message(call, turn.client, place, len(done.sent or b""), done.bytes_dense)
         for name, size in moved.items():
             setattr(self.progress, name, getattr(self.progress, name) + size)
-        backbone = self._setting.backbone(visit.client)
-        images = min(self._setting.spec.batch_size, self._shares.trained_on(visit.client, pooled=self._pooled))
+        backbone = self._setting.backbone(turn.client)
+        images = min(self._setting.spec.batch_size, self._shares.trained_on(turn.client, centralized=self._centralized))
         if "steps" in done.metrics:
             _count(self.progress.images, backbone, int(done.metrics["steps"]) * images)
         else:
             self.progress.uncounted += 1
-        row = {"round": call.round, "step": call.step, "client": visit.client, "samples": int(done.weight), **moved}
+        row = {"round": call.round, "step": call.step, "client": turn.client, "samples": int(done.weight), **moved}
         try:
-            self._visits.add(row, done.metrics)
+            self._turns.add(row, done.metrics)
         except RunError as error:
-            raise RunError(f"client {visit.client}, round {call.round}: {error}") from error
+            raise RunError(f"client {turn.client}, round {call.round}: {error}") from error
 
     def _note(self, notes: Sequence[str]) -> None:
         self.progress.notes = list(dict.fromkeys([*self.progress.notes, *notes]))
 
-    def _message(self, call: VisitCall, sender: Place, receiver: Place, size: int, dense: int) -> None:
+    def _message(self, call: TurnCall, sender: Place, receiver: Place, size: int, dense: int) -> None:
         row = {"round": call.round, "step": call.step, "sender": sender, "receiver": receiver}
         self._messages.add({**row, "bytes": size, "bytes_dense": dense})
         self.progress.bytes_dense += dense
@@ -227,7 +224,7 @@ class Engine:
         point = {"round": round_, "split": spec.evaluate_on, **found["metrics"]}
         self.progress.curve.append(point)
         if spec.evaluate_on == "val":
-            self._select(round_, point["personalisation"])
+            self._select(round_, point["personalization"])
         return point
 
     def _select(self, round_: int, score: float | None) -> None:
@@ -245,15 +242,15 @@ class Engine:
 
     def _score_call(self, share: int, round_: int, split: str) -> ScoreCall:
         client = share % self._setting.trained
-        heard = self._places.heard(self._setting.topology.home(client))
-        return ScoreCall(client, share, round_, split, self.store.get(f"client-{client}"), heard)
+        received = self._places.received(self._setting.topology.home(client))
+        return ScoreCall(client, share, round_, split, self.store.get(f"client-{client}"), received)
 
     def _context(self, round_: int, step: int) -> RoundContext:
         return context(self._setting, self._shares, round_, step)
 
     def _commit(self, *, last: bool = False) -> None:
-        self.progress.dense_hub = self._places.dense
-        tables = {"rounds.csv": self._visits, "messages.csv": self._messages}
+        self.progress.dense_server = self._places.dense
+        tables = {"clients.csv": self._turns, "messages.csv": self._messages}
         self.progress.tables = {name: table.flush(last=last) for name, table in tables.items()}
         self.store.commit({**self._stamp, "progress": asdict(self.progress)})
 

@@ -1,7 +1,7 @@
 """The cross-evaluation matrix and what is read off it.
 
-A[i, j] is the score of client i's predictor on client j's distribution. Personalisation is the mean of its diagonal,
-generalisation the mean off it. What is undefined is left out of a mean and of its count, and counted.
+A[i, j] is the score of client i's predictor on client j's distribution. Personalization is the mean of its diagonal,
+generalization the mean off it. What is undefined is left out of a mean and of its count, and counted.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ import torch
 
 from fedbench_core.federation.bits import text_of_bits, text_of_codes
 from fedbench_core.federation.calls import RoleScore, ScoreDone
-from fedbench_core.federation.shares import Shares
+from fedbench_core.federation.partition import Partition
 
 Matrix = npt.NDArray[np.float64]
 DECILE_FROM = 20
 
 
-def evaluate(scored: Sequence[ScoreDone], shares: Shares, split: str, by: str) -> dict[str, Any]:
+def evaluate(scored: Sequence[ScoreDone], shares: Partition, split: str, by: str) -> dict[str, Any]:
     """Everything measured on one split: the headline role's summary, and each further role's under `roles`."""
     roles = list(scored[0].roles)
     primary = "label" if by == "labels" and shares.splits.task.kind != "multi-label" else "local"
@@ -32,7 +32,7 @@ def evaluate(scored: Sequence[ScoreDone], shares: Shares, split: str, by: str) -
     }
 
 
-def _groups(shares: Shares, split: str, primary: str) -> dict[str, Any]:
+def _groups(shares: Partition, split: str, primary: str) -> dict[str, Any]:
     """Which images the primary matrix averages together: those of a class, or those of a client (the last: nobody's).
 
     With them, its scores follow from per-image correctness.
@@ -47,7 +47,7 @@ def _groups(shares: Shares, split: str, primary: str) -> dict[str, Any]:
     return {"of": "class" if primary == "label" else "client", "kinds": kinds, "images": text_of_codes(codes, kinds)}
 
 
-def _summary(scores: Sequence[RoleScore], shares: Shares, split: str, primary: str) -> dict[str, Any]:
+def _summary(scores: Sequence[RoleScore], shares: Partition, split: str, primary: str) -> dict[str, Any]:
     digests = list(dict.fromkeys(score.digest for score in scores))
     rows = [digests.index(score.digest) for score in scores]
     distinct = [next(score for score in scores if score.digest == digest) for digest in digests]
@@ -73,7 +73,7 @@ def _summary(scores: Sequence[RoleScore], shares: Shares, split: str, primary: s
     }
 
 
-def _by_label(distinct: Sequence[RoleScore], shares: Shares) -> Matrix:
+def _by_label(distinct: Sequence[RoleScore], shares: Partition) -> Matrix:
     """A[i, j] = sum_k share_j(k) recall_i(k): p(image | label) is the same everywhere, so all images serve."""
     if shares.splits.task.kind == "multi-label":
         return np.full((len(distinct), len(shares.counts)), np.nan)
@@ -84,7 +84,7 @@ def _by_label(distinct: Sequence[RoleScore], shares: Shares) -> Matrix:
     return _divide(np.where(known, recalls, 0.0) @ counts.T, weights)
 
 
-def _by_images(distinct: Sequence[RoleScore], shares: Shares, split: str) -> Matrix:
+def _by_images(distinct: Sequence[RoleScore], shares: Partition, split: str) -> Matrix:
     """A[i, j] = the part of client j's own images that predictor i gets right."""
     examples = getattr(shares.splits, split)
     width = shares.splits.task.outputs if shares.splits.task.kind == "multi-label" else 1
@@ -102,13 +102,13 @@ def _divide(sums: Matrix, weights: Matrix) -> Matrix:
 
 
 def _read(matrix: Matrix) -> tuple[dict[str, float | None], dict[str, int]]:
-    """Personalisation, generalisation and the worst clients, off the full (clients, clients) matrix."""
+    """Personalization, generalization and the worst clients, off the full (clients, clients) matrix."""
     own = np.diag(matrix)
     others = matrix[~np.eye(len(matrix), dtype=bool)]
     metrics: dict[str, float | None] = {}
     undefined: dict[str, int] = {}
-    metrics["personalisation"], undefined["personalisation"] = _mean(own)
-    metrics["generalisation"], undefined["generalisation"] = _mean(others)
+    metrics["personalization"], undefined["personalization"] = _mean(own)
+    metrics["generalization"], undefined["generalization"] = _mean(others)
     known = np.sort(own[~np.isnan(own)])
     metrics["worst_client"] = float(known[0]) if len(known) else None
     if len(own) >= DECILE_FROM and len(known):
@@ -122,17 +122,17 @@ def _mean(values: Sequence[float | None] | npt.NDArray[np.float64]) -> tuple[flo
     return (float(np.mean(known)) if known else None), len(values) - len(known)
 
 
-def _rarest(shares: Shares) -> int:
+def _rarest(shares: Partition) -> int:
     """The class with the fewest training images among those that have any."""
     task = shares.splits.task
     if task.kind == "multi-label":
-        counts = np.asarray(shares.pooled("train").targets()).sum(axis=0)
+        counts = np.asarray(shares.centralized("train").targets()).sum(axis=0)
     else:
         counts = shares.counts.sum(axis=0)[: task.outputs]
     return int(np.argmin(np.where(counts > 0, counts, np.inf)))
 
 
-def _calibration(scores: Sequence[RoleScore], shares: Shares, split: str) -> dict[str, Any]:
+def _calibration(scores: Sequence[RoleScore], shares: Partition, split: str) -> dict[str, Any]:
     """Calibration over all clients' predictions for their own images, pooled: binning few images would bias it."""
     rows = np.concatenate(shares.indices[split])
     own = np.concatenate([score.own for score in scores])

@@ -10,7 +10,7 @@ from fedbench_core.federation.calls import Blob, File
 
 
 class Storage(Protocol):
-    """Where states and letters rest, by their paths; this module is the one on the disk of this machine."""
+    """Where states and messages rest, by their paths; this module is the one on the disk of this machine."""
 
     def read(self, file: File) -> Blob:
         """What is in a file; RunError if it cannot be had."""

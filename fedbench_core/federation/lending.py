@@ -1,4 +1,4 @@
-"""Backbones lent for the length of a visit: built once per process, loaded many times."""
+"""Backbones lent for the length of a turn: built once per process, loaded many times."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -23,9 +23,9 @@ def load(net: torch.nn.Module, state: State) -> None:
 
 @contextmanager
 def own_generator(seed: int, device: str) -> Iterator[None]:
-    """Torch's global generators, which initialisation and dropout read, seeded here and put back at the end.
+    """Torch's global generators, which initialization and dropout read, seeded here and put back at the end.
 
-    On a CPU this touches its own generator only: `torch.manual_seed` asks every kind of device, a millisecond a visit.
+    On a CPU this touches its own generator only: `torch.manual_seed` asks every kind of device, a millisecond a turn.
     """
     with torch.random.fork_rng(devices=[] if device == "cpu" else [torch.device(device)]):
         if device != "cpu":

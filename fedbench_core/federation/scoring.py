@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fedbench_core.api import Examples, RunError
 from fedbench_core.federation.calls import RoleScore
-from fedbench_core.federation.shares import Shares
+from fedbench_core.federation.partition import Partition
 
 _KEPT = 8
 _BATCH_BYTES = 2**24
@@ -18,7 +18,7 @@ _BATCH_BYTES = 2**24
 class Scorer:
     """Scores predictors; a predictor met again (by digest) is not run again."""
 
-    def __init__(self, device: str, shares: Shares) -> None:
+    def __init__(self, device: str, shares: Partition) -> None:
         self._device = device
         self._shares = shares
         self._seen: OrderedDict[tuple[str, str], tuple[Tensor, RoleScore]] = OrderedDict()

@@ -36,22 +36,22 @@ class RunSpec(BaseModel):
     clients: Annotated[int, Field(ge=1, description="hospitals in the federation")] = 4
     rounds: Annotated[int, Field(ge=1, description="communication rounds")] = 4
     epochs: Annotated[
-        Positive | None, Field(description="local passes over a client's images per visit; 1 if not given")
+        Positive | None, Field(description="local passes over a client's images per turn; 1 if not given")
     ] = None
-    steps: Annotated[Positive | None, Field(description="local batches per visit, instead of epochs")] = None
+    steps: Annotated[Positive | None, Field(description="local batches per turn, instead of epochs")] = None
     batch_size: Annotated[int, Field(ge=1, description="images per local batch")] = 32
     lr: Annotated[float, Field(gt=0, description="local learning rate")] = 0.02
-    optimizer: Annotated[Literal["sgd", "adam", "adamw"], Field(description="local optimiser, fresh at each visit")] = (
+    optimizer: Annotated[Literal["sgd", "adam", "adamw"], Field(description="local optimizer, fresh at each turn")] = (
         "sgd"
     )
     momentum: Annotated[float, Field(ge=0, lt=1, description="of sgd")] = 0.9
-    weight_decay: Annotated[float, Field(ge=0, description="of the local optimiser")] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, description="of the local optimizer")] = 0.0
     partitioner: Annotated[Name, Field(description="how images are dealt out")] = "dirichlet"
     aggregator: Annotated[Name | None, Field(description="in place of the method's own")] = None
     compressor: Annotated[Name | None, Field(description="in place of the method's own, in both directions")] = None
-    downlink: Annotated[Name | None, Field(description="compressor from the hub to the clients, if it is another")] = (
-        None
-    )
+    downlink: Annotated[
+        Name | None, Field(description="compressor from the server to the clients, if it is another")
+    ] = None
     topology: Annotated[Name | None, Field(description="in place of the method's own")] = None
     fraction: Annotated[float, Field(gt=0, le=1, description="part of the clients that is asked in each round")] = 1.0
     dropout: Annotated[float, Field(ge=0, lt=1, description="chance that a client that is asked doesn't come")] = 0.0

@@ -23,7 +23,7 @@ Commit = tuple[dict[str, Any], dict[str, File]]
 
 
 class Store:
-    """Files by key (`client-3`, `hub`, ...). Two commits are kept, so that a damaged one leaves the one before."""
+    """Files by key (`client-3`, `server`, ...). Two commits are kept, so that a damaged one leaves the one before."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from fedbench_core.api import RunError
 
-MESSAGES = ("round", "step", "sender", "receiver", "bytes", "bytes_dense")
-VISITS = ("round", "step", "client", "samples", "bytes_up", "bytes_down", "bytes_peer")
+MESSAGE_COLUMNS = ("round", "step", "sender", "receiver", "bytes", "bytes_dense")
+CLIENT_COLUMNS = ("round", "step", "client", "samples", "bytes_up", "bytes_down", "bytes_peer")
 
 
 Committed = tuple[int, str]
@@ -55,7 +55,7 @@ class Table:
         if columns != self._columns:
             odd = sorted(set(columns) ^ set(self._columns))
             raise RunError(
-                f"its metrics differ from those of earlier visits in {', '.join(odd)}; report the same each time."
+                f"its metrics differ from those of earlier turns in {', '.join(odd)}; report the same each time."
             )
         values = {**row, **(extra or {})}
         self._rows.append([values[name] for name in columns])

@@ -7,8 +7,8 @@ import torch
 from fedbench_core.api import NOTED, Compressor, Memory, Payload, RoundContext, RunError
 from fedbench_core.federation.blame import MisfitError, expect
 from fedbench_core.federation.calls import Blob, Form
-from fedbench_core.federation.kept import check_memory
-from fedbench_core.federation.setting import Setting
+from fedbench_core.federation.node_state import check_memory
+from fedbench_core.federation.resolved import ResolvedRun
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Sent:
     notes: tuple[str, ...] = ()
 
 
-def send(setting: Setting, way: str, payload: Payload, ctx: RoundContext, memory: Memory) -> Sent:
+def send(setting: ResolvedRun, way: str, payload: Payload, ctx: RoundContext, memory: Memory) -> Sent:
     """`encode` by the run's "compressor" or "downlink", which is blamed for what goes wrong."""
     with setting.blaming(way):
         sent = encode(getattr(setting, way), payload, ctx, memory)
@@ -32,14 +32,14 @@ def send(setting: Setting, way: str, payload: Payload, ctx: RoundContext, memory
     return sent
 
 
-def receive(setting: Setting, way: str, blob: Blob, form: Form | None = None) -> Payload:
+def receive(setting: ResolvedRun, way: str, blob: Blob, form: Form | None = None) -> Payload:
     """`decode` by the run's "compressor" or "downlink", which is blamed for what goes wrong."""
     with setting.blaming(way):
         return decode(getattr(setting, way), blob, form)
 
 
 def encode(compressor: Compressor, payload: Payload, ctx: RoundContext, memory: Memory) -> Sent:
-    """Compress and serialise; `memory` is the sender's."""
+    """Compress and serialize; `memory` is the sender's."""
     encoded = compressor.encode(payload, ctx, memory)
     expect(encoded, Payload, "what encode gave")
     blob = encoded.to_bytes()
@@ -50,7 +50,7 @@ def encode(compressor: Compressor, payload: Payload, ctx: RoundContext, memory: 
 
 
 def decode(compressor: Compressor, blob: Blob, form: Form | None = None) -> Payload:
-    """Deserialise and decompress: what the receiver works on.
+    """Deserialize and decompress: what the receiver works on.
 
     MisfitError where that has not the `form` of what was sent, or (if there is one) holds NaN or infinity.
     """

@@ -1,37 +1,37 @@
-"""What parts are built from: local training, pairs of networks, similarities, letters that agree."""
+"""What parts are built from: local training, pairs of networks, similarities, messages that agree."""
 
+from fedbench_core.learning.agreement import Agreement
 from fedbench_core.learning.batches import batches, positions
-from fedbench_core.learning.changes import apply, change
-from fedbench_core.learning.letters import Agreement
-from fedbench_core.learning.local import Penalty, adopt, fit, optimizer
+from fedbench_core.learning.deltas import apply, change
+from fedbench_core.learning.local import Penalty, fit, load_global, optimizer
 from fedbench_core.learning.pair import (
-    Shown,
+    ForwardPass,
     Side,
     Terms,
     adaptive_denominator,
+    check_pair,
     fit_pair,
     hint,
-    inspect_pair,
     learnable,
     projection,
 )
 
 __all__ = [
     "Agreement",
+    "ForwardPass",
     "Penalty",
-    "Shown",
     "Side",
     "Terms",
     "adaptive_denominator",
-    "adopt",
     "apply",
     "batches",
     "change",
+    "check_pair",
     "fit",
     "fit_pair",
     "hint",
-    "inspect_pair",
     "learnable",
+    "load_global",
     "optimizer",
     "positions",
     "projection",

@@ -36,7 +36,7 @@ def _cuts(count: int, batch_size: int) -> list[int]:
 
 
 def batches(client: Client, ctx: RoundContext) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images and labels of each training batch of this visit, on the context's device."""
+    """Images and labels of each training batch of this turn, on the context's device."""
     order = positions(len(client.train), ctx.training, ctx.rng("batches", client.id))
     block = max(1, _BLOCK_BYTES // (_image_bytes(client.train) * ctx.training.batch_size))
     while taken := list(islice(order, block)):

@@ -1,4 +1,4 @@
-"""The local loop: one network, one client's batches, one optimiser."""
+"""The local loop: one network, one client's batches, one optimizer."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,7 +13,7 @@ Penalty = Callable[[nn.Module], Tensor]
 
 
 def optimizer(parameters: Iterable[nn.Parameter], training: Training) -> torch.optim.Optimizer:
-    """A fresh optimiser of the kind that the local budget names; fused, which is up to ten times faster on a CPU."""
+    """A fresh optimizer of the kind that the local budget names; fused, which is up to ten times faster on a CPU."""
     shared: dict[str, Any] = {"lr": training.lr, "weight_decay": training.weight_decay, "fused": True}
     if training.optimizer == "sgd":
         return torch.optim.SGD(parameters, momentum=training.momentum, **shared)
@@ -39,9 +39,9 @@ def fit(net: nn.Module, client: Client, ctx: RoundContext, penalty: Penalty | No
     return {"loss": float(total) / max(1, seen), "steps": steps}
 
 
-def adopt(heard: Payload | None, client: Client, ctx: RoundContext) -> Backbone:
-    """A lent backbone of the client's kind that holds the heard weights, or initial ones if nothing was heard."""
+def load_global(received: Payload | None, client: Client, ctx: RoundContext) -> Backbone:
+    """A lent backbone of the client's kind that holds the received weights, or initial ones if nothing was received."""
     net = ctx.build(client.backbone)
-    if heard is not None:
-        heard.load_into(net)
+    if received is not None:
+        received.load_into(net)
     return net

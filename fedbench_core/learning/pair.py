@@ -13,20 +13,20 @@ from fedbench_core.learning.local import optimizer
 
 
 @dataclass(frozen=True)
-class Shown:
+class ForwardPass:
     """What one network makes of a batch. loss: the task's, a mean over the batch."""
 
     outputs: Outputs
     loss: Tensor
 
-    def detach(self) -> "Shown":
+    def detach(self) -> "ForwardPass":
         """The same as constants."""
         outputs = self.outputs
         maps = tuple(map_.detach() for map_ in outputs.maps)
-        return Shown(Outputs(outputs.logits.detach(), outputs.embedding.detach(), maps), self.loss.detach())
+        return ForwardPass(Outputs(outputs.logits.detach(), outputs.embedding.detach(), maps), self.loss.detach())
 
 
-Terms = Callable[[Shown, Shown], Mapping[str, Tensor]]
+Terms = Callable[[ForwardPass, ForwardPass], Mapping[str, Tensor]]
 """(own, other) -> what is added to the own task loss, by name."""
 
 
@@ -68,7 +68,7 @@ def fit_pair(first: Side, second: Side, client: Client, ctx: RoundContext, *, jo
     return {"loss": means.get(f"{first.role}_task", 0.0), **means, "steps": steps}
 
 
-def inspect_pair(teacher: Backbone, student: Backbone, client: Client) -> list[str]:
+def check_pair(teacher: Backbone, student: Backbone, client: Client) -> list[str]:
     """A sentence with both sizes if the student is the larger one; RequestError if one gives no embeddings."""
     images, _ = client.train.tensors()
     for net in (teacher, student):
@@ -124,12 +124,12 @@ def _parameters(sides: Iterable[Side]) -> list[torch.nn.Parameter]:
     return [parameter for side in sides for parameter in (*side.net.parameters(), *side.matrices)]  # type: ignore[misc]  # any leaf will do
 
 
-def _show(net: Backbone, images: Tensor, labels: Tensor, ctx: RoundContext) -> Shown:
+def _show(net: Backbone, images: Tensor, labels: Tensor, ctx: RoundContext) -> ForwardPass:
     outputs = net.outputs(images)
-    return Shown(outputs, ctx.task.loss(outputs.logits, labels))
+    return ForwardPass(outputs, ctx.task.loss(outputs.logits, labels))
 
 
-def _losses(sides: Sequence[Side], shown: Sequence[Shown], joint: bool) -> dict[str, Tensor]:
+def _losses(sides: Sequence[Side], shown: Sequence[ForwardPass], joint: bool) -> dict[str, Tensor]:
     """What is added up to both losses, by role and name."""
     losses: dict[str, Tensor] = {}
     for side, own, other in zip(sides, shown, reversed(shown), strict=True):
@@ -138,7 +138,7 @@ def _losses(sides: Sequence[Side], shown: Sequence[Shown], joint: bool) -> dict[
     return losses
 
 
-def _lengths(sides: Sequence[Side], shown: Sequence[Shown]) -> dict[str, Tensor]:
+def _lengths(sides: Sequence[Side], shown: Sequence[ForwardPass]) -> dict[str, Tensor]:
     """The mean length of each side's embeddings: near 0 if the two have agreed on saying nothing."""
     embeddings = {side.role: own.outputs.embedding for side, own in zip(sides, shown, strict=True)}
     return {f"{role}_embedding": embedding.detach().norm(dim=1).mean() for role, embedding in embeddings.items()}

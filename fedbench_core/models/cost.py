@@ -18,7 +18,7 @@ def count_flops(work: Callable[[], object]) -> int:
     """The floating-point operations of `work()`, backward passes included; it runs about five times slower.
 
     A multiplication and an addition count as two. Matrix products, convolutions and attention are counted; norms,
-    activations and optimisers, which are small beside them, are not.
+    activations and optimizers, which are small beside them, are not.
     """
     with FlopCounterMode(display=False, custom_mapping=_CORRECTED) as counter:
         work()

@@ -47,9 +47,9 @@ def create(name: str, *, small: bool, image_size: int, **arguments: Any) -> nn.M
 def shrink(net: nn.Module) -> int:
     """Give a convolutional net a small stem, in place: first convolution 3x3 with stride 1, no max-pool after it.
 
-    Returns the factor by which the image is now larger behind the stem. A larger kernel is cut down to its centre and
+    Returns the factor by which the image is now larger behind the stem. A larger kernel is cut down to its center and
     rescaled by old side / new side, the spread that a fresh 3x3 kernel would have had: nothing is drawn, and of
-    pretrained weights the centre stays.
+    pretrained weights the center stays.
     """
     factor = 1
     for conv in _first_convolutions(net):

@@ -78,7 +78,7 @@ class TimmArchitecture:
     """A timm network by name or alias, as an `Architecture`; RequestError for unknown names.
 
     stem: `timm` keeps timm's, `small` suits small images (see `stems.shrink`), `auto` is small up to 32 pixels.
-    pretrained: start from timm's weights. A pretrained stem that is cut down keeps the centre of its kernels, and the
+    pretrained: start from timm's weights. A pretrained stem that is cut down keeps the center of its kernels, and the
     statistics behind it are off until it is trained.
     """
 

@@ -44,7 +44,7 @@ def fedbench_register_datasets() -> Mapping[str, Callable[..., Dataset]]:
 
 @hookimpl
 def fedbench_register_local_updates() -> Mapping[str, Callable[..., LocalUpdate]]:
-    """What the reference methods do on a visit."""
+    """What the reference methods do on a turn."""
     from fedbench_core.parts.references import LOCAL_UPDATES  # noqa: PLC0415  # as above: it stands on learning
 
     return LOCAL_UPDATES
@@ -52,7 +52,7 @@ def fedbench_register_local_updates() -> Mapping[str, Callable[..., LocalUpdate]
 
 @hookimpl
 def fedbench_register_methods() -> Mapping[str, Method]:
-    """local, pooled."""
+    """local, centralized."""
     from fedbench_core.parts.references import METHODS  # noqa: PLC0415  # as above
 
     return METHODS

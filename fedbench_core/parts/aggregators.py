@@ -1,4 +1,4 @@
-"""Ways to make one payload of the letters that arrive at a place."""
+"""Ways to make one payload of the messages that arrive at a place."""
 
 import math
 from dataclasses import dataclass
@@ -8,63 +8,63 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fedbench_core.api import Aggregator, Letter, Memory, Merge, Payload, RoundContext, RunError
+from fedbench_core.api import Accumulator, Aggregator, Memory, Message, Payload, RoundContext, RunError
 from fedbench_core.learning import Agreement
 
 
 @dataclass(frozen=True)
 class Mean(Aggregator):
-    """The mean of the letters, weighted by training samples; integers, such as BatchNorm's batch counter, by maximum.
+    """The mean of the messages, weighted by training samples; integers, such as BatchNorm's batch counter, by maximum.
 
     With `accumulate` the place keeps the running sum of these means over the rounds, unrounded, and that sum is what
     lies there: for clients who say what they changed. Integers then take the maximum over the rounds too.
     """
 
-    uniform: Annotated[bool, Field(description="every letter counts the same, whatever its samples")] = False
+    uniform: Annotated[bool, Field(description="every message counts the same, whatever its samples")] = False
     accumulate: Annotated[bool, Field(description="add each round's mean to the sum of the means before")] = False
 
-    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Merge:
-        """A fold that holds one float64 copy of the tensors; RunError names two senders whose letters do not match."""
+    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Accumulator:
+        """A fold that holds one float64 copy of the tensors; RunError names two senders whose messages do not match."""
         return _Mean(self.uniform, memory if self.accumulate else None)
 
 
 @dataclass(frozen=True)
 class Relay(Aggregator):
-    """The one letter that arrives, unchanged; a second letter to the same place is an error."""
+    """The one message that arrives, unchanged; a second message to the same place is an error."""
 
     takes = "one"
 
-    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Merge:
-        """A fold of exactly one letter; RunError names the senders of two."""
+    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Accumulator:
+        """A fold of exactly one message; RunError names the senders of two."""
         return _Relay()
 
 
 AGGREGATORS = {"mean": Mean, "relay": Relay}
 
 
-class _Relay(Merge):
+class _Relay(Accumulator):
     def __init__(self) -> None:
-        self._letter: Letter | None = None
+        self._message: Message | None = None
 
-    def add(self, letter: Letter) -> None:
-        if self._letter is not None:
+    def add(self, message: Message) -> None:
+        if self._message is not None:
             raise RunError(
-                f"relay passes on exactly one letter, but clients {self._letter.sender} and {letter.sender} wrote to "
-                "the same place. Use --topology ring, or an aggregator for many letters (--aggregator mean)."
+                f"relay passes on exactly one message, but clients {self._message.sender} and {message.sender} wrote to "
+                "the same place. Use --topology ring, or an aggregator for many messages (--aggregator mean)."
             )
-        self._letter = letter
+        self._message = message
 
     def close(self) -> Payload:
-        if self._letter is None:
-            raise RunError("relay passes on exactly one letter, but its merge was closed without any.")
-        return self._letter.payload
+        if self._message is None:
+            raise RunError("relay passes on exactly one message, but its merge was closed without any.")
+        return self._message.payload
 
 
 _HALF = 0.5
 
 
-class _Mean(Merge):
-    """Holds the mean so far and moves it towards each letter, by the letter's share of the weight so far.
+class _Mean(Accumulator):
+    """Holds the mean so far and moves it towards each message, by the message's share of the weight so far.
 
     Unlike dividing a weighted sum at the end, this gives equal payloads back to the bit in every dtype: their
     difference is 0, and lerp, which from half way on subtracts from its end, keeps even the sign of a zero. Nor can
@@ -79,12 +79,12 @@ class _Mean(Merge):
         self._means: dict[str, Tensor] = {}
         self._scratch = torch.empty(0, dtype=torch.float64)
 
-    def add(self, letter: Letter) -> None:
-        weight = 1.0 if self._uniform else _checked_weight(letter)
-        self._agreement.add(letter)
+    def add(self, message: Message) -> None:
+        weight = 1.0 if self._uniform else _checked_weight(message)
+        self._agreement.add(message)
         self._weight += weight
         share = weight / self._weight if weight else 0.0
-        for name, tensor in letter.payload.tensors.items():
+        for name, tensor in message.payload.tensors.items():
             if not tensor.is_floating_point():
                 self._means[name] = torch.maximum(self._means[name], tensor) if name in self._means else tensor.clone()
             elif share:
@@ -95,7 +95,7 @@ class _Mean(Merge):
             senders = self._agreement.senders
             who = f"clients {', '.join(map(str, senders))}" if senders else "nobody"
             raise RunError(
-                f"A weighted mean of letters from {who} has a total weight of 0. Reply with the number of training "
+                f"A weighted mean of messages from {who} has a total weight of 0. Update with the number of training "
                 "samples as weight, or use --set aggregator.uniform=true."
             )
         merged = self._means if self._memory is None else _accumulated(self._means, self._memory)
@@ -109,19 +109,19 @@ class _Mean(Merge):
             return
         mean = self._means[name]
         if self._scratch.numel() < mean.numel() or self._scratch.device != mean.device:
-            self._scratch = torch.empty_like(mean).view(-1)  # allocating anew for every letter is five times slower
-        letter = self._scratch[: mean.numel()].view(mean.shape).copy_(tensor)
+            self._scratch = torch.empty_like(mean).view(-1)  # allocating anew for every message is five times slower
+        message = self._scratch[: mean.numel()].view(mean.shape).copy_(tensor)
         if share < _HALF:
-            torch.lerp(letter, mean, 1 - share, out=mean)
+            torch.lerp(message, mean, 1 - share, out=mean)
         else:
-            mean.lerp_(letter, share)
+            mean.lerp_(message, share)
 
 
-def _checked_weight(letter: Letter) -> float:
-    if letter.weight >= 0 and math.isfinite(letter.weight):
-        return float(letter.weight)
+def _checked_weight(message: Message) -> float:
+    if message.weight >= 0 and math.isfinite(message.weight):
+        return float(message.weight)
     raise RunError(
-        f"Client {letter.sender}'s letter has the weight {letter.weight:g}; expected a number of training samples, "
+        f"Client {message.sender}'s message has the weight {message.weight:g}; expected a number of training samples, "
         "0 or more. Mend the local update's reply, or use --set aggregator.uniform=true."
     )
 

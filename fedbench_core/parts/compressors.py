@@ -11,8 +11,8 @@ from torch import Tensor
 from fedbench_core.api import Compressor, Memory, Payload, RoundContext, RunError
 
 _KEY = "half"
-_LETTERS = {torch.float16: "h", torch.float32: "s", torch.float64: "d"}
-_DTYPES = {letter: dtype for dtype, letter in _LETTERS.items()}
+_CODES = {torch.float16: "h", torch.float32: "s", torch.float64: "d"}
+_DTYPES = {message: dtype for dtype, message in _CODES.items()}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Half(Compressor):
         if _KEY in payload.meta:
             raise RunError(f"half notes dtypes in the meta entry {_KEY!r}, which this payload has already: rename it.")
         tensors = {name: _rounded(name, tensor) for name, tensor in payload.tensors.items()}
-        marks = [_LETTERS[payload.tensors[name].dtype] for name in sorted(tensors) if _is_half(tensors[name])]
+        marks = [_CODES[payload.tensors[name].dtype] for name in sorted(tensors) if _is_half(tensors[name])]
         if set(marks) <= {"h"}:
             return payload
         return Payload(tensors, {**payload.meta, _KEY: _runs(marks)})
@@ -51,7 +51,7 @@ class Half(Compressor):
         if _KEY not in payload.meta:
             return payload
         marks = (
-            letter for count, letter in re.findall(r"(\d*)(\w)", payload.meta[_KEY]) for _ in range(int(count or 1))
+            message for count, message in re.findall(r"(\d*)(\w)", payload.meta[_KEY]) for _ in range(int(count or 1))
         )
         tensors = dict(payload.tensors)
         for name in sorted(tensors):
@@ -81,6 +81,6 @@ def _rounded(name: str, tensor: Tensor) -> Tensor:
 
 
 def _runs(marks: Iterable[str]) -> str:
-    """Runs of letters with their lengths, a length of one left out: ["s", "s", "h"] is "2sh"."""
-    lengths = [(letter, len(list(run))) for letter, run in groupby(marks)]
-    return "".join(f"{length if length > 1 else ''}{letter}" for letter, length in lengths)
+    """Runs of messages with their lengths, a length of one left out: ["s", "s", "h"] is "2sh"."""
+    lengths = [(message, len(list(run))) for message, run in groupby(marks)]
+    return "".join(f"{length if length > 1 else ''}{message}" for message, length in lengths)

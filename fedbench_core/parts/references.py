@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from fedbench_core.api import Client, LocalUpdate, Method, Payload, Reply, RoundContext
+from fedbench_core.api import Client, LocalUpdate, Method, Payload, RoundContext, Update
 from fedbench_core.learning import fit
 
 
@@ -17,15 +17,15 @@ class Local(LocalUpdate):
         """Make the model that the client keeps."""
         client.models["model"] = ctx.build(client.backbone)
 
-    def update(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Reply:
+    def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
         """Train the kept model further."""
         metrics = fit(client.models["model"], client, ctx)
-        return Reply(None, weight=len(client.train), metrics=metrics)
+        return Update(None, weight=len(client.train), metrics=metrics)
 
     def predictors(
         self,
         client: Client,
-        heard: Payload | None,
+        received: Payload | None,
         ctx: RoundContext,
     ) -> Mapping[str, nn.Module]:
         """The kept model."""
@@ -39,9 +39,9 @@ METHODS = {
         mixed_backbones=True,
         summary="Every client trains alone and nothing travels: the floor that federation must beat.",
     ),
-    "pooled": Method(
+    "centralized": Method(
         local_update="local",
-        data="pooled",
+        data="centralized",
         summary="One model trained on all clients' images in one place: the ceiling.",
     ),
 }

@@ -28,7 +28,7 @@ class Svd(Compressor):
     It suits what is close to low rank, such as the change of weights in a few steps; weights themselves are not.
     Source: Wu et al., Nature Communications 13 (2022), Algorithm 1; rank_rule=aicc after Hurvich and Tsai (1989).
 
-    The meta entry "svd" names every factorised tensor with its shape (JSON); a factorised tensor holds both factors
+    The meta entry "svd" names every factorized tensor with its shape (JSON); a factorized tensor holds both factors
     row by row, one after the other, K (P + Q) numbers for rank K. What travels whole because no decomposition could be
     had is noted.
     """
@@ -128,7 +128,7 @@ def energy_rank(energies: Tensor, threshold: float) -> int:
 
 
 def aicc_rank(energies: Tensor, shape: torch.Size) -> int:
-    """The K >= 1 that minimises n ln(RSS/n) + 2kn/(n - k - 1) for n = PQ entries and k = K(P + Q - K) + 1 parameters.
+    """The K >= 1 that minimizes n ln(RSS/n) + 2kn/(n - k - 1) for n = PQ entries and k = K(P + Q - K) + 1 parameters.
 
     RSS is the energy behind the first K. Where n - k - 1 <= 0 the criterion is infinite; full rank if it always is.
     """

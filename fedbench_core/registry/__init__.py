@@ -1,6 +1,6 @@
 """Entry points -> plugins -> names -> factories with checked options."""
 
-from fedbench_core.registry.catalogue import Description, Registry, registry
+from fedbench_core.registry.catalog import Description, Registry, registry
 from fedbench_core.registry.options import Option, bind, read_options
 from fedbench_core.registry.plugins import GROUP, HOOKS, KINDS, Plugin
 

@@ -33,7 +33,7 @@ _PROTOCOLS: Mapping[str, type] = MappingProxyType(
 )
 _WORDS = {"takes": ("many", "one"), "by": ("labels", "sites"), "streaming": (True, False), "connected": (True, False)}
 """What may be declared."""
-_OPTIONAL = {"setup", "inspect"}
+_OPTIONAL = {"setup", "check"}
 """Methods of protocols that a part may leave as they are."""
 
 

@@ -19,7 +19,7 @@ STEPS = 10
 Build = Callable[..., Backbone]
 
 each_shape = pytest.mark.parametrize(
-    ("channels", "outputs"), [(1, 2), (3, 8), (28, 5)], ids=["grey", "colour", "volume"]
+    ("channels", "outputs"), [(1, 2), (3, 8), (28, 5)], ids=["gray", "color", "volume"]
 )
 
 
@@ -119,7 +119,7 @@ class BackboneContract(PartContract[Architecture]):
         assert torch.equal(images, before), "the images were changed: work on a clone"
         assert torch.equal(first, again), "other logits the second time: draw nothing in evaluation mode"
         assert torch.allclose(first, alone, rtol=1e-3, atol=1e-4), (
-            "an image has other logits when it comes alone: in evaluation mode nothing may depend on its neighbours"
+            "an image has other logits when it comes alone: in evaluation mode nothing may depend on its neighbors"
         )
 
     def test_learns(self, build: Build, size: int) -> None:

@@ -136,7 +136,7 @@ def _source(parts: Sequence[Checked], options: Options) -> str:
 
 
 def _aloud(watch: Watch) -> Watch:
-    """A watcher whose words are heard, although what pytest says is kept."""
+    """A watcher whose words are received, although what pytest says is kept."""
     out, err = sys.stdout, sys.stderr
 
     def tell(part: Checked) -> None:

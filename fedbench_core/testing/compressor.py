@@ -81,7 +81,7 @@ class CompressorContract(PartContract[Compressor]):
                 assert product > 0, f"what arrives of {case} points away from what was said: a sign, a wrong order?"
 
     def test_tensors_of_one_shape_are_told_apart(self, part: Compressor) -> None:
-        """What arrives under a name is of what was said under it, not of its neighbour of the same shape."""
+        """What arrives under a name is of what was said under it, not of its neighbor of the same shape."""
         said = {name: normal(30, 40, seed=seed) for seed, name in enumerate(("b.weight", "a.weight", "c.weight"))}
         memory, arrived = Memory(), {name: torch.zeros_like(tensor) for name, tensor in said.items()}
         for number in range(ROUNDS):

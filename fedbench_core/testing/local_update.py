@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedbench_core.api import Client, Dataset, LocalUpdate, Payload, Reply, Task
+from fedbench_core.api import Client, Dataset, LocalUpdate, Payload, Task, Update
+from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.scoring import digest
-from fedbench_core.federation.setting import resolve
 from fedbench_core.registry import registry
-from fedbench_core.testing import visit
+from fedbench_core.testing import turn
 from fedbench_core.testing.contract import PartContract, Trace, global_state_untouched, same
 from fedbench_core.testing.examples import versions
 from fedbench_core.testing.small import (
@@ -39,7 +39,7 @@ Outcome = dict[str, object]
 
 
 class LocalUpdateContract(PartContract[LocalUpdate]):
-    """A visit is a pure function of what the client keeps, what it hears and the context.
+    """A turn is a pure function of what the client keeps, what it hears and the context.
 
     options: as after `--set local_update.`; backbone: what its clients have.
     """
@@ -49,7 +49,7 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
 
     @pytest.fixture
     def scene(self, part: LocalUpdate, tmp_path_factory: pytest.TempPathFactory) -> Scene:
-        """Clients that visit with this part, in the setting of the first method that uses it.
+        """Clients that turn with this part, in the setting of the first method that uses it.
 
         Its networks serve all cases of this suite, as those of a worker serve all its clients.
         """
@@ -61,34 +61,34 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
 
     @pytest.fixture
     def trace(self, scene: Scene) -> Trace:
-        """A client's first two visits."""
-        heard = scene.heard()
+        """A client's first two turns."""
+        received = scene.received()
 
-        def visits() -> list[Outcome]:
+        def turns() -> list[Outcome]:
             client = scene.client()
-            return [_visit(scene, client, heard, number) for number in range(2)]
+            return [_turn(scene, client, received, number) for number in range(2)]
 
-        return visits
+        return turns
 
     def test_says_what_can_travel(self, scene: Scene) -> None:
         """A reply's payload is tensors and strings, finite; its weight and metrics are numbers."""
         client = scene.client()
-        _check_reply(self.name, scene.part.update(client, None, scene.context()))
-        _check_reply(self.name, scene.part.update(client, scene.heard(), scene.context(1)))
+        _check_reply(self.name, scene.part.train(client, None, scene.context()))
+        _check_reply(self.name, scene.part.train(client, scene.received(), scene.context(1)))
 
     @pytest.mark.parametrize("images", [1, 9])
     def test_survives_a_last_batch_of_one_image(self, scene: Scene, images: int) -> None:
         """A client with one image, or one more than fills its batches, trains like any other."""
         training = replace(scene.setting.spec.training, epochs=1, steps=None, batch_size=8)
-        reply = scene.part.update(scene.client(images=images), None, scene.context(training=training))
+        reply = scene.part.train(scene.client(images=images), None, scene.context(training=training))
         _check_reply(self.name, reply)
 
     def test_trains_by_the_budget(self, scene: Scene) -> None:
-        """A larger local budget is more steps: costs are counted, and methods compared, by what a visit reports."""
+        """A larger local budget is more steps: costs are counted, and methods compared, by what a turn reports."""
         steps = []
         for budget in (1, 4):
             training = replace(scene.setting.spec.training, steps=budget)
-            reply = scene.part.update(scene.client(), None, scene.context(training=training))
+            reply = scene.part.train(scene.client(), None, scene.context(training=training))
             steps.append(reply.metrics.get("steps"))
         if steps == [None, None]:
             pytest.skip('this update reports no metric "steps": its arithmetic is not counted')
@@ -99,10 +99,10 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
     def test_sees_its_own_images_only(self, scene: Scene, tmp_path: Path) -> None:
         """Neither other clients' images nor the test set have a part in training: with other ones nothing changes."""
         apart = replace(scene, shares=disguised(scene.shares, 0, tmp_path))
-        heard = scene.heard()
+        received = scene.received()
         with _no_loading(scene.setting.dataset):
             first, second = (
-                [_visit(place, client, heard, number) for number in range(2)]
+                [_turn(place, client, received, number) for number in range(2)]
                 for place in (scene, apart)
                 for client in [place.client()]
             )
@@ -116,53 +116,55 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
         task = Task("multi-label", scene.shares.splits.task.classes)
         client = scene.client()
         client.train, client.val = (several_labels(examples, task) for examples in (client.train, client.val))
-        reply = scene.part.update(client, None, scene.context(task=task))
+        reply = scene.part.train(client, None, scene.context(task=task))
         _check_reply(self.name, reply)
 
-    def test_metrics_are_the_same_each_visit(self, scene: Scene) -> None:
-        """`rounds.csv` has a column for each metric, so every visit reports the same ones."""
+    def test_metrics_are_the_same_each_turn(self, scene: Scene) -> None:
+        """`clients.csv` has a column for each metric, so every turn reports the same ones."""
         client = scene.client()
         names = [
-            sorted(scene.part.update(client, heard, scene.context(number)).metrics)
-            for number, heard in enumerate((None, scene.heard()))
+            sorted(scene.part.train(client, received, scene.context(number)).metrics)
+            for number, received in enumerate((None, scene.received()))
         ]
         assert names[0] == names[1], (
-            f"a visit that hears nothing reports {names[0]}, one that hears something {names[1]}: report all each time"
+            f"a turn that hears nothing reports {names[0]}, one that hears something {names[1]}: report all each time"
         )
 
-    def test_what_it_heard_is_unchanged(self, scene: Scene) -> None:
+    def test_what_it_received_is_unchanged(self, scene: Scene) -> None:
         """Others hear the same payload: neither training nor predicting writes to it."""
-        heard = _something(scene)
-        before, old = bytes(heard.to_bytes()), versions(heard)
+        received = _something(scene)
+        before, old = bytes(received.to_bytes()), versions(received)
         client = scene.client()
-        scene.part.update(client, None, scene.context())
-        for what, hear in (("predictors", scene.part.predictors), ("update", scene.part.update)):
-            hear(client, heard, scene.context(1))
-            assert same(bytes(heard.to_bytes()), before), f"{what} changed the payload it heard: load it into a model"
-            assert versions(heard) == old, f"{what} wrote to the tensors it heard in place: work on a clone"
+        scene.part.train(client, None, scene.context())
+        for what, hear in (("predictors", scene.part.predictors), ("train", scene.part.train)):
+            hear(client, received, scene.context(1))
+            assert same(bytes(received.to_bytes()), before), (
+                f"{what} changed the payload it received: load it into a model"
+            )
+            assert versions(received) == old, f"{what} wrote to the tensors it received in place: work on a clone"
 
-    @pytest.mark.parametrize("visited", [False, True], ids=["unvisited", "visited"])
-    def test_predictors_change_nothing(self, scene: Scene, visited: bool) -> None:
+    @pytest.mark.parametrize("trained", [False, True], ids=["untrained", "trained"])
+    def test_predictors_change_nothing(self, scene: Scene, trained: bool) -> None:
         """Predicting, as often as one likes, leaves what the client keeps as it was."""
         client = scene.client()
-        if visited:
-            scene.part.update(client, None, scene.context())
-        for heard in (None, scene.heard()):
+        if trained:
+            scene.part.train(client, None, scene.context())
+        for received in (None, scene.received()):
             before = rest(client)
-            first = _weights(scene.part.predictors(client, heard, scene.context()))
+            first = _weights(scene.part.predictors(client, received, scene.context()))
             assert same(rest(client), before), (
                 "predictors changed the client's models or memory: copy before you change"
             )
-            again = _weights(scene.part.predictors(client, heard, scene.context()))
+            again = _weights(scene.part.predictors(client, received, scene.context()))
             assert same(again, first), "predictors gave other models the second time: they follow from what it is given"
 
     def test_predictors_classify(self, scene: Scene) -> None:
         """There is a headline model, the roles are always the same, and each gives logits."""
         client = scene.client()
-        unvisited = scene.part.predictors(client, None, scene.context())
-        assert unvisited, "predictors gave no model: the first is what this client would deploy now"
+        untrained = scene.part.predictors(client, None, scene.context())
+        assert untrained, "predictors gave no model: the first is what this client would deploy now"
         images = client.train.tensors()[0][:4]
-        for role, net in unvisited.items():
+        for role, net in untrained.items():
             assert isinstance(net, nn.Module), f"predictor {role!r} is of type {type(net).__name__}, not a module"
             logits = net.eval()(images)
             expected = (len(images), scene.shares.splits.task.outputs)
@@ -170,12 +172,10 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
                 f"predictor {role!r} gave {tuple(logits.shape)} for {len(images)} images; expected {expected}"
             )
             assert bool(logits.isfinite().all()), f"predictor {role!r} gave NaN or infinity"
-        scene.part.update(client, None, scene.context())
-        for heard in (None, scene.heard()):
-            roles = list(scene.part.predictors(client, heard, scene.context()))
-            assert roles == list(unvisited), (
-                f"roles {roles} after a visit, {list(unvisited)} before: keep them the same"
-            )
+        scene.part.train(client, None, scene.context())
+        for received in (None, scene.received()):
+            roles = list(scene.part.predictors(client, received, scene.context()))
+            assert roles == list(untrained), f"roles {roles} after a turn, {list(untrained)} before: keep them the same"
 
     def test_predictors_are_told_apart(self, scene: Scene) -> None:
         """Of one class, name and `state_dict` means of one mind: such a predictor is scored once, whoever has it."""
@@ -183,8 +183,8 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
         known: dict[str, tuple[str, Tensor]] = {}
         for number in (0, 1):
             client = scene.client(number)
-            scene.part.update(client, None, scene.context())
-            for role, net in scene.part.predictors(client, scene.heard(), scene.context(1)).items():
+            scene.part.train(client, None, scene.context())
+            for role, net in scene.part.predictors(client, scene.received(), scene.context(1)).items():
                 who = f"{role!r} of client {number}"
                 with torch.no_grad():
                     logits = net.eval()(images)
@@ -196,56 +196,56 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
 
     def test_what_it_hears_has_a_part(self, scene: Scene) -> None:
         """What was said is paid for in bytes: whoever hears it trains, keeps, says or predicts something else."""
-        heard, client = _something(scene), scene.client()
-        scene.part.update(client, None, scene.context())
+        received, client = _something(scene), scene.client()
+        scene.part.train(client, None, scene.context())
         state = rest(client)
-        with_it, without = (_following(scene, state, hears) for hears in (heard, None))
+        with_it, without = (_following(scene, state, hears) for hears in (received, None))
         assert not same(with_it, without), (
             "a client that hears what others said does as one that hears nothing: load it, or learn from it"
         )
 
     def test_inspecting_notes_words(self, scene: Scene) -> None:
         """What is noted about a backbone before a run is a list of sentences."""
-        notes = scene.part.inspect(scene.client(), scene.context())
+        notes = scene.part.check(scene.client(), scene.context())
         assert all(isinstance(note, str) for note in notes), f"inspect gave {notes}; expected strings"
 
     def test_global_state_is_untouched(self, scene: Scene) -> None:
         """No global generator is read or seeded; a network's dropout alone may, which this backbone has not."""
-        heard = scene.heard()
+        received = scene.received()
         with global_state_untouched(f"{self.name}'s setup, update or predictors"):
             client = scene.client()
-            scene.part.update(client, None, scene.context())
-            scene.part.update(client, heard, scene.context(1))
-            scene.part.predictors(client, heard, scene.context(1))
+            scene.part.train(client, None, scene.context())
+            scene.part.train(client, received, scene.context(1))
+            scene.part.predictors(client, received, scene.context(1))
 
-    def test_same_visit_same_bits(self, scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def test_same_turn_same_bits(self, scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:
         """Equal clients, payloads and contexts give equal replies and states, from any instance of the part."""
-        first = _visits(scene)
+        first = _turns(scene)
         for again in (scene, self._scene(self.make(), cache_of(tmp_path_factory))):
-            assert same(_visits(again), first), (
-                "the same visits gave other bits: draw from ctx.rng(...) and ctx.generator(...), keep nothing here"
+            assert same(_turns(again), first), (
+                "the same turns gave other bits: draw from ctx.rng(...) and ctx.generator(...), keep nothing here"
             )
 
     def test_state_is_only_in_the_client(self, scene: Scene) -> None:
-        """Another client that visits in between changes nothing: a part remembers no one."""
-        alone = _visits(scene)
-        other, client, heard = scene.client(1), scene.client(), scene.heard()
+        """Another client that turns in between changes nothing: a part remembers no one."""
+        alone = _turns(scene)
+        other, client, received = scene.client(1), scene.client(), scene.received()
         for number in range(ROUNDS):
-            scene.part.update(other, heard if number else None, scene.context(number))
-            got = _visit(scene, client, heard, number)
+            scene.part.train(other, received if number else None, scene.context(number))
+            got = _turn(scene, client, received, number)
             assert same(got, alone[number]), (
-                f"round {number} of client 0 has other bits when client 1 visits before it: keep state in "
+                f"round {number} of client 0 has other bits when client 1 turns before it: keep state in "
                 "client.models and client.memory"
             )
 
     def test_state_survives_the_disk(self, scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:
-        """A client that was saved and loaded after every visit, by other instances of everything, goes on the same."""
-        straight, heard = _visits(scene), scene.heard()
+        """A client that was saved and loaded after every turn, by other instances of everything, goes on the same."""
+        straight, received = _turns(scene), scene.received()
         state = rest(scene.client())
         for number in range(ROUNDS):
             fresh = self._scene(self.make(), cache_of(tmp_path_factory))
             client = fresh.wake(0, state)
-            got = _visit(fresh, client, heard, number)
+            got = _turn(fresh, client, received, number)
             assert same(got, straight[number]), (
                 f"other bits in round {number} after models and memory were saved and loaded: keep all state in them"
             )
@@ -253,18 +253,18 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
 
     def test_goes_on_in_a_new_process(self, scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:
         """A client that was saved and loaded in a new process goes on with the same bits."""
-        folder = tmp_path_factory.mktemp("visit")
-        client, heard = scene.client(), scene.heard()
-        _visit(scene, client, heard, 0)
-        (folder / visit.STATE).write_bytes(rest(client))
-        if heard is not None:
-            (folder / visit.HEARD).write_bytes(heard.to_bytes())
+        folder = tmp_path_factory.mktemp("turn")
+        client, received = scene.client(), scene.received()
+        _turn(scene, client, received, 0)
+        (folder / turn.STATE).write_bytes(rest(client))
+        if received is not None:
+            (folder / turn.RECEIVED).write_bytes(received.to_bytes())
         spec = scene.setting.spec.model_dump(mode="json")
         request = {"spec": spec, "cache": str(cache_of(tmp_path_factory)), "client": 0, "round": 1}
-        (folder / visit.REQUEST).write_text(json.dumps(request))
-        visit.run_apart(folder)
-        expected = _visit(scene, client, heard, 1)
-        got = json.loads((folder / visit.ANSWER).read_text())
+        (folder / turn.REQUEST).write_text(json.dumps(request))
+        turn.run_apart(folder)
+        expected = _turn(scene, client, received, 1)
+        got = json.loads((folder / turn.ANSWER).read_text())
         assert same(got, json.loads(json.dumps(expected))), (
             "other bits in a new process: nothing may depend on what this process did before (module variables, hash())"
         )
@@ -277,29 +277,29 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
         return Scene.of(replace(setting, local_update=part), shares_of(setting.spec, cache))
 
 
-def _visit(scene: Scene, client: Client, heard: Payload | None, number: int) -> Outcome:
-    reply = scene.part.update(client, heard if number else None, scene.context(number))
-    return visit.answer(reply, rest(client))
+def _turn(scene: Scene, client: Client, received: Payload | None, number: int) -> Outcome:
+    reply = scene.part.train(client, received if number else None, scene.context(number))
+    return turn.answer(reply, rest(client))
 
 
-def _visits(scene: Scene) -> list[Outcome]:
-    """The visits of client 0, which hears nothing in the first and the same in all others."""
-    client, heard = scene.client(), scene.heard()
-    return [_visit(scene, client, heard, number) for number in range(ROUNDS)]
+def _turns(scene: Scene) -> list[Outcome]:
+    """The turns of client 0, which hears nothing in the first and the same in all others."""
+    client, received = scene.client(), scene.received()
+    return [_turn(scene, client, received, number) for number in range(ROUNDS)]
 
 
-def _following(scene: Scene, state: bytes, heard: Payload | None) -> tuple[Outcome, dict[str, bytes]]:
-    """What comes of a second visit, and what the client would predict with before it."""
-    predictors = _weights(scene.part.predictors(scene.wake(0, state), heard, scene.context(1)))
+def _following(scene: Scene, state: bytes, received: Payload | None) -> tuple[Outcome, dict[str, bytes]]:
+    """What comes of a second turn, and what the client would predict with before it."""
+    predictors = _weights(scene.part.predictors(scene.wake(0, state), received, scene.context(1)))
     client = scene.wake(0, state)
-    return visit.answer(scene.part.update(client, heard, scene.context(1)), rest(client)), predictors
+    return turn.answer(scene.part.train(client, received, scene.context(1)), rest(client)), predictors
 
 
 def _something(scene: Scene) -> Payload:
-    heard = scene.heard()
-    if heard is None:
+    received = scene.received()
+    if received is None:
         pytest.skip("this update says nothing, so there is nothing to hear")
-    return heard
+    return received
 
 
 def _weights(predictors: Mapping[str, nn.Module]) -> dict[str, bytes]:
@@ -319,8 +319,8 @@ def _no_loading(dataset: Dataset) -> Iterator[None]:
         yield
 
 
-def _check_reply(name: str, reply: Reply) -> None:
-    assert isinstance(reply, Reply), f"{name} returned a {type(reply).__name__}; expected a Reply"
+def _check_reply(name: str, reply: Update) -> None:
+    assert isinstance(reply, Update), f"{name} returned a {type(reply).__name__}; expected a Update"
     assert math.isfinite(reply.weight), f"weight {reply.weight}; expected the number of training images"
     assert reply.weight >= 0, f"weight {reply.weight}; expected the number of training images"
     for metric, value in reply.metrics.items():

@@ -10,19 +10,19 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from fedbench_core.api import HUB, Method, RequestError
-from fedbench_core.federation.calls import VisitCall, VisitDone
+from fedbench_core.api import SERVER, Method, RequestError
+from fedbench_core.federation.calls import TurnCall, TurnDone
 from fedbench_core.federation.participation import present
-from fedbench_core.federation.setting import resolve
+from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.spec import RunSpec
+from fedbench_core.records.record import comparable
 from fedbench_core.registry import registry
-from fedbench_core.results.record import comparable
-from fedbench_core.results.run import Finished, How, run
+from fedbench_core.runner import Finished, How, run
 from fedbench_core.testing.contract import same
 from fedbench_core.testing.small import BACKBONE, Seen, cache_of, federate, shares_of, small_spec
 
 OTHER_BACKBONE = "test_efficientnet"
-TABLES = ("rounds.csv", "messages.csv")
+TABLES = ("clients.csv", "messages.csv")
 CHANCE = 1 / 8
 """The balanced accuracy of a guess among phantom's eight classes."""
 MARGIN = 0.075
@@ -56,7 +56,7 @@ class MethodContract:
 
     @pytest.fixture
     def backwards(self, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Again:
-        """The run that `go()` gives, but the visits of each step are computed backwards, under observation."""
+        """The run that `go()` gives, but the turns of each step are computed backwards, under observation."""
         setting = resolve(self.spec())
         seen, test = federate(setting, shares_of(setting.spec, cache_of(tmp_path_factory)), tmp_path / "run")
         return tmp_path / "run", seen, test
@@ -85,7 +85,7 @@ class MethodContract:
         score = learned.record["test"]["metrics"]["balanced_accuracy"]
         assert score > CHANCE + MARGIN, (
             f"balanced accuracy {score:.3f} after five rounds, where guessing gives {CHANCE:.3f}: is what was trained "
-            "what predicts, and what was heard what is trained? (settings can change the learning rate)"
+            "what predicts, and what was received what is trained? (settings can change the learning rate)"
         )
 
     def test_same_seed_same_record(self, go: Go) -> None:
@@ -96,28 +96,28 @@ class MethodContract:
         """Two worker processes give what one process gives, to the bit."""
         _assert_same(go(), go(fresh=True, workers=2), "two worker processes")
 
-    def test_order_of_visits_is_irrelevant(self, go: Go, backwards: Again) -> None:
-        """The visits of a step are simultaneous: computed backwards they give the same, to the bit."""
+    def test_order_of_turns_is_irrelevant(self, go: Go, backwards: Again) -> None:
+        """The turns of a step are simultaneous: computed backwards they give the same, to the bit."""
         finished, (folder, _, test) = go(), backwards
         for name in TABLES:
             assert same((folder / name).read_bytes(), (finished.folder / name).read_bytes()), (
-                f"{name} is another when the visits of each step are computed backwards: {_CAUSE}"
+                f"{name} is another when the turns of each step are computed backwards: {_CAUSE}"
             )
         scores = json.loads(json.dumps(test))
         assert same({**scores, "round": 2}, finished.record["test"]), (
-            f"other scores when the visits of each step are computed backwards: {_CAUSE}"
+            f"other scores when the turns of each step are computed backwards: {_CAUSE}"
         )
 
     def test_recorded_bytes_are_the_blobs(self, go: Go, backwards: Again) -> None:
-        """`messages.csv` and the record count the lengths of what was sent and heard, all of it and no more."""
+        """`messages.csv` and the record count the lengths of what was sent and received, all of it and no more."""
         rows = list(csv.DictReader((go().folder / "messages.csv").read_text().splitlines()))
         recorded = {_way(row): int(row["bytes"]) for row in rows}
         costs = go().record["costs"]
         total = sum(recorded.values())
         assert costs["bytes_up"] + costs["bytes_down"] + costs["bytes_peer"] == total, "record and messages.csv differ"
         for seen in backwards[1]:
-            if isinstance(seen.call, VisitCall) and isinstance(seen.done, VisitDone):
-                _strike_out(recorded, seen.call, seen.done, seen.heard_bytes)
+            if isinstance(seen.call, TurnCall) and isinstance(seen.done, TurnDone):
+                _strike_out(recorded, seen.call, seen.done, seen.received_bytes)
         assert not recorded, f"messages.csv counts what never crossed (round, step, sender, receiver): {recorded}"
 
     def test_mixed_backbones_exactly_where_declared(self, go: Go) -> None:
@@ -147,7 +147,7 @@ class MethodContract:
 
     def _seed(self, absence: Mapping[str, float]) -> int:
         """A seed under which, of four rounds, one has nobody (dropout) or some client never comes (fraction)."""
-        trained = 1 if self.method.data == "pooled" else self.spec().clients
+        trained = 1 if self.method.data == "centralized" else self.spec().clients
         for seed in range(1000):
             spec = self.spec(rounds=4, seed=seed, **absence)
             rounds = [self._present(spec, round_) for round_ in range(4)]
@@ -157,7 +157,7 @@ class MethodContract:
         raise AssertionError(f"no seed below 1000 leaves anybody out with {absence}")
 
     def _present(self, spec: RunSpec, round_: int) -> list[int]:
-        return present(spec, 1 if self.method.data == "pooled" else spec.clients, round_)
+        return present(spec, 1 if self.method.data == "centralized" else spec.clients, round_)
 
 
 _CAUSE = "a part remembers, or something depends on the order in which clients are computed"
@@ -177,12 +177,12 @@ def _way(row: Mapping[str, str]) -> tuple[int, int, int, int]:
     return int(row["round"]), int(row["step"]), int(row["sender"]), int(row["receiver"])
 
 
-def _strike_out(recorded: dict[tuple[int, int, int, int], int], call: VisitCall, done: VisitDone, heard: int) -> None:
-    """Take the rows of one visit out of `recorded`; fails where one is missing or has another length."""
+def _strike_out(recorded: dict[tuple[int, int, int, int], int], call: TurnCall, done: TurnDone, received: int) -> None:
+    """Take the rows of one turn out of `recorded`; fails where one is missing or has another length."""
     moment = f"client {call.client}, round {call.round}, step {call.step}"
-    if call.heard is not None and call.heard.encoded:
-        row = recorded.pop((call.round, call.step, HUB, call.client), None)
-        assert row == heard, f"{moment}: messages.csv counts {row} bytes for the {heard} that it heard"
+    if call.received is not None and call.received.encoded:
+        row = recorded.pop((call.round, call.step, SERVER, call.client), None)
+        assert row == received, f"{moment}: messages.csv counts {row} bytes for the {received} that it received"
     mine = [way for way in recorded if way[:3] == (call.round, call.step, call.client)]
     sent = None if done.sent is None else len(done.sent)
     assert bool(mine) == (sent is not None), f"{moment}: {len(mine)} rows in messages.csv for {sent} bytes sent"

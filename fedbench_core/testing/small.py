@@ -1,4 +1,4 @@
-"""A federation small enough for a suite: a few drawn images, a small network, a few batches per visit."""
+"""A federation small enough for a suite: a few drawn images, a small network, a few batches per turn."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,21 +15,21 @@ from fedbench_core.api import (
     Client,
     DataRequest,
     Examples,
-    Letter,
     LocalUpdate,
+    Message,
     Payload,
-    Reply,
     RoundContext,
     Task,
+    Update,
 )
 from fedbench_core.federation.calls import Call, Done
 from fedbench_core.federation.engine import Engine, Progress
 from fedbench_core.federation.executors.serial import Serial
-from fedbench_core.federation.kept import Kept
 from fedbench_core.federation.lending import Lender, load, snapshot
-from fedbench_core.federation.setting import Setting, resolve
-from fedbench_core.federation.shares import Shares, deal
-from fedbench_core.federation.shares import load as load_splits
+from fedbench_core.federation.node_state import Kept
+from fedbench_core.federation.partition import Partition, deal
+from fedbench_core.federation.partition import load as load_splits
+from fedbench_core.federation.resolved import ResolvedRun, resolve
 from fedbench_core.federation.store import Store
 from fedbench_core.federation.wire import decode, encode
 from fedbench_core.federation.worker import Worker, context
@@ -59,18 +59,18 @@ def cache_of(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.getbasetemp() / "fedbench"
 
 
-def shares_of(spec: RunSpec, folder: Path) -> Shares:
+def shares_of(spec: RunSpec, folder: Path) -> Partition:
     """The images of a spec, dealt out; `folder` is the cache that they are mapped from."""
     return _shares(spec.model_dump_json(), folder)
 
 
 @cache
-def _shares(spec: str, folder: Path) -> Shares:
+def _shares(spec: str, folder: Path) -> Partition:
     setting = resolve(RunSpec.model_validate_json(spec))
     return deal(setting, load_splits(setting, DataRequest(folder)))
 
 
-def disguised(shares: Shares, client: int, folder: Path) -> Shares:
+def disguised(shares: Partition, client: int, folder: Path) -> Partition:
     """The same shares of other images: all but those that `client` trains and selects on are inverted and relabelled.
 
     They lie in `folder` as a dataset's lie in the cache.
@@ -99,35 +99,35 @@ def several_labels(examples: Examples, task: Task) -> Examples:
 
 @dataclass
 class Scene:
-    """Clients of a small federation on visits that the caller plans, with nothing but `part` and the real parts."""
+    """Clients of a small federation on turns that the caller plans, with nothing but `part` and the real parts."""
 
     part: LocalUpdate
-    setting: Setting
-    shares: Shares
+    setting: ResolvedRun
+    shares: Partition
     lender: Lender
     said: dict[int, bytes | None] = field(default_factory=dict)
     """What lies at a client's home after a round, once it is known."""
 
     @classmethod
-    def of(cls, setting: Setting, shares: Shares) -> "Scene":
+    def of(cls, setting: ResolvedRun, shares: Partition) -> "Scene":
         """A scene with a lender of its own."""
         lender = Lender(setting.architectures, shares.splits, setting.spec.seed, setting.spec.device)
         return cls(setting.local_update, setting, shares, lender)
 
     def context(self, round_: int = 0, **changes: Any) -> RoundContext:
-        """The moment of a visit in a round."""
+        """The moment of a turn in a round."""
         return replace(context(self.setting, self.shares, round_, 0, self.lender), **changes)
 
     def client(self, number: int = 0, images: int | None = None) -> Client:
-        """A client that has been set up and never visited; with its first `images` only, if that is given."""
+        """A client that has been set up and never trained; with its first `images` only, if that is given."""
         client = self._bare(number)
         if images is not None:
             client.train = client.train.pick(np.arange(images))
         self.part.setup(client, self.context())
         return client
 
-    def heard(self, round_: int = 0) -> Payload | None:
-        """What lies at a client's home after other clients' first visits; None if they say nothing."""
+    def received(self, round_: int = 0) -> Payload | None:
+        """What lies at a client's home after other clients' first turns; None if they say nothing."""
         if round_ not in self.said:
             self.said[round_] = self._said(round_)
         blob = self.said[round_]
@@ -135,13 +135,13 @@ class Scene:
 
     def _said(self, round_: int) -> bytes | None:
         senders = (1, 2) if self.setting.aggregator.takes == "many" else (1,)
-        replies = [(number, self.part.update(self.client(number), None, self.context(round_))) for number in senders]
-        letters = [letter for number, reply in replies for letter in self._arrived(number, reply, round_)]
-        if not letters:
+        replies = [(number, self.part.train(self.client(number), None, self.context(round_))) for number in senders]
+        messages = [message for number, reply in replies for message in self._arrived(number, reply, round_)]
+        if not messages:
             return None
         merge = self.setting.aggregator.open(self.context(round_), {}, None)
-        for letter in letters:
-            merge.add(letter)
+        for message in messages:
+            merge.add(message)
         return encode(self.setting.downlink, merge.close(), self.context(round_), {}).blob
 
     def wake(self, number: int, state: bytes) -> Client:
@@ -157,25 +157,25 @@ class Scene:
         train, val = (self.shares.examples(split, number) for split in ("train", "val"))
         return Client(number, self.setting.backbone(number), train, val)
 
-    def _arrived(self, number: int, reply: Reply, round_: int) -> Iterator[Letter]:
+    def _arrived(self, number: int, reply: Update, round_: int) -> Iterator[Message]:
         if reply.payload is not None:
             sent = encode(self.setting.compressor, reply.payload, self.context(round_), {})
-            yield Letter(number, decode(self.setting.compressor, sent.blob), reply.weight)
+            yield Message(number, decode(self.setting.compressor, sent.blob), reply.weight)
 
 
 def rest(client: Client) -> bytes:
-    """All that is kept of a client between visits."""
+    """All that is kept of a client between turns."""
     models = {role: (net.name, snapshot(net)) for role, net in client.models.items()}
     return Kept(models, client.memory, {}).to_bytes()
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A call, its outcome, and the length of what was heard for it."""
+    """A call, its outcome, and the length of what was received for it."""
 
     call: Call
     done: Done
-    heard_bytes: int
+    received_bytes: int
 
 
 class Backwards(Serial):
@@ -192,11 +192,11 @@ class Backwards(Serial):
         yield from (one.done for one in reversed(seen))
 
     def _do(self, call: Call) -> Seen:
-        size = 0 if call.heard is None else call.heard.file.path.stat().st_size
+        size = 0 if call.received is None else call.received.file.path.stat().st_size
         return Seen(call, self._worker.do(call), size)
 
 
-def federate(setting: Setting, shares: Shares, folder: Path) -> tuple[list[Seen], dict[str, Any]]:
+def federate(setting: ResolvedRun, shares: Partition, folder: Path) -> tuple[list[Seen], dict[str, Any]]:
     """A run, computed backwards: what was seen of it, and the scores of the last round."""
     folder.mkdir()
     executor = Backwards(Worker(setting, shares))

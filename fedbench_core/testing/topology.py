@@ -5,7 +5,7 @@ from itertools import islice
 
 import pytest
 
-from fedbench_core.api import HUB, Place, Topology, Visit
+from fedbench_core.api import SERVER, Place, Topology, Turn
 from fedbench_core.testing.contract import PartContract, Trace, global_state_untouched
 from fedbench_core.testing.examples import moment
 
@@ -17,7 +17,7 @@ each_presence = pytest.mark.parametrize(
 )
 
 
-def _steps(part: Topology, present: Sequence[int], number: int = 0, rounds: int = CLIENTS) -> list[list[Visit]]:
+def _steps(part: Topology, present: Sequence[int], number: int = 0, rounds: int = CLIENTS) -> list[list[Turn]]:
     plan = part.plan(tuple(present), CLIENTS, moment(number, rounds))
     steps = [list(step) for step in islice(plan, MOST_STEPS)]
     assert len(steps) < MOST_STEPS, f"a plan of {MOST_STEPS} steps and more for {CLIENTS} clients: does it end?"
@@ -35,37 +35,37 @@ class TopologyContract(PartContract[Topology]):
         return lambda: [_steps(part, range(CLIENTS), number) for number in range(3)]
 
     def test_homes_are_places(self, part: Topology) -> None:
-        """A client hears at the hub or at its own desk, always the same."""
+        """A client hears at the server or at its own inbox, always the same."""
         for client in range(CLIENTS):
             home = part.home(client)
-            assert home in {HUB, client}, f"client {client}'s home is {home}; expected HUB ({HUB}) or {client}"
+            assert home in {SERVER, client}, f"client {client}'s home is {home}; expected SERVER ({SERVER}) or {client}"
             assert part.home(client) == home, f"client {client}'s home changed: it depends on the client alone"
 
     @each_presence
-    def test_visits_are_valid(self, part: Topology, present: list[int]) -> None:
-        """Only clients that are present visit, at most once per step, and write to places that exist."""
-        places = {HUB, *range(CLIENTS)}
+    def test_turns_are_valid(self, part: Topology, present: list[int]) -> None:
+        """Only clients that are present turn, at most once per step, and write to places that exist."""
+        places = {SERVER, *range(CLIENTS)}
         for number in range(CLIENTS):
-            for step, visits in enumerate(_steps(part, present, number)):
-                assert all(isinstance(visit, Visit) for visit in visits), f"step {step} is {visits}; expected Visits"
-                named = [one for visit in visits for one in (visit.client, *visit.writes)]
+            for step, turns in enumerate(_steps(part, present, number)):
+                assert all(isinstance(turn, Turn) for turn in turns), f"step {step} is {turns}; expected Turns"
+                named = [one for turn in turns for one in (turn.client, *turn.writes)]
                 odd = {type(one).__name__ for one in named if not isinstance(one, int)}
                 assert not odd, f"step {step} has clients or places of type {', '.join(sorted(odd))}; expected int(...)"
-                clients = [visit.client for visit in visits]
+                clients = [turn.client for turn in turns]
                 assert set(clients) <= set(present), (
-                    f"step {step} plans visits of {clients}, but only {present} are present: plan for those alone"
+                    f"step {step} plans turns of {clients}, but only {present} are present: plan for those alone"
                 )
-                assert len(clients) == len(set(clients)), f"a client visits twice in step {step}: {clients}"
-                for visit in visits:
-                    assert set(visit.writes) <= places, (
-                        f"client {visit.client} writes to {visit.writes}; places are {HUB} (hub) and 0..{CLIENTS - 1}"
+                assert len(clients) == len(set(clients)), f"a client turns twice in step {step}: {clients}"
+                for turn in turns:
+                    assert set(turn.writes) <= places, (
+                        f"client {turn.client} writes to {turn.writes}; places are {SERVER} (server) and 0..{CLIENTS - 1}"
                     )
-                    assert len(set(visit.writes)) == len(visit.writes), f"{visit} names a place twice"
+                    assert len(set(turn.writes)) == len(turn.writes), f"{turn} names a place twice"
 
     @each_presence
     def test_something_is_written(self, part: Topology, present: list[int]) -> None:
         """A round with somebody present leaves something somewhere."""
-        written = [visit for step in _steps(part, present) for visit in step if visit.writes]
+        written = [turn for step in _steps(part, present) for turn in step if turn.writes]
         assert written, f"nothing is written in a round with {present} present: nobody would ever learn from others"
 
     @each_presence
@@ -79,9 +79,9 @@ class TopologyContract(PartContract[Topology]):
             )
 
     def test_nobody_present(self, part: Topology) -> None:
-        """A round with nobody present has no visits."""
-        visits = [visit for step in _steps(part, []) for visit in step]
-        assert not visits, f"nobody is present, yet the plan has {visits}: give an empty plan"
+        """A round with nobody present has no turns."""
+        turns = [turn for step in _steps(part, []) for turn in step]
+        assert not turns, f"nobody is present, yet the plan has {turns}: give an empty plan"
 
     def test_news_reaches_everyone(self, part: Topology) -> None:
         """What one client knows has reached every other within as many rounds as there are clients."""
@@ -92,7 +92,7 @@ class TopologyContract(PartContract[Topology]):
             client: sorted(set(range(CLIENTS)) - known) for client, known in knows.items() if len(known) < CLIENTS
         }
         assert not cut_off, (
-            f"after {CLIENTS} rounds these clients have heard nothing of: {cut_off}. Mend the plan, or declare "
+            f"after {CLIENTS} rounds these clients have received nothing of: {cut_off}. Mend the plan, or declare "
             "connected = False in the topology."
         )
 
@@ -103,14 +103,14 @@ class TopologyContract(PartContract[Topology]):
 
 
 def _spread(part: Topology) -> dict[int, set[int]]:
-    """Of whom each client has heard after as many rounds as clients, when everyone passes on all they know."""
+    """Of whom each client has received after as many rounds as clients, when everyone passes on all they know."""
     knows = {client: {client} for client in range(CLIENTS)}
     places: dict[Place, set[int]] = {}
     for number in range(CLIENTS):
         for step in _steps(part, range(CLIENTS), number):
-            for visit in step:
-                knows[visit.client] |= places.get(part.home(visit.client), set())
-            letters = [(place, knows[visit.client]) for visit in step for place in visit.writes]
-            for place in {place for place, _ in letters}:
-                places[place] = set().union(*(said for to, said in letters if to == place))
+            for turn in step:
+                knows[turn.client] |= places.get(part.home(turn.client), set())
+            messages = [(place, knows[turn.client]) for turn in step for place in turn.writes]
+            for place in {place for place, _ in messages}:
+                places[place] = set().union(*(said for to, said in messages if to == place))
     return knows

@@ -13,14 +13,14 @@ from fedbench_core.api import (
     Client,
     Compressor,
     Examples,
-    Letter,
     LocalUpdate,
     Memory,
+    Message,
     Outputs,
     Payload,
-    Reply,
     RoundContext,
     Training,
+    Update,
     stream,
     torch_seed,
 )
@@ -33,7 +33,7 @@ _SIDE = 8
 
 
 class ToyNet(Backbone):
-    """Two convolutions with batch normalisation and a head, `width` channels, for grey images."""
+    """Two convolutions with batch normalization and a head, `width` channels, for gray images."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ def toy_moment(number: int = 0, rounds: int = 3, seed: int = 0, training: Traini
 
 @dataclass
 class ToyFederation:
-    """A hub, clients around it, and what lies at the hub; `blobs` are what it has laid out so far, encoded."""
+    """A server, clients around it, and what lies at the server; `blobs` are what it has laid out so far, encoded."""
 
     update: LocalUpdate
     clients: Sequence[Client]
@@ -93,9 +93,9 @@ class ToyFederation:
     downlink: Compressor | None = None
     aggregator: Aggregator = field(default_factory=Mean)
     training: Training | None = None
-    heard: Payload | None = None
+    received: Payload | None = None
     blobs: list[bytes] = field(default_factory=list)
-    hub_memory: Memory = field(default_factory=dict)
+    server_memory: Memory = field(default_factory=dict)
     _met: set[int] = field(default_factory=set)
     _sent: dict[int, Memory] = field(default_factory=dict)
 
@@ -103,36 +103,38 @@ class ToyFederation:
         """A round of this federation."""
         return toy_moment(number, self.rounds, training=self.training)
 
-    def round(self, number: int, present: Sequence[int] | None = None) -> dict[int, Reply]:
+    def round(self, number: int, present: Sequence[int] | None = None) -> dict[int, Update]:
         """One round of the clients present (all, if not given); gives their replies as they said them."""
         ctx = self.context(number)
         there = [client for client in self.clients if present is None or client.id in present]
-        replies = {client.id: self._visit(client, ctx) for client in there}
-        merge = self.aggregator.open(ctx, self.hub_memory, self.heard)
-        letters = 0
+        replies = {client.id: self._turn(client, ctx) for client in there}
+        merge = self.aggregator.open(ctx, self.server_memory, self.received)
+        messages = 0
         for sender, reply in replies.items():
             if reply.payload is not None:
                 blob = self.compressor.encode(reply.payload, ctx, self._sent.setdefault(sender, {})).to_bytes()
-                merge.add(Letter(sender, self.compressor.decode(Payload.from_bytes(blob)), reply.weight))
-                letters += 1
-        if letters:
+                merge.add(Message(sender, self.compressor.decode(Payload.from_bytes(blob)), reply.weight))
+                messages += 1
+        if messages:
             downlink = self.downlink or self.compressor
             self.blobs.append(downlink.encode(merge.close(), ctx, self._sent.setdefault(-1, {})).to_bytes())
-            self.heard = downlink.decode(Payload.from_bytes(self.blobs[-1]))
+            self.received = downlink.decode(Payload.from_bytes(self.blobs[-1]))
         return replies
 
     def predictors(self, client: Client, number: int) -> dict[str, dict[str, Tensor]]:
         """The weights of what a client would deploy after round `number`, by role."""
         ctx = self.context(number)
         self._meet(client, ctx)
-        nets = self.update.predictors(client, self.heard, ctx)
+        nets = self.update.predictors(client, self.received, ctx)
         return {role: {name: value.clone() for name, value in net.state_dict().items()} for role, net in nets.items()}
 
-    def _visit(self, client: Client, ctx: RoundContext) -> Reply:
+    def _turn(self, client: Client, ctx: RoundContext) -> Update:
         self._meet(client, ctx)
-        before = None if self.heard is None else versions(self.heard)
-        reply = self.update.update(client, self.heard, ctx)
-        assert before == (None if self.heard is None else versions(self.heard)), "what was heard was written to"
+        before = None if self.received is None else versions(self.received)
+        reply = self.update.train(client, self.received, ctx)
+        assert before == (None if self.received is None else versions(self.received)), (
+            "what was received was written to"
+        )
         if reply.payload is None:
             return reply
         return replace(reply, payload=Payload.from_bytes(reply.payload.to_bytes()))

@@ -33,7 +33,7 @@ def _same(one, other) -> bool:
 
 
 @given(values=tensors, meta=words)
-def test_what_was_said_is_what_is_heard(values, meta) -> None:
+def test_what_was_said_is_what_is_received(values, meta) -> None:
     blob = Payload(values, meta).to_bytes()
     back = Payload.from_bytes(blob)
     assert _same(dict(back.tensors), values)
@@ -71,7 +71,7 @@ def test_odd_layouts_come_back_by_value() -> None:
     assert _same(dict(back), {name: value.detach() for name, value in odd.items()})
 
 
-def test_what_is_heard_can_be_written_to_without_the_others_or_the_blob() -> None:
+def test_what_is_received_can_be_written_to_without_the_others_or_the_blob() -> None:
     blob = Payload({"a": torch.zeros(3), "b": torch.zeros(3)}).to_bytes()
     first, second = Payload.from_bytes(blob), Payload.from_bytes(blob)
     first.tensors["a"].add_(1)

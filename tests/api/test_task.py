@@ -174,17 +174,17 @@ class TestCalibration:
         brier = (0.0641 + 0.6646 + 0.2862 + 0.4766) / 12
         assert MANY.calibration(MANY_PROBABILITIES, MANY_LABELS) == pytest.approx({"ece": ece, "brier": brier, "n": 4})
 
-    def test_of_small_sets_is_noise_so_clients_are_pooled(self):
+    def test_of_small_sets_is_noise_so_clients_are_centralized(self):
         rng = torch.Generator().manual_seed(0)
         probabilities = (2 * torch.randn(6000, 8, generator=rng)).softmax(dim=1)
         labels = torch.multinomial(probabilities, 1, generator=rng)[:, 0]  # perfectly calibrated
         task = Task("multi-class", tuple("abcdefgh"))
-        pooled = task.calibration(probabilities, labels)
+        centralized = task.calibration(probabilities, labels)
         clients = [task.calibration(probabilities[i : i + 20], labels[i : i + 20]) for i in range(0, 6000, 20)]
-        assert pooled["n"] == 6000
-        assert pooled["ece"] < 0.03
+        assert centralized["n"] == 6000
+        assert centralized["ece"] < 0.03
         assert sum(c["ece"] for c in clients) / 300 > 0.15
-        assert sum(c["brier"] for c in clients) / 300 == pytest.approx(pooled["brier"])
+        assert sum(c["brier"] for c in clients) / 300 == pytest.approx(centralized["brier"])
 
 
 def test_members_are_the_classes_of_an_image():

@@ -21,8 +21,8 @@ from torch import Tensor
 from fedbench_core import RunSpec
 from fedbench_core.api import Backbone, Client, DataRequest, Payload, RoundContext
 from fedbench_core.federation.lending import Lender
-from fedbench_core.federation.setting import resolve
-from fedbench_core.federation.shares import deal
+from fedbench_core.federation.partition import deal
+from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.worker import context
 from fedbench_core.learning import change, fit
 from fedbench_core.parts.svd import Svd
@@ -75,7 +75,7 @@ def compare_decompositions(update: Payload, ctx: RoundContext, repeats: int) -> 
     )
     encoded = part.encode(update, ctx, {})
     decoded = part.decode(encoded)
-    apart, worse, factorised = 0, 0.0, 0
+    apart, worse, factorized = 0, 0.0, 0
     for name, tensor in matrices.items():
         if encoded.tensors[name].shape == tensor.shape:
             continue
@@ -84,12 +84,12 @@ def compare_decompositions(update: Payload, ctx: RoundContext, repeats: int) -> 
         best = ((left[:, :rank] * values[:rank]) @ right[:rank]).reshape(tensor.shape)
         apart = max(apart, abs(rank - encoded.tensors[name].numel() // (len(tensor) + tensor.numel() // len(tensor))))
         errors = [(kept - tensor).norm() / tensor.norm() for kept in (best, decoded.tensors[name])]
-        worse, factorised = max(worse, abs(float(errors[0] - errors[1]))), factorised + 1
+        worse, factorized = max(worse, abs(float(errors[0] - errors[1]))), factorized + 1
     show(times)
     sizes = len(update.to_bytes()), len(encoded.to_bytes())
     click.echo(f"{median(times['torch.linalg.svd']) / median(times['svd']):.2f} times faster; wanted: 3")
     click.echo(
-        f"{factorised} of {len(matrices)} matrices factorised, {sizes[0]:,} bytes to {sizes[1]:,}; "
+        f"{factorized} of {len(matrices)} matrices factorized, {sizes[0]:,} bytes to {sizes[1]:,}; "
         f"ranks differ by {apart} at most, relative errors by {worse:.1e}"
     )
 
@@ -109,12 +109,12 @@ def compare_steps(method: str, student: str, client: Client, ctx: RoundContext, 
     loops: dict[str, Callable[[], object]] = {
         "teacher": lambda: fit(alone["teacher"], client, ctx),
         "student": lambda: fit(alone["student"], client, ctx),
-        method: lambda: part.update(client, None, ctx),
+        method: lambda: part.train(client, None, ctx),
     }
     warm = replace(ctx, training=replace(ctx.training, steps=1))
     for net in alone.values():
         fit(net, client, warm)
-    part.update(client, None, warm)
+    part.train(client, None, warm)
     times = in_turns(loops, repeats)
     show(times)
     ratios = [m / (t + s) for m, t, s in zip(times[method], times["teacher"], times["student"], strict=True)]

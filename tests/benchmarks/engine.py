@@ -98,7 +98,7 @@ def engine(settings: dict[str, object], executor: str) -> dict[str, float]:
     import psutil  # noqa: PLC0415  # only in the child
 
     from fedbench_core import RunSpec, run  # noqa: PLC0415  # only in the child
-    from fedbench_core.results.run import How  # noqa: PLC0415  # only in the child
+    from fedbench_core.runner import How  # noqa: PLC0415  # only in the child
 
     marks: list[tuple[float, float]] = []
 
@@ -121,7 +121,7 @@ def floor(settings: dict[str, object], half: int) -> dict[str, float]:
     from fedbench_core import RunSpec  # noqa: PLC0415  # only in the child
     from fedbench_core.federation.executors.start import Start  # noqa: PLC0415  # only in the child
     from fedbench_core.federation.participation import present  # noqa: PLC0415  # only in the child
-    from fedbench_core.results.run import How  # noqa: PLC0415  # only in the child
+    from fedbench_core.runner import How  # noqa: PLC0415  # only in the child
 
     resolved = RunSpec.of(settings)
     worker = Start(resolved, How().request(resolved)).worker()

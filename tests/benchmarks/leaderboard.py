@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from fedbench_core import RunSpec, run
-from fedbench_core.results.run import How
+from fedbench_core.runner import How
 from tests.shelf import CONTROLS, ENTRIES, Shelf
 
 MODULE = "tests.benchmarks.leaderboard"
@@ -39,8 +39,8 @@ def make(folder: Path, records: int) -> int:
 def measure(file: Path) -> str:
     """Seconds to import, to read and rank, and to render."""
     clock = [_now()]
-    from fedbench_core.results.boards.markdown import page  # noqa: PLC0415  # its import is measured
-    from fedbench_core.results.boards.shelf import read_board  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.markdown import page  # noqa: PLC0415  # its import is measured
+    from fedbench_core.leaderboard.shelf import read_board  # noqa: PLC0415  # as above
 
     clock.append(_now())
     board = read_board(file)

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.memory [--rounds 5] [--workers 2] [--executor processes]
 
-Ten clients are present in each round, of 10 and of 1,000; each keeps its own model between visits. The run is
+Ten clients are present in each round, of 10 and of 1,000; each keeps its own model between turns. The run is
 interrupted after its last round: scoring 1,000 private models is not what is measured.
 """
 
@@ -15,7 +15,7 @@ import click
 import psutil
 
 from fedbench_core import RunSpec, run
-from fedbench_core.results.run import How
+from fedbench_core.runner import How
 from tests.benchmarks.engine import make_images
 
 

@@ -30,7 +30,7 @@ Taken = dict[str, list[dict[str, float]]]
 
 
 def build(backbone: str) -> Backbone:
-    """A network for grey images of 28 pixels."""
+    """A network for gray images of 28 pixels."""
     net = TimmArchitecture(backbone).build(TASK.outputs, 1, 28)
     net.name = backbone
     return net
@@ -57,11 +57,11 @@ def measure(names: tuple[str, str], training: Training, repeats: int, update: Fe
     steps = training.steps or 1
     examples = noise(steps * training.batch_size)
     client = Client(0, names[0], examples, examples, {"resident": resident}, {"hops": 0})
-    heard = Payload.of(build(names[1]), owner="1", backbone=names[1])
+    received = Payload.of(build(names[1]), owner="1", backbone=names[1])
     works: dict[str, Callable[[], object]] = {
         "resident": lambda: fit(resident, client, ctx),
         "visitor": lambda: fit(visitor, client, ctx),
-        "hop": lambda: update.update(client, heard, ctx),
+        "hop": lambda: update.train(client, received, ctx),
     }
     turns = [{name: timed(work, steps) for name, work in works.items()} for _ in range(repeats + 1)]
     return {name: [turn[name] for turn in turns[1:]] for name in works}

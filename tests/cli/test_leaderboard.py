@@ -24,7 +24,7 @@ def test_a_suite_is_printed_with_its_notes(go) -> None:
     assert result.exit_code == 0, result.stderr
     for words in (
         "spots, Dirichlet 0.3, tiny",
-        "personalisation ↑",
+        "personalization ↑",
         "MB up",
         "fedavg-ft",
         "Noise floor",
@@ -56,7 +56,7 @@ def test_sort_and_budget(go) -> None:
     value = json.loads(go("small", "--json", "--sort", "ece", "--budget", "bytes=1MB", "--budget", "gflops=1.5").stdout)
     [table] = value["tables"]
     assert value["ranked_by"] == "ece"
-    assert [row["entry"] for row in table["rows"]] == ["pooled", "local"]
+    assert [row["entry"] for row in table["rows"]] == ["centralized", "local"]
     assert len(table["left_out"]) == 3
 
 
@@ -106,7 +106,7 @@ def test_missing_controls_are_refused_in_a_sentence(go, shelf) -> None:
     shelf.suite(controls={})
     result = go("small")
     assert result.exit_code == 2
-    for row in ("steps (", "flops (", "pooled (", "tuned ("):
+    for row in ("steps (", "flops (", "centralized (", "tuned ("):
         assert row in result.stderr
     assert "is not named" in result.stderr
     assert "fedbench suite run leaderboards/suites/small.toml" in result.stderr

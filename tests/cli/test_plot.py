@@ -3,7 +3,7 @@
 import pytest
 
 from fedbench_core import RunSpec, run
-from fedbench_core.results.run import How
+from fedbench_core.runner import How
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def test_pictures_of_a_suite(kind, go) -> None:
 def test_runs_of_one_setting_are_one_entry(runs) -> None:
     from pathlib import Path  # noqa: PLC0415
 
-    from fedbench_core.results.boards.cases import by_settings  # noqa: PLC0415
-    from fedbench_core.results.record import read_record  # noqa: PLC0415
+    from fedbench_core.leaderboard.cases import by_settings  # noqa: PLC0415
+    from fedbench_core.records.record import read_record  # noqa: PLC0415
 
     entries = by_settings(read_record(Path(folder)) for folder in runs)
     assert {name: list(own) for name, own in entries.items()} == {"fedavg, lr 0.02": [0, 1], "fedavg, lr 0.5": [0]}

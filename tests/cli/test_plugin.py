@@ -61,7 +61,7 @@ def test_check_counts_what_was_run_and_says_why_something_was_skipped(cli, distr
     assert (kind, name, plugin, failed) == ("aggregator", "test-relay", "fedbench-test", "0")
     assert int(run) == int(passed) > 10
     reason = "skipped: aggregator test-relay, test_order_hardly_matters and"
-    assert [said for said in more if said.startswith(reason) and said.endswith("this aggregator takes one letter")]
+    assert [said for said in more if said.startswith(reason) and said.endswith("this aggregator takes one message")]
     assert int(skipped) > 3
     assert f"aggregator test-relay: {passed} passed, {skipped} skipped" in result.stderr
 

@@ -65,7 +65,7 @@ def test_every_protocol_says_what_is_to_be_written() -> None:
         "LocalUpdate": ["update", "predictors"],
         "Compressor": ["encode", "decode"],
         "Aggregator": ["open"],
-        "Merge": ["add", "close"],
+        "Accumulator": ["add", "close"],
         "Topology": ["home", "plan"],
         "Partitioner": ["split"],
         "Dataset": ["load"],

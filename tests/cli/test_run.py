@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from fedbench_core import RunSpec
 from fedbench_core.cli.group import COMMANDS, fedbench
-from fedbench_core.results.record import comparable
+from fedbench_core.records.record import comparable
 
 MAIN = "from fedbench_core.cli import main; main()"
 COMMAND = [sys.executable, "-c", MAIN]
@@ -58,7 +58,7 @@ def test_every_command_that_prints_a_table_prints_json_on_request(command) -> No
 def test_a_run_ends_with_a_table_and_a_whole_folder(go) -> None:
     result = go()
     assert result.exit_code == 0, result.stderr
-    for words in ("global, after 2 rounds", "personalisation", "generalisation", "balanced accuracy", "AUC"):
+    for words in ("global, after 2 rounds", "personalization", "generalization", "balanced accuracy", "AUC"):
         assert words in result.stdout
     for words in (
         "worst client",
@@ -73,7 +73,7 @@ def test_a_run_ends_with_a_table_and_a_whole_folder(go) -> None:
         assert words in result.stdout
     assert "2/2 rounds" in result.stderr
     [folder] = Path("out").iterdir()
-    assert sorted(path.name for path in folder.iterdir()) == ["messages.csv", "record.json", "rounds.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == ["messages.csv", "record.json", "clients.csv"]
     record = json.loads((folder / "record.json").read_text(), parse_constant=pytest.fail)
     assert record["how"]["executor"] == "serial"
 
@@ -135,7 +135,7 @@ WRONG = {
     "range": (["--set", "partitioner.alpha=-1"], "does not accept alpha=-1: alpha must be a number >= 0.0001"),
     "rounds": (["--rounds", "0"], "--rounds: got '0'; input should be greater than or equal to 1"),
     "both": (["--epochs", "2"], "give --epochs or --steps, not both"),
-    "relay": (["--aggregator", "relay"], "aggregator relay takes one letter per place"),
+    "relay": (["--aggregator", "relay"], "aggregator relay takes one message per place"),
     "sites": (["--partitioner", "sites", "--set", "dataset.sites=2"], "Use --clients 2."),
     "clients": (["--clients", "25", "--partitioner", "iid"], "24 val images, fewer than --clients 25"),
     "dirichlet": (["--clients", "20", "--set", "partitioner.alpha=0.001"], "None of 1000 Dirichlet draws"),
@@ -209,7 +209,7 @@ def test_a_faulty_update_is_exit_1_and_what_was_recorded_stays(go) -> None:
     assert (result.exit_code, result.stdout) == (1, "")
     assert "1.0: tensor 'head.bias' of its update holds NaN" in result.stderr
     [folder] = Path("out").iterdir()
-    rows = csv.DictReader((folder / "rounds.csv").read_text().splitlines())
+    rows = csv.DictReader((folder / "clients.csv").read_text().splitlines())
     assert [row["round"] for row in rows] == ["0"] * 3
     assert not (folder / "record.json").exists()
 
@@ -288,7 +288,7 @@ def test_ctrl_c_is_exit_130_with_whole_files_and_how_to_go_on(kit, tmp_path, exe
     assert "Traceback" not in stderr
     assert not (folder / "record.json").exists()
     assert not [path for path in folder.rglob("*") if path.name.endswith(".part")]
-    for name in ("rounds.csv", "messages.csv"):
+    for name in ("clients.csv", "messages.csv"):
         text = (folder / name).read_text()
         assert text.endswith("\n")
         assert len({line.count(",") for line in text.splitlines()}) == 1
@@ -299,7 +299,7 @@ def test_a_real_process_runs_and_a_wrong_one_ends_with_2(kit, tmp_path) -> None:
     command = [*COMMAND, "run", "--method", "fedprox", *SMALL, "--executor", "serial", "--out", str(tmp_path / "out")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "personalisation" in done.stdout
+    assert "personalization" in done.stdout
     wrong = subprocess.run([*command, "--lr", "-1"], env=environment, capture_output=True, text=True, check=False)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "Error: --lr: got '-1'; input should be greater than 0\n"

@@ -21,7 +21,7 @@ class Part(Protocol):
 
     takes: ClassVar[str] = "many"
     """How many
-    letters."""
+    messages."""
     plain: int
 
     @property

@@ -17,8 +17,8 @@ from click.testing import CliRunner
 
 from fedbench_core.cli.group import fedbench
 from fedbench_core.federation.executors import preload
-from fedbench_core.results.record import comparable, read_record, sealed, write_record
-from fedbench_core.results.suites.filing import read_filed
+from fedbench_core.records.record import comparable, read_record, sealed, write_record
+from fedbench_core.suites.filing import read_filed
 
 MAIN = "from fedbench_core.cli import main; main()"
 # What starts pytest in the background makes its children deaf to Ctrl-C.

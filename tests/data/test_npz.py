@@ -57,7 +57,7 @@ def test_a_second_load_reads_the_cache(write, request_):
         ((8, 8, 8), 8, (20, 8, 8, 8)),
     ],
 )
-def test_grey_colour_and_volumes(write, request_, pixels, channels, shape):
+def test_gray_color_and_volumes(write, request_, pixels, channels, shape):
     splits = load(write(pixels=pixels), request_)
     assert splits.channels == channels
     assert splits.image_size == 8

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedbench_core import RunSpec, run
-from fedbench_core.results.run import Finished, How
+from fedbench_core.runner import Finished, How
 
 SMALL = {"backbones": "tiny", "dataset": "spots", "clients": 3, "rounds": 3, "steps": 2, "batch_size": 8}
 

@@ -9,17 +9,17 @@ import torch
 from torch import nn
 
 from fedbench_core.api import (
-    HUB,
+    SERVER,
     Architecture,
     Compressor,
     LocalUpdate,
     Method,
     Payload,
-    Reply,
-    Visit,
+    Turn,
+    Update,
     hookimpl,
 )
-from fedbench_core.learning import adopt, fit
+from fedbench_core.learning import fit, load_global
 from fedbench_core.parts.aggregators import Mean
 from fedbench_core.parts.partitioners import Iid
 from fedbench_core.parts.topologies import Star
@@ -34,15 +34,15 @@ def fewer(payload):
 
 
 @dataclass(frozen=True)
-class Update(LocalUpdate):
+class Train(LocalUpdate):
     fault: str = ""
 
     def setup(self, client, ctx):
         if self.fault == "setup":
             raise KeyError("x")
 
-    def update(self, client, heard, ctx):
-        net = adopt(heard, client, ctx)
+    def train(self, client, received, ctx):
+        net = load_global(received, client, ctx)
         metrics = fit(net, client, ctx)
         said = Payload.of(net)
         if self.fault == "models":
@@ -59,10 +59,10 @@ class Update(LocalUpdate):
                 "complex": lambda: Payload({**said.tensors, "more": torch.zeros(1, dtype=torch.complex64)}),
             }.get(self.fault, lambda: said)()
             metrics = {**metrics, "loss": "good"} if self.fault == "metric" else metrics
-        return Reply(said, len(client.train), metrics)
+        return Update(said, len(client.train), metrics)
 
-    def predictors(self, client, heard, ctx):
-        net = adopt(heard, client, ctx)
+    def predictors(self, client, received, ctx):
+        net = load_global(received, client, ctx)
         if self.fault == "blind":
             with torch.no_grad():
                 net.head.bias.fill_(torch.nan)
@@ -99,15 +99,15 @@ class Merging(Mean):
     def open(self, ctx, memory, standing):
         inner, fault = super().open(ctx, memory, standing), self.fault
         if fault == "memory":
-            memory["letters"] = []
+            memory["messages"] = []
         if fault == "no merge":
             return None
 
-        class Merge:
-            def add(self, letter):
-                if fault == "add" and letter.sender == 2:
+        class Accumulator:
+            def add(self, message):
+                if fault == "add" and message.sender == 2:
                     raise ZeroDivisionError("by zero")
-                inner.add(letter)
+                inner.add(message)
 
             def close(self):
                 payload = inner.close()
@@ -115,7 +115,7 @@ class Merging(Mean):
                     return nan(payload)
                 return None if fault == "none" else payload
 
-        return Merge()
+        return Accumulator()
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,13 @@ class Plan(Star):
                 raise ZeroDivisionError("by zero")
             if self.fault == "endless":
                 return repeat([])
-            who, where = {"numpy": (np.int64(0), HUB), "absent": (7, HUB), "nowhere": (0, 99), "twice": (1, HUB)}.get(
-                self.fault, (0, HUB)
-            )
-            return [[Visit(1, (HUB,)), Visit(who, (where,))]]
+            who, where = {
+                "numpy": (np.int64(0), SERVER),
+                "absent": (7, SERVER),
+                "nowhere": (0, 99),
+                "twice": (1, SERVER),
+            }.get(self.fault, (0, SERVER))
+            return [[Turn(1, (SERVER,)), Turn(who, (where,))]]
         return super().plan(present, clients, ctx)
 
 
@@ -168,7 +171,7 @@ class Net(Architecture):
 
 @hookimpl
 def fedbench_register_local_updates():
-    return {"t-update": Update}
+    return {"t-update": Train}
 
 
 @hookimpl

@@ -6,7 +6,7 @@ import pytest
 
 from fedbench_core.api import FedbenchError
 from fedbench_core.registry import registry
-from fedbench_core.results.run import How, run
+from fedbench_core.runner import How, run
 
 FAULTY = (Path(__file__).parent / "faulty.py").read_text()
 FROM = "of fedbench-faulty 1.0"
@@ -49,9 +49,9 @@ def faulty(distribution, spec):
         ("local_update", "number", f"local update t-update {FROM}: its payload's meta 'round' is of type int"),
         ("local_update", "complex", "compressor dense of fedbench-core 0.1.0: tensor 'more' is torch.complex64"),
         ("local_update", "metric", f"local update t-update {FROM}: its metric 'loss' is of type str"),
-        ("local_update", "shape", "client 1, round 1: aggregator mean of fedbench-core 0.1.0: A merge takes letters"),
+        ("local_update", "shape", "client 1, round 1: aggregator mean of fedbench-core 0.1.0: A merge takes messages"),
         ("local_update", "name", "'head.bias' is float32 (3,) from client 0 and missing from client 1"),
-        ("local_update", "name", f"(the letters are those of local update t-update {FROM})"),
+        ("local_update", "name", f"(the messages are those of local update t-update {FROM})"),
         ("local_update", "models", f"client 0, round 0: local update t-update {FROM} raised AttributeError"),
         ("local_update", "nobody", f"local update t-update {FROM}: predictors gave no model"),
         ("local_update", "list", f"local update t-update {FROM}: what predictors gave is of type list"),
@@ -77,10 +77,10 @@ def faulty(distribution, spec):
         ("aggregator", "memory", f"round 0: aggregator t-merge {FROM}: memory holds tensors"),
         ("topology", "raise", f"round 1: topology t-plan {FROM} raised ZeroDivisionError: by zero ("),
         ("topology", "endless", f"round 1: topology t-plan {FROM}: its plan for round 1 has more than 1000 steps"),
-        ("topology", "absent", f"round 1: topology t-plan {FROM}: it plans a visit of client 7, who is not there"),
+        ("topology", "absent", f"round 1: topology t-plan {FROM}: it plans a turn of client 7, who is not there"),
         ("topology", "nowhere", f"round 1: topology t-plan {FROM}: it writes to place 99, which does not exist"),
         ("topology", "numpy", f"round 1: topology t-plan {FROM}: 0, a client or place of its plan, is of type int64"),
-        ("topology", "twice", f"round 1: topology t-plan {FROM}: it plans two visits of client 1 in one step"),
+        ("topology", "twice", f"round 1: topology t-plan {FROM}: it plans two turns of client 1 in one step"),
         ("partitioner", "raise", f"partitioner t-deal {FROM} raised ZeroDivisionError: by zero ("),
         ("partitioner", "few", f"partitioner t-deal {FROM}: it gave 3 clients [20, 20] images"),
         ("partitioner", "loses", f"partitioner t-deal {FROM}: it dealt out 57 indices to 60 images"),

@@ -1,4 +1,4 @@
-"""The cases that a contract between hub, clients and parts has to carry, and the faults it has to name."""
+"""The cases that a contract between server, clients and parts has to carry, and the faults it has to name."""
 
 import pandas as pd
 import pytest
@@ -7,7 +7,7 @@ import torch
 from fedbench_core import RunSpec, run
 from fedbench_core.api import Payload, RunError
 from fedbench_core.federation.participation import present
-from fedbench_core.results.run import How
+from fedbench_core.runner import How
 
 FAULTY = "local update kit-faulty of fedbench-kit 1.0"
 
@@ -16,30 +16,30 @@ def _tensors(blob):
     return Payload.from_bytes(blob).tensors
 
 
-def _visits(finished):
-    return pd.read_csv(finished.folder / "rounds.csv")
+def _turns(finished):
+    return pd.read_csv(finished.folder / "clients.csv")
 
 
-def test_a_client_that_was_never_visited_is_evaluated_as_it_would_start(go) -> None:
+def test_a_client_that_was_never_trained_is_evaluated_as_it_would_start(go) -> None:
     finished = go("local", clients=4, rounds=1, fraction=0.25)
-    [visited] = _visits(finished)["client"]
+    [trained] = _turns(finished)["client"]
     rows = finished.record["test"]["matrix"]["predictor_of_client"]
     assert len(rows) == 4
-    unvisited = {rows[client] for client in range(4) if client != visited}
-    assert len(unvisited) == 1  # equal backbone and seed: equal initial weights
-    assert rows[visited] not in unvisited
+    untrained = {rows[client] for client in range(4) if client != trained}
+    assert len(untrained) == 1  # equal backbone and seed: equal initial weights
+    assert rows[trained] not in untrained
 
 
-def test_a_client_that_was_never_visited_deploys_what_it_would_hear(go) -> None:
+def test_a_client_that_was_never_trained_deploys_what_it_would_hear(go) -> None:
     finished = go("fedavg", clients=4, rounds=2, fraction=0.25)
-    assert set(_visits(finished)["client"]) < {0, 1, 2, 3}
+    assert set(_turns(finished)["client"]) < {0, 1, 2, 3}
     assert finished.record["test"]["matrix"]["predictor_of_client"] == [0, 0, 0, 0]
 
 
-def test_evaluating_an_unvisited_client_does_not_count_as_its_first_visit(go) -> None:
+def test_evaluating_an_untrained_client_does_not_count_as_its_first_turn(go) -> None:
     finished = go("kit-pair", clients=4, rounds=6, fraction=0.5)
-    for _, own in _visits(finished).groupby("client"):
-        assert own["visits"].tolist() == list(range(1, len(own) + 1))
+    for _, own in _turns(finished).groupby("client"):
+        assert own["turns"].tolist() == list(range(1, len(own) + 1))
 
 
 def _owed(said, sent):
@@ -58,7 +58,7 @@ def _owed(said, sent):
     return owed
 
 
-def test_a_hub_whose_compressor_keeps_an_error_memory(go, tap) -> None:
+def test_a_server_whose_compressor_keeps_an_error_memory(go, tap) -> None:
     down = tap("downlink", keep=0.25)
     finished = go("fedavg", rounds=5, **down.settings)
     said, sent = ([blob for _, blob in log] for log in (down.said, down.sent))
@@ -66,13 +66,13 @@ def test_a_hub_whose_compressor_keeps_an_error_memory(go, tap) -> None:
     owed = _owed(said, sent)
     assert all(value.abs().sum() > 0 for name, value in owed.items() if name.endswith("weight"))
     forgetful = go("fedavg", rounds=5, downlink="kit-top", **{"downlink.keep": 0.25, "downlink.feedback": False})
-    assert _visits(forgetful)["loss"].tolist() != _visits(finished)["loss"].tolist()
+    assert _turns(forgetful)["loss"].tolist() != _turns(finished)["loss"].tolist()
 
 
 def test_clients_keep_an_error_memory_each_over_rounds_they_miss(go, tap) -> None:
     up = tap("compressor", keep=0.25)
     finished = go("fedavg", clients=3, rounds=9, fraction=0.34, downlink="dense", **up.settings)
-    senders = _visits(finished)["client"].tolist()
+    senders = _turns(finished)["client"].tolist()
     said, sent = ([blob for _, blob in log] for log in (up.said, up.sent))
     assert len(senders) == len(said) == 9
     assert max(senders.count(client) for client in range(3)) > 2
@@ -82,9 +82,9 @@ def test_clients_keep_an_error_memory_each_over_rounds_they_miss(go, tap) -> Non
 
 
 def test_a_student_of_the_teachers_own_backbone_is_no_twin(go) -> None:
-    visits = _visits(go("kit-pair", rounds=1))
-    assert (visits["teacher_and_student"] > 1).all()
-    assert (visits["student_and_twin"] == 0).all()
+    turns = _turns(go("kit-pair", rounds=1))
+    assert (turns["teacher_and_student"] > 1).all()
+    assert (turns["student_and_twin"] == 0).all()
 
 
 def test_teacher_and_student_are_two_roles_the_teacher_stays_at_home(go) -> None:
@@ -109,16 +109,16 @@ def _diverge(*_args, **_options):
 
 
 def test_a_round_with_nobody_present_is_skipped_and_recorded(go, tap) -> None:
-    hub = tap("downlink")
+    server = tap("downlink")
     asked = {"clients": 2, "rounds": 8, "dropout": 0.6}
-    finished = go("fedavg", **asked, **hub.settings)
+    finished = go("fedavg", **asked, **server.settings)
     spec = RunSpec.of(finished.record["spec"])
     nobody = [round_ for round_ in range(8) if not present(spec, 2, round_)]
     assert 0 < len(nobody) < 8, "choose another dropout: this test needs empty and other rounds"
     assert finished.record["rounds_skipped"] == nobody
-    assert set(_visits(finished)["round"]) == set(range(8)) - set(nobody)
-    assert [round_ for round_, _ in hub.said] == sorted(set(range(8)) - set(nobody))
-    curve = [point["personalisation"] for point in finished.record["curve"]]
+    assert set(_turns(finished)["round"]) == set(range(8)) - set(nobody)
+    assert [round_ for round_, _ in server.said] == sorted(set(range(8)) - set(nobody))
+    curve = [point["personalization"] for point in finished.record["curve"]]
     assert len(curve) == 8
     for round_ in nobody:
         assert round_ == 0 or curve[round_] == curve[round_ - 1]
@@ -130,20 +130,20 @@ def test_a_run_to_which_nobody_came_is_recorded_with_initial_weights(go, spec) -
     finished = go("fedavg", seed=seed, **asked)
     assert finished.record["rounds_skipped"] == [0]
     assert finished.record["costs"]["bytes_up"] == 0
-    assert len(_visits(finished)) == 0
+    assert len(_turns(finished)) == 0
     assert finished.record["test"]["metrics"]["n"] == 30
 
 
 def test_a_client_that_forgets_everything_has_forgotten_it(go) -> None:
-    visits = _visits(go("kit-moody", rounds=5))
-    for _, own in visits.groupby("client"):
+    turns = _turns(go("kit-moody", rounds=5))
+    for _, own in turns.groupby("client"):
         assert own["remembers"].tolist() == [-1, 0, -1, 2, -1]
 
 
 def test_a_state_that_is_only_held_between_commits_is_the_same_and_checked_the_same(go, spec, tmp_path) -> None:
     how = How(out=tmp_path, executor="serial", checkpoint_every=3)
     rare = run(spec("kit-moody", rounds=5), how)
-    assert (rare.folder / "rounds.csv").read_bytes() == (go("kit-moody", rounds=5).folder / "rounds.csv").read_bytes()
+    assert (rare.folder / "clients.csv").read_bytes() == (go("kit-moody", rounds=5).folder / "clients.csv").read_bytes()
     fault = {"local_update.fault": "memory", "local_update.round": 0}
     with pytest.raises(RunError, match=f"client 1, round 0: {FAULTY}: memory holds tensors.* 'thoughts' is a list"):
         run(spec("kit-faulty", **fault), how)
@@ -151,9 +151,9 @@ def test_a_state_that_is_only_held_between_commits_is_the_same_and_checked_the_s
 
 def test_what_torch_draws_differs_by_client_round_and_step_and_is_the_same_again(go) -> None:
     asked = {"topology": "ring", "aggregator": "relay", "rounds": 3, "topology.hops": 2}
-    draws = _visits(go("kit-moody", **asked))["draw"].tolist()
+    draws = _turns(go("kit-moody", **asked))["draw"].tolist()
     assert len(set(draws)) == len(draws) == 3 * 3 * 2
-    assert _visits(go("kit-moody", fresh=True, evaluate_every=0, **asked))["draw"].tolist() == draws
+    assert _turns(go("kit-moody", fresh=True, evaluate_every=0, **asked))["draw"].tolist() == draws
 
 
 @pytest.mark.parametrize(
@@ -161,12 +161,12 @@ def test_what_torch_draws_differs_by_client_round_and_step_and_is_the_same_again
     [
         ("nan", f"{FAULTY}: tensor 'head.bias' of its update holds NaN"),
         ("infinity", f"{FAULTY}: tensor 'head.bias' of its update holds infinity"),
-        ("mutate", f"{FAULTY}: it changed the payload it heard"),
+        ("mutate", f"{FAULTY}: it changed the payload it received"),
         ("raise", f"{FAULTY} raised ZeroDivisionError: by zero ("),
         ("weight", f"{FAULTY}: its reply has weight -1.0; expected the number of training samples"),
         ("memory", f"{FAULTY}: memory holds tensors, numbers and strings; 'thoughts' is a list"),
-        ("none", f"{FAULTY}: what update gave is of type NoneType; expected Reply"),
-        ("metrics", "its metrics differ from those of earlier visits in mood"),
+        ("none", f"{FAULTY}: what update gave is of type NoneType; expected Update"),
+        ("metrics", "its metrics differ from those of earlier turns in mood"),
     ],
 )
 def test_a_fault_stops_the_run_and_names_who_and_when_and_what_is_recorded_stays(spec, tmp_path, fault, says) -> None:
@@ -175,11 +175,11 @@ def test_a_fault_stops_the_run_and_names_who_and_when_and_what_is_recorded_stays
     assert str(caught.value).startswith(f"client 1, round 1: {says}")
     [folder] = tmp_path.iterdir()
     assert not (folder / "record.json").exists()
-    assert pd.read_csv(folder / "rounds.csv")["round"].tolist() == [0, 0, 0]
+    assert pd.read_csv(folder / "clients.csv")["round"].tolist() == [0, 0, 0]
     assert pd.read_csv(folder / "messages.csv")["round"].tolist() == [0, 0, 0]
 
 
-def test_a_fault_in_the_first_visit_leaves_no_rows(spec, tmp_path) -> None:
+def test_a_fault_in_the_first_turn_leaves_no_rows(spec, tmp_path) -> None:
     options = {"local_update.fault": "nan", "local_update.client": 0, "local_update.round": 0}
     with pytest.raises(RunError, match="client 0, round 0"):
         run(spec("kit-faulty", **options), How(out=tmp_path, executor="serial"))

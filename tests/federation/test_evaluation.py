@@ -5,7 +5,7 @@ import torch
 from fedbench_core.api import Examples, Splits, Task
 from fedbench_core.federation.calls import RoleScore, ScoreDone
 from fedbench_core.federation.evaluation import evaluate
-from fedbench_core.federation.shares import Shares
+from fedbench_core.federation.partition import Partition
 
 
 def _examples(labels) -> Examples:
@@ -14,15 +14,15 @@ def _examples(labels) -> Examples:
     return Examples(images, labels.reshape(len(labels), -1), np.arange(len(labels)), "none")
 
 
-def _shares(counts, test, owned, kind="multi-class") -> Shares:
-    """Shares with these training counts (clients x classes) and these rows of the test labels."""
+def _shares(counts, test, owned, kind="multi-class") -> Partition:
+    """Partition with these training counts (clients x classes) and these rows of the test labels."""
     counts = np.array(counts)
     train = np.repeat(np.tile(np.arange(counts.shape[1]), len(counts)), counts.reshape(-1))
     task = Task(kind, tuple("abcdef"[: counts.shape[1]]))
     splits = Splits("hand", task, _examples(train), _examples(test), _examples(test), "", official=True)
     ends = np.cumsum(counts.sum(axis=1))[:-1]
     rows = [np.array(own, dtype=np.int64) for own in owned]
-    return Shares(splits, {"train": np.split(np.arange(len(train)), ends), "test": rows}, counts)
+    return Partition(splits, {"train": np.split(np.arange(len(train)), ends), "test": rows}, counts)
 
 
 def _score(shares, client, predicted) -> RoleScore:
@@ -49,14 +49,14 @@ def _evaluate(shares, predictions, by="labels"):
 def test_the_matrix_of_two_clients_by_hand() -> None:
     shares = _shares([[3, 1], [0, 2]], test=[0, 0, 1, 1], owned=[[0, 1, 2], [3]])
     found = _evaluate(shares, [[0, 0, 1, 0], [1, 1, 1, 1]])
-    # recalls of the first: 1 and 1/2; of the second: 0 and 1. Shares: (3/4, 1/4) and (0, 1).
+    # recalls of the first: 1 and 1/2; of the second: 0 and 1. Partition: (3/4, 1/4) and (0, 1).
     assert found["matrix"]["label"] == [[0.875, 0.5], [0.25, 1.0]]
     assert found["matrix"]["local"] == [[1.0, 0.0], [pytest.approx(1 / 3), 1.0]]
     assert found["matrix"]["primary"] == "label"
     assert found["matrix"]["predictor_of_client"] == [0, 1]
     metrics = found["metrics"]
-    assert metrics["personalisation"] == (0.875 + 1) / 2
-    assert metrics["generalisation"] == (0.5 + 0.25) / 2
+    assert metrics["personalization"] == (0.875 + 1) / 2
+    assert metrics["generalization"] == (0.5 + 0.25) / 2
     assert metrics["worst_client"] == 0.875
     assert metrics["global_accuracy"] == pytest.approx((0.75 + 0.5) / 2)
     assert metrics["balanced_accuracy"] == pytest.approx((0.75 + 0.5) / 2)
@@ -69,8 +69,8 @@ def test_by_sites_the_clients_own_images_count() -> None:
     shares = _shares([[3, 1], [0, 2]], test=[0, 0, 1, 1], owned=[[0, 1, 2], [3]])
     found = _evaluate(shares, [[0, 0, 1, 0], [1, 1, 1, 1]], by="sites")
     assert found["matrix"]["primary"] == "local"
-    assert found["metrics"]["personalisation"] == 1.0
-    assert found["metrics"]["generalisation"] == pytest.approx((0 + 1 / 3) / 2)
+    assert found["metrics"]["personalization"] == 1.0
+    assert found["metrics"]["generalization"] == pytest.approx((0 + 1 / 3) / 2)
 
 
 def test_three_clients_with_one_predictor_have_one_row() -> None:
@@ -78,7 +78,7 @@ def test_three_clients_with_one_predictor_have_one_row() -> None:
     found = _evaluate(shares, [[0, 1, 1, 1, 0]] * 3)
     assert found["matrix"]["predictor_of_client"] == [0, 0, 0]
     assert found["matrix"]["label"] == [[0.5, pytest.approx((1 / 2 + 2 / 3) / 2), pytest.approx(2 / 3)]]
-    assert found["metrics"]["personalisation"] == pytest.approx(found["metrics"]["generalisation"], abs=1e-12)
+    assert found["metrics"]["personalization"] == pytest.approx(found["metrics"]["generalization"], abs=1e-12)
 
 
 def test_what_is_undefined_is_left_out_of_the_mean_and_of_its_count_and_counted() -> None:
@@ -87,10 +87,10 @@ def test_what_is_undefined_is_left_out_of_the_mean_and_of_its_count_and_counted(
     # nobody can be tested on the third client's class: its column is undefined, in both matrices
     assert found["matrix"]["label"] == [[1.0, 0.0, None], [0.5, 0.5, None]]
     assert found["matrix"]["local"] == [[1.0, 0.0, None], [0.5, 0.5, None]]
-    assert found["metrics"]["personalisation"] == (1.0 + 0.5) / 2
-    assert found["metrics"]["generalisation"] == (0.0 + 0.5 + 1.0 + 0.0) / 4
-    assert found["undefined"]["personalisation"] == 1
-    assert found["undefined"]["generalisation"] == 2
+    assert found["metrics"]["personalization"] == (1.0 + 0.5) / 2
+    assert found["metrics"]["generalization"] == (0.0 + 0.5 + 1.0 + 0.0) / 4
+    assert found["undefined"]["personalization"] == 1
+    assert found["undefined"]["generalization"] == 2
 
 
 def test_a_class_that_is_not_tested_is_left_out_of_a_clients_mixture() -> None:
@@ -102,8 +102,8 @@ def test_a_class_that_is_not_tested_is_left_out_of_a_clients_mixture() -> None:
 def test_nothing_defined_is_no_number() -> None:
     shares = _shares([[1, 0, 2]], test=[1], owned=[[]])
     metrics = _evaluate(shares, [[1]])["metrics"]
-    assert metrics["generalisation"] is None
-    assert metrics["worst_client"] == metrics["personalisation"]
+    assert metrics["generalization"] is None
+    assert metrics["worst_client"] == metrics["personalization"]
     assert metrics["ece"] is None
     assert metrics["n"] == 0
 
@@ -123,7 +123,7 @@ def test_the_worst_decile_from_twenty_clients_on(clients, expected) -> None:
     metrics = _evaluate(shares, predictions, by="sites")["metrics"]
     assert metrics.get("worst_decile") == (expected and pytest.approx(expected))
     assert metrics["worst_client"] == 0
-    assert metrics["personalisation"] == pytest.approx((clients - 1) / clients)
+    assert metrics["personalization"] == pytest.approx((clients - 1) / clients)
 
 
 def test_every_role_has_its_own_summary_and_the_first_is_the_headline() -> None:
@@ -134,26 +134,26 @@ def test_every_role_has_its_own_summary_and_the_first_is_the_headline() -> None:
     ]
     found = evaluate(done, shares, "test", "labels")
     assert (found["role"], list(found["roles"])) == ("good", ["bad"])
-    assert (found["metrics"]["personalisation"], found["roles"]["bad"]["metrics"]["personalisation"]) == (1.0, 0.0)
+    assert (found["metrics"]["personalization"], found["roles"]["bad"]["metrics"]["personalization"]) == (1.0, 0.0)
 
 
 def test_a_global_model_scores_everywhere_the_same(go) -> None:
     test = go("fedavg", **{"partitioner.alpha": 0.2}).record["test"]
     assert test["matrix"]["predictor_of_client"] == [0, 0, 0]
     assert len(test["matrix"]["label"]) == 1
-    assert test["metrics"]["personalisation"] == pytest.approx(test["metrics"]["generalisation"], abs=1e-12)
+    assert test["metrics"]["personalization"] == pytest.approx(test["metrics"]["generalization"], abs=1e-12)
 
 
 def test_local_models_differ_and_prefer_their_own(go) -> None:
     test = go("local", rounds=6, steps=10, **{"partitioner.alpha": 0.05, "partitioner.min_size": 4}).record["test"]
     assert test["matrix"]["predictor_of_client"] == [0, 1, 2]
-    assert test["metrics"]["personalisation"] > test["metrics"]["generalisation"] + 0.2
+    assert test["metrics"]["personalization"] > test["metrics"]["generalization"] + 0.2
 
 
 def test_a_multi_label_task_is_tested_on_the_clients_own_images(go) -> None:
     test = go("fedavg", **{"dataset.labels": "multi-label"}).record["test"]
     assert test["matrix"]["primary"] == "local"
-    assert 0 < test["metrics"]["personalisation"] <= 1
+    assert 0 < test["metrics"]["personalization"] <= 1
     assert test["metrics"]["n"] == 30
 
 

@@ -10,19 +10,19 @@ from fedbench_core import RunSpec
 from fedbench_core.api import Payload
 from fedbench_core.federation.lending import Lender
 from fedbench_core.federation.participation import present
-from fedbench_core.federation.setting import resolve
-from fedbench_core.results.record import comparable
-from fedbench_core.results.run import How, load
+from fedbench_core.federation.resolved import resolve
+from fedbench_core.records.record import comparable
+from fedbench_core.runner import How, load
 
-HUB = -1
+SERVER = -1
 
 
 def _messages(finished) -> pd.DataFrame:
     return pd.read_csv(finished.folder / "messages.csv")
 
 
-def _visits(finished) -> pd.DataFrame:
-    return pd.read_csv(finished.folder / "rounds.csv")
+def _turns(finished) -> pd.DataFrame:
+    return pd.read_csv(finished.folder / "clients.csv")
 
 
 def _tensors(blob):
@@ -31,30 +31,30 @@ def _tensors(blob):
 
 def test_fedprox_without_a_pull_is_fedavg_to_the_bit(go, tap, tmp_path) -> None:
     (tmp_path / "prox").mkdir()
-    fedavg, hub = tap("downlink"), {}
+    fedavg, server = tap("downlink"), {}
     asked = {"partitioner.alpha": 0.3, "epochs": 2}
     plain = go("fedavg", **asked, **fedavg.settings)
-    hub["fedavg"] = fedavg.said
+    server["fedavg"] = fedavg.said
     prox_settings = {**fedavg.settings, "downlink.path": str(tmp_path / "prox")}
     prox = go("fedprox", **asked, **prox_settings, **{"local_update.mu": 0})
-    hub["fedprox"] = [
+    server["fedprox"] = [
         (int(path.name.split(".")[2]), path.read_bytes()) for path in sorted((tmp_path / "prox").glob("*.said.*"))
     ]
-    assert len(hub["fedavg"]) == 3
-    assert hub["fedprox"] == hub["fedavg"]
+    assert len(server["fedavg"]) == 3
+    assert server["fedprox"] == server["fedavg"]
     assert prox.record["test"] == plain.record["test"]
     assert prox.record["curve"] == plain.record["curve"]
-    assert (prox.folder / "rounds.csv").read_bytes() == (plain.folder / "rounds.csv").read_bytes()
+    assert (prox.folder / "clients.csv").read_bytes() == (plain.folder / "clients.csv").read_bytes()
     pulled = go("fedprox", **asked, **{"local_update.mu": 1})
-    assert _visits(pulled)["loss"].tolist() != _visits(plain)["loss"].tolist()
+    assert _turns(pulled)["loss"].tolist() != _turns(plain)["loss"].tolist()
 
 
 @pytest.mark.parametrize("clients", [1, 3, 5])
-def test_one_full_batch_step_everywhere_is_one_centralised_gradient_step(go, spec, tap, clients) -> None:
-    hub = tap("downlink")
+def test_one_full_batch_step_everywhere_is_one_centralized_gradient_step(go, spec, tap, clients) -> None:
+    server = tap("downlink")
     asked = {"backbones": "plain", "clients": clients, "rounds": 1, "epochs": 1, "batch_size": 60, "lr": 0.5}
-    go("fedavg", momentum=0, **asked, **hub.settings)
-    [(_, merged)] = hub.said
+    go("fedavg", momentum=0, **asked, **server.settings)
+    [(_, merged)] = server.said
     setting = resolve(spec("fedavg", **asked))
     splits = load(setting, How())
     net = Lender(setting.architectures, splits, 0, "cpu").build("plain")
@@ -70,19 +70,19 @@ def test_bytes_are_the_lengths_of_the_blobs_that_were_decoded(go, tap) -> None:
     up, down = tap("compressor", keep=0.5), tap("downlink", keep=0.5)
     finished = go("fedavg", rounds=4, **up.settings, **down.settings)
     messages = _messages(finished)
-    sent = messages[messages.receiver == HUB]
+    sent = messages[messages.receiver == SERVER]
     assert sent.bytes.tolist() == [len(blob) for _, blob in up.sent]
     assert up.decoded == [(0, blob) for _, blob in up.sent]
     assert sent.bytes_dense.tolist() == [len(blob) for _, blob in up.said]
-    heard = messages[messages.sender == HUB]
+    received = messages[messages.sender == SERVER]
     broadcasts = dict(down.sent)
-    assert heard.bytes.tolist() == [len(broadcasts[round_ - 1]) for round_ in heard["round"]]
+    assert received.bytes.tolist() == [len(broadcasts[round_ - 1]) for round_ in received["round"]]
     assert {blob for _, blob in down.decoded} == set(broadcasts.values())
     costs = finished.record["costs"]
-    assert (costs["bytes_up"], costs["bytes_down"]) == (sent.bytes.sum(), heard.bytes.sum())
+    assert (costs["bytes_up"], costs["bytes_down"]) == (sent.bytes.sum(), received.bytes.sum())
     assert costs["bytes_dense"] == messages.bytes_dense.sum()
-    visits = _visits(finished)
-    assert (visits.bytes_up.sum(), visits.bytes_down.sum()) == (sent.bytes.sum(), heard.bytes.sum())
+    turns = _turns(finished)
+    assert (turns.bytes_up.sum(), turns.bytes_down.sum()) == (sent.bytes.sum(), received.bytes.sum())
 
 
 def test_full_participation_has_r_uplinks_and_one_downlink_less_per_client(go) -> None:
@@ -93,18 +93,18 @@ def test_full_participation_has_r_uplinks_and_one_downlink_less_per_client(go) -
 
 
 @pytest.mark.parametrize("absence", [{"fraction": 0.4}, {"dropout": 0.6}, {"fraction": 0.7, "dropout": 0.4}], ids=str)
-def test_downloads_are_the_visits_at_which_something_lay_at_the_hub(go, absence) -> None:
+def test_downloads_are_the_turns_at_which_something_lay_at_the_server(go, absence) -> None:
     finished = go("fedavg", clients=5, rounds=6, **absence)
     rounds = [present(RunSpec.of(finished.record["spec"]), 5, round_) for round_ in range(6)]
     began = next(number for number, there in enumerate(rounds) if there)
     messages = _messages(finished)
-    up, down = messages[messages.receiver == HUB], messages[messages.sender == HUB]
+    up, down = messages[messages.receiver == SERVER], messages[messages.sender == SERVER]
     expected = [(round_, client) for round_, there in enumerate(rounds) for client in there]
     assert list(zip(up["round"], up.sender, strict=True)) == expected
-    assert list(zip(down["round"], down.receiver, strict=True)) == [visit for visit in expected if visit[0] > began]
+    assert list(zip(down["round"], down.receiver, strict=True)) == [turn for turn in expected if turn[0] > began]
 
 
-def test_a_ring_sends_from_desk_to_desk(go) -> None:
+def test_a_ring_sends_from_inbox_to_inbox(go) -> None:
     finished = go("fedavg", topology="ring", aggregator="relay", rounds=2)
     messages = _messages(finished)
     assert list(zip(messages.sender, messages.receiver, strict=True)) == [(0, 1), (1, 2), (2, 0)] * 2
@@ -113,7 +113,7 @@ def test_a_ring_sends_from_desk_to_desk(go) -> None:
     assert costs["bytes_peer"] == messages.bytes.sum()
 
 
-def test_what_is_left_on_the_own_desk_is_neither_sent_nor_compressed(go, tap) -> None:
+def test_what_is_left_on_the_own_inbox_is_neither_sent_nor_compressed(go, tap) -> None:
     way = tap("compressor", keep=0.1)
     finished = go("fedavg", topology="ring", clients=1, rounds=3, **way.settings)
     assert finished.record["costs"]["bytes_peer"] == 0
@@ -135,7 +135,7 @@ def test_half_sends_half_to_within_its_header(go, spec) -> None:
 
 
 def test_the_receiver_trains_on_the_rounded_weights(go, tap) -> None:
-    """With a learning rate too small to move anything, clients say what they heard."""
+    """With a learning rate too small to move anything, clients say what they received."""
     up = tap("compressor")
     go("fedavg", backbones="plain", clients=1, rounds=2, lr=1e-12, downlink="half", **up.settings)
     (_, first), (_, second) = up.said
@@ -145,28 +145,28 @@ def test_the_receiver_trains_on_the_rounded_weights(go, tap) -> None:
         assert torch.equal(value, initial[name].half().float())
 
 
-def test_the_hub_merges_the_rounded_weights(go, tap) -> None:
+def test_the_server_merges_the_rounded_weights(go, tap) -> None:
     down = tap("downlink")
     go("fedavg", backbones="plain", clients=1, rounds=1, compressor="half", **down.settings)
     for value in _tensors(down.said[0][1]).values():
         assert torch.equal(value, value.half().float())
 
 
-@pytest.mark.parametrize("method", ["fedavg", "fedprox", "local", "pooled", "fedavg-ft", "kit-pair"])
+@pytest.mark.parametrize("method", ["fedavg", "fedprox", "local", "centralized", "fedavg-ft", "kit-pair"])
 def test_the_same_command_twice_gives_the_same_record_but_for_how(go, method) -> None:
     first, second = (go(method, fresh=True, fraction=0.7, epochs=1) for _ in range(2))
     records = [json.loads((run.folder / "record.json").read_text()) for run in (first, second)]
     assert records[0]["how"] != records[1]["how"]
     assert comparable(records[0]) == comparable(records[1])
-    for name in ("rounds.csv", "messages.csv"):
+    for name in ("clients.csv", "messages.csv"):
         assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
 
 
-@pytest.mark.parametrize("method", ["fedavg", "local", "pooled"])
+@pytest.mark.parametrize("method", ["fedavg", "local", "centralized"])
 def test_another_seed_is_another_run(go, method) -> None:
     first, second = (go(method, seed=seed) for seed in (0, 1))
     assert first.folder.name != second.folder.name
-    assert _visits(first)["loss"].tolist() != _visits(second)["loss"].tolist()
+    assert _turns(first)["loss"].tolist() != _turns(second)["loss"].tolist()
     assert first.record["spec_digest"] != second.record["spec_digest"]
 
 
@@ -186,25 +186,25 @@ def test_local_says_nothing_and_keeps_learning(go) -> None:
     costs = finished.record["costs"]
     assert (costs["bytes_up"], costs["bytes_down"], costs["bytes_peer"]) == (0, 0, 0)
     assert len(_messages(finished)) == 0
-    visits = _visits(finished)
-    for _, own in visits.groupby("client"):
+    turns = _turns(finished)
+    for _, own in turns.groupby("client"):
         assert own["loss"].tolist()[-1] < own["loss"].tolist()[0]
     assert finished.record["test"]["matrix"]["predictor_of_client"] == [0, 1, 2]
 
 
-def test_pooled_trains_one_model_on_all_images_and_tests_it_on_everybodys(go) -> None:
-    finished = go("pooled", rounds=4, epochs=2)
+def test_centralized_trains_one_model_on_all_images_and_tests_it_on_everybodys(go) -> None:
+    finished = go("centralized", rounds=4, epochs=2)
     record = finished.record
-    assert _visits(finished)["samples"].tolist() == [60] * 4
+    assert _turns(finished)["samples"].tolist() == [60] * 4
     assert record["population"]["trained"] == 1
     assert record["test"]["matrix"]["predictor_of_client"] == [0, 0, 0]
     assert record["test"]["metrics"]["n"] == 30
-    assert record["test"]["metrics"]["personalisation"] == pytest.approx(record["test"]["metrics"]["generalisation"])
+    assert record["test"]["metrics"]["personalization"] == pytest.approx(record["test"]["metrics"]["generalization"])
     assert record["test"]["metrics"]["balanced_accuracy"] > 0.6
 
 
-def test_pooled_is_the_same_model_however_the_images_are_dealt(go) -> None:
-    even, skewed = (go("pooled", **{"partitioner.alpha": alpha}).record["test"]["metrics"] for alpha in (100, 0.1))
+def test_centralized_is_the_same_model_however_the_images_are_dealt(go) -> None:
+    even, skewed = (go("centralized", **{"partitioner.alpha": alpha}).record["test"]["metrics"] for alpha in (100, 0.1))
     for name in ("global_accuracy", "balanced_accuracy", "auc", "f1"):
         assert even[name] == skewed[name]
 
@@ -219,13 +219,13 @@ def test_fine_tuning_adds_a_role_and_leaves_the_global_model_as_fedavg_has_it(go
 
 def test_the_selected_round_is_the_best_on_validation_never_on_test(go) -> None:
     record = go("fedavg", rounds=6, **{"partitioner.alpha": 0.1}).record
-    scores = [point["personalisation"] for point in record["curve"]]
+    scores = [point["personalization"] for point in record["curve"]]
     assert [point["split"] for point in record["curve"]] == ["val"] * 6
     assert record["selected"]["round"] == scores.index(max(scores))
     assert record["test"]["round"] == 5
     on_test = go("fedavg", rounds=6, evaluate_on="test", **{"partitioner.alpha": 0.1}).record
     assert on_test["selected"] is None
-    assert on_test["curve"][-1]["personalisation"] == on_test["test"]["metrics"]["personalisation"]
+    assert on_test["curve"][-1]["personalization"] == on_test["test"]["metrics"]["personalization"]
 
 
 def test_evaluating_more_often_changes_nothing_else(go) -> None:

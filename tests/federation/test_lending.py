@@ -3,8 +3,8 @@ import torch
 
 from fedbench_core.api import RequestError
 from fedbench_core.federation.lending import Lender
-from fedbench_core.federation.setting import resolve
-from fedbench_core.results.run import How, load
+from fedbench_core.federation.resolved import resolve
+from fedbench_core.runner import How, load
 
 
 @pytest.fixture

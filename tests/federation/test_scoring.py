@@ -4,10 +4,10 @@ import torch
 
 from fedbench_core.federation import scoring
 from fedbench_core.federation.lending import Lender
+from fedbench_core.federation.partition import deal
+from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.scoring import Scorer
-from fedbench_core.federation.setting import resolve
-from fedbench_core.federation.shares import deal
-from fedbench_core.results.run import How, load
+from fedbench_core.runner import How, load
 
 
 @pytest.fixture

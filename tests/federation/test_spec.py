@@ -3,8 +3,8 @@ import pytest
 from fedbench_core import RunSpec, run
 from fedbench_core.api import RequestError
 from fedbench_core.federation.spec import read_config
-from fedbench_core.results.record import comparable, read_record
-from fedbench_core.results.run import How
+from fedbench_core.records.record import comparable, read_record
+from fedbench_core.runner import How
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_value_out_of_range_is_named_with_what_is_accepted(setting, value, say
     assert str(caught.value).startswith(says), caught.value
 
 
-def test_a_setting_that_does_not_exist_names_its_neighbours() -> None:
+def test_a_setting_that_does_not_exist_names_its_neighbors() -> None:
     with pytest.raises(RequestError, match=r"No setting named 'round'\. Did you mean 'rounds'"):
         RunSpec.of({"method": "local", "round": 3})
 
@@ -142,7 +142,7 @@ def test_a_config_that_cannot_be_read_says_why(tmp_path, name, text, says) -> No
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("method", ["fedavg", "kit-thrifty", "kit-asymmetric", "pooled"])
+@pytest.mark.parametrize("method", ["fedavg", "kit-thrifty", "kit-asymmetric", "centralized"])
 def test_a_record_fed_back_gives_the_same_bits(go, tmp_path, method) -> None:
     finished = go(method, **{"partitioner.alpha": "0.7"}, seed=3)
     again = run(RunSpec.of(read_config(finished.folder / "record.json")), How(out=tmp_path, executor="serial"))

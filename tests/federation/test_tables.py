@@ -11,7 +11,7 @@ FIXED = ("round", "client")
 
 
 def test_a_file_holds_whole_rounds_only(tmp_path) -> None:
-    path = tmp_path / "rounds.csv"
+    path = tmp_path / "clients.csv"
     table = Table(path, FIXED)
     table.add({"round": 0, "client": 1}, {"steps": 2, "loss": 0.5})
     assert not path.exists()
@@ -23,7 +23,7 @@ def test_a_file_holds_whole_rounds_only(tmp_path) -> None:
 
 
 def test_an_offset_cuts_back_and_goes_on(tmp_path) -> None:
-    path = tmp_path / "rounds.csv"
+    path = tmp_path / "clients.csv"
     table = Table(path, FIXED)
     table.add({"round": 0, "client": 1}, {"loss": 0.5})
     offset = table.flush()
@@ -38,7 +38,7 @@ def test_an_offset_cuts_back_and_goes_on(tmp_path) -> None:
 
 
 def test_a_new_table_starts_over(tmp_path) -> None:
-    path = tmp_path / "rounds.csv"
+    path = tmp_path / "clients.csv"
     path.write_text("rubbish\n")
     table = Table(path, FIXED)
     table.add({"round": 0, "client": 1})
@@ -47,15 +47,15 @@ def test_a_new_table_starts_over(tmp_path) -> None:
 
 
 def test_metrics_are_the_same_each_time(tmp_path) -> None:
-    table = Table(tmp_path / "rounds.csv", FIXED)
+    table = Table(tmp_path / "clients.csv", FIXED)
     table.add({"round": 0, "client": 0}, {"loss": 1})
-    with pytest.raises(RunError, match="differ from those of earlier visits in mood"):
+    with pytest.raises(RunError, match="differ from those of earlier turns in mood"):
         table.add({"round": 0, "client": 1}, {"loss": 1, "mood": 2})
 
 
 def test_a_file_shorter_than_its_offset_is_told(tmp_path) -> None:
     with pytest.raises(RunError, match=r"rounds\.csv is not what it was"):
-        Table(tmp_path / "rounds.csv", FIXED, (10, "0"))
+        Table(tmp_path / "clients.csv", FIXED, (10, "0"))
 
 
 def test_a_table_without_rows_has_columns_in_the_end(tmp_path) -> None:
@@ -86,14 +86,14 @@ except RunError as error:
 
 
 def test_a_full_disk_leaves_no_half_row(tmp_path) -> None:
-    path = tmp_path / "rounds.csv"
+    path = tmp_path / "clients.csv"
     done = subprocess.run([sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True, check=True)
     assert done.stdout == f"{path} could not be written: File too large.\n"
     assert path.read_text() == "round,client\n0,1\n"
 
 
 def test_what_cannot_be_written_is_told(tmp_path) -> None:
-    table = Table(tmp_path / "missing" / "rounds.csv", FIXED)
+    table = Table(tmp_path / "missing" / "clients.csv", FIXED)
     table.add({"round": 0, "client": 0})
     with pytest.raises(RunError, match=r"rounds\.csv could not be written: No such file"):
         table.flush()

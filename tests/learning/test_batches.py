@@ -75,7 +75,7 @@ def test_the_order_follows_from_seed_round_step_and_client(client) -> None:
 
 
 def test_methods_are_paired_on_the_same_order(client) -> None:
-    """The learning rate, the optimiser and what torch drew before leave the order alone."""
+    """The learning rate, the optimizer and what torch drew before leave the order alone."""
     base = _seen(client, _ctx(batch_size=7))
     torch.rand(9)
     assert base == _seen(client, _ctx(batch_size=7, lr=0.9, optimizer="adam"))

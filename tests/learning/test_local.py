@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from fedbench_core.api import Client, Examples, Payload, PayloadError, Training
-from fedbench_core.learning import adopt, batches, fit, optimizer
+from fedbench_core.learning import batches, fit, load_global, optimizer
 from fedbench_core.testing.examples import moment
 
 CTX = replace(moment(), training=Training(epochs=2, batch_size=6, lr=0.1, momentum=0.5, weight_decay=0.01))
@@ -84,9 +84,9 @@ def test_adopting_is_building_and_then_hearing(client) -> None:
         return _net()
 
     ctx = replace(CTX, build=build)
-    assert _weights(adopt(None, client, ctx)) == _weights(_net())
-    heard = Payload({name: torch.ones_like(value) for name, value in _net().state_dict().items()})
-    assert set(_weights(adopt(heard, client, ctx))) == {1.0}
+    assert _weights(load_global(None, client, ctx)) == _weights(_net())
+    received = Payload({name: torch.ones_like(value) for name, value in _net().state_dict().items()})
+    assert set(_weights(load_global(received, client, ctx))) == {1.0}
     assert asked == [("net", "")] * 2
     with pytest.raises(PayloadError, match="does not fit the model"):
-        adopt(Payload({}), client, ctx)
+        load_global(Payload({}), client, ctx)

@@ -7,15 +7,15 @@ from torch import nn
 
 from fedbench_core.api import Backbone, Client, Examples, Outputs, Payload, PayloadError, RunError, Training
 from fedbench_core.learning import (
-    Shown,
+    ForwardPass,
     Side,
     adaptive_denominator,
     apply,
     change,
+    check_pair,
     fit,
     fit_pair,
     hint,
-    inspect_pair,
     learnable,
     projection,
 )
@@ -50,7 +50,7 @@ def client() -> Client:
     return Client(0, "net4", examples, examples)
 
 
-def pull(own: Shown, other: Shown) -> dict[str, torch.Tensor]:
+def pull(own: ForwardPass, other: ForwardPass) -> dict[str, torch.Tensor]:
     return {"mutual": CTX.task.divergence(other.outputs.logits, own.outputs.logits)}
 
 
@@ -58,7 +58,7 @@ def weights(net: nn.Module) -> bytes:
     return Payload.of(net).to_bytes()
 
 
-def nothing(_own: Shown, _other: Shown) -> dict[str, torch.Tensor]:
+def nothing(_own: ForwardPass, _other: ForwardPass) -> dict[str, torch.Tensor]:
     return {}
 
 
@@ -79,7 +79,7 @@ def test_without_terms_each_network_learns_as_if_alone(client) -> None:
 def test_a_loss_moves_its_own_network_alone(client, reaches) -> None:
     """The second's loss says nothing of itself, so whatever it says of the first must change nothing."""
 
-    def meddle(_own: Shown, other: Shown) -> dict[str, torch.Tensor]:
+    def meddle(_own: ForwardPass, other: ForwardPass) -> dict[str, torch.Tensor]:
         said = {"loss": other.loss, "maps": other.outputs.maps[0]}
         return {"meddling": (said[reaches] if reaches in said else getattr(other.outputs, reaches)).square().mean()}
 
@@ -109,7 +109,7 @@ def test_matrices_learn_with_their_side_and_what_is_told_is_named_by_role(client
     before = client.memory["w"].clone()
     matrix = learnable(client, "w", CTX)
 
-    def hinted(own: Shown, other: Shown) -> dict[str, torch.Tensor]:
+    def hinted(own: ForwardPass, other: ForwardPass) -> dict[str, torch.Tensor]:
         return {"hidden": hint(own.outputs.embedding, other.outputs.embedding, matrix)}
 
     told = fit_pair(Side("teacher", Net(4, 0), hinted, [matrix]), Side("student", Net(6, 1), nothing), client, CTX)
@@ -173,9 +173,9 @@ def test_a_memory_that_holds_no_tensor_is_told(client) -> None:
 
 def test_a_student_larger_than_its_teacher_is_told_with_both_sizes(client) -> None:
     small, large = Net(4, 0), Net(6, 1)  # 40 + 8 + 15 parameters against 60 + 12 + 21
-    assert inspect_pair(large, small, client) == []
-    assert inspect_pair(small, small, client) == []
-    (note,) = inspect_pair(small, large, client)
+    assert check_pair(large, small, client) == []
+    assert check_pair(small, small, client) == []
+    (note,) = check_pair(small, large, client)
     assert "student net6 (93 parameters) is larger than the teacher net4 (63)" in note
 
 

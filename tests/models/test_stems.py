@@ -23,7 +23,7 @@ def test_shrinking_gives_back_what_the_stem_took(name, factor):
     assert stems.shrink(timm.create_model(name, num_classes=2)) == factor
 
 
-def test_a_large_kernel_is_cut_to_its_centre_with_the_spread_of_a_fresh_one():
+def test_a_large_kernel_is_cut_to_its_center_with_the_spread_of_a_fresh_one():
     torch.manual_seed(0)
     net = timm.create_model("resnet18", num_classes=2)
     before = net.conv1.weight.detach().clone()

@@ -10,14 +10,14 @@ from fedbench_core.models import TimmArchitecture
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache of the Hugging Face hub, and no network."""
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    """An empty cache of the Hugging Face Hub, and no network."""
+    monkeypatch.setattr(constants, "HF_SERVER_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_SERVER_OFFLINE", True)
     return tmp_path
 
 
 def put(cache, name, net):
-    """Weights in the cache as the hub's own client leaves them."""
+    """Weights in the cache as the server's own client leaves them."""
     repository = cache / f"models--timm--{name}"
     snapshot = repository / "snapshots" / ("0" * 40)
     snapshot.mkdir(parents=True)
@@ -27,7 +27,7 @@ def put(cache, name, net):
 
 
 def test_that_cannot_be_had_are_told_in_a_sentence(cache):
-    with pytest.raises(DataError, match=r"test_vit.r160_in1k: its weights .* hub did not give them .*HF_HOME"):
+    with pytest.raises(DataError, match=r"test_vit.r160_in1k: its weights .* server did not give them .*HF_HOME"):
         TimmArchitecture("test_vit", pretrained=True).build(8, 3, 28)
     assert not list(cache.rglob("*.safetensors"))
 
@@ -47,8 +47,8 @@ def test_are_refitted_to_a_small_stem_and_other_channels(cache):
     published = timm.create_model("resnet18")
     put(cache, "resnet18.a1_in1k", published)
     net = TimmArchitecture("resnet18", pretrained=True).build(8, 1, 28)
-    grey = published.conv1.weight.detach().sum(dim=1, keepdim=True)
-    assert torch.allclose(net.net.conv1.weight, grey[:, :, 2:5, 2:5] * (7 / 3), atol=1e-6)
+    gray = published.conv1.weight.detach().sum(dim=1, keepdim=True)
+    assert torch.allclose(net.net.conv1.weight, gray[:, :, 2:5, 2:5] * (7 / 3), atol=1e-6)
     assert torch.equal(net.net.layer1[0].conv1.weight, published.layer1[0].conv1.weight)
 
 

@@ -8,22 +8,22 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from torch import Tensor
 
-from fedbench_core.api import Aggregator, Letter, Memory, Payload, RunError
+from fedbench_core.api import Aggregator, Memory, Message, Payload, RunError
 from fedbench_core.parts.aggregators import Mean, Relay
 from fedbench_core.testing.examples import from_disk, moment
 
 DTYPES = [np.float16, np.float32, np.float64]
 
 
-def merged(part: Aggregator, *letters: Letter, memory: Memory | None = None) -> Payload:
+def merged(part: Aggregator, *messages: Message, memory: Memory | None = None) -> Payload:
     merge = part.open(moment(), {} if memory is None else memory, None)
-    for letter in letters:
-        merge.add(letter)
+    for message in messages:
+        merge.add(message)
     return merge.close()
 
 
-def letter(sender: int, weight: float = 1.0, meta: dict[str, str] | None = None, **tensors: Tensor) -> Letter:
-    return Letter(sender, Payload(tensors, meta or {}), weight)
+def message(sender: int, weight: float = 1.0, meta: dict[str, str] | None = None, **tensors: Tensor) -> Message:
+    return Message(sender, Payload(tensors, meta or {}), weight)
 
 
 @st.composite
@@ -46,7 +46,7 @@ weights = st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=50)
 )
 def test_equal_payloads_come_back_to_the_bit(values, weights, options) -> None:
     payload = Payload({"w": torch.from_numpy(values), "count": torch.tensor(3)}, {"backbone": "x"})
-    back = merged(Mean(**options), *(Letter(i, payload, weight) for i, weight in enumerate(weights)))
+    back = merged(Mean(**options), *(Message(i, payload, weight) for i, weight in enumerate(weights)))
     assert back.to_bytes() == payload.to_bytes()  # bytes, since -0.0 == 0.0
 
 
@@ -58,20 +58,20 @@ def test_equal_payloads_come_back_to_the_bit(values, weights, options) -> None:
 def test_the_mean_is_the_weighted_mean(values, data) -> None:
     weight = st.just(0.0) | st.floats(1e-3, 1e4)  # with less, numpy's own products underflow
     weights = data.draw(st.lists(weight, min_size=len(values), max_size=len(values)).filter(any))
-    letters = [
-        letter(i, weight, w=torch.from_numpy(row)) for i, (row, weight) in enumerate(zip(values, weights, strict=True))
+    messages = [
+        message(i, weight, w=torch.from_numpy(row)) for i, (row, weight) in enumerate(zip(values, weights, strict=True))
     ]
     expected = np.average(values.astype(np.float64), axis=0, weights=weights)
-    np.testing.assert_allclose(merged(Mean(), *letters).tensors["w"].numpy(), expected, rtol=1e-6, atol=1e-5)
-    equal = merged(Mean(uniform=True), *letters).tensors["w"].numpy()
+    np.testing.assert_allclose(merged(Mean(), *messages).tensors["w"].numpy(), expected, rtol=1e-6, atol=1e-5)
+    equal = merged(Mean(uniform=True), *messages).tensors["w"].numpy()
     np.testing.assert_allclose(equal, values.astype(np.float64).mean(axis=0), rtol=1e-6, atol=1e-5)
 
 
 def test_by_hand() -> None:
     back = merged(
         Mean(),
-        letter(0, 30, w=torch.tensor([1.0, 8.0]), steps=torch.tensor(4), seen=torch.tensor([True, False])),
-        letter(1, 10, w=torch.tensor([5.0, 0.0]), steps=torch.tensor(9), seen=torch.tensor([False, False])),
+        message(0, 30, w=torch.tensor([1.0, 8.0]), steps=torch.tensor(4), seen=torch.tensor([True, False])),
+        message(1, 10, w=torch.tensor([5.0, 0.0]), steps=torch.tensor(9), seen=torch.tensor([False, False])),
     )
     assert back.tensors["w"].tolist() == [2.0, 6.0]
     assert back.tensors["steps"].item() == 9
@@ -81,21 +81,21 @@ def test_by_hand() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_floats_keep_their_dtype(dtype) -> None:
-    back = merged(Mean(), *(letter(i, w=torch.tensor([1.0, 2.0 * i], dtype=dtype)) for i in range(3)))
+    back = merged(Mean(), *(message(i, w=torch.tensor([1.0, 2.0 * i], dtype=dtype)) for i in range(3)))
     assert back.tensors["w"].dtype == dtype
     assert back.tensors["w"].tolist() == pytest.approx([1.0, 2.0], rel=1e-15)
 
 
 def test_adds_up_in_double_precision() -> None:
-    # in single precision the many small letters would vanish beside the large one
-    letters = [letter(0, w=torch.tensor([2.0**25])), *(letter(i, w=torch.tensor([1.0])) for i in range(1, 2049))]
-    assert merged(Mean(), *letters).tensors["w"].item() == np.float32((2**25 + 2048) / 2049)
+    # in single precision the many small messages would vanish beside the large one
+    messages = [message(0, w=torch.tensor([2.0**25])), *(message(i, w=torch.tensor([1.0])) for i in range(1, 2049))]
+    assert merged(Mean(), *messages).tensors["w"].item() == np.float32((2**25 + 2048) / 2049)
 
 
-def test_a_letter_of_weight_zero_changes_no_float() -> None:
+def test_a_message_of_weight_zero_changes_no_float() -> None:
     first, second = (
-        letter(0, 0, w=torch.tensor([9.0]), n=torch.tensor(5)),
-        letter(1, 7, w=torch.tensor([2.0]), n=torch.tensor(1)),
+        message(0, 0, w=torch.tensor([9.0]), n=torch.tensor(5)),
+        message(1, 7, w=torch.tensor([2.0]), n=torch.tensor(1)),
     )
     for order in ([first, second], [second, first]):
         back = merged(Mean(), *order)
@@ -105,17 +105,17 @@ def test_a_letter_of_weight_zero_changes_no_float() -> None:
 
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
 def test_a_weight_that_is_no_number_of_samples_is_refused(weight) -> None:
-    with pytest.raises(RunError, match=r"Client 4's letter has the weight"):
-        merged(Mean(), letter(4, weight, w=torch.zeros(2)))
+    with pytest.raises(RunError, match=r"Client 4's message has the weight"):
+        merged(Mean(), message(4, weight, w=torch.zeros(2)))
 
 
 def test_a_total_weight_of_zero_is_refused() -> None:
     with pytest.raises(RunError, match=r"clients 3, 5 has a total weight of 0"):
-        merged(Mean(), letter(3, 0, w=torch.zeros(2)), letter(5, 0, w=torch.zeros(2)))
+        merged(Mean(), message(3, 0, w=torch.zeros(2)), message(5, 0, w=torch.zeros(2)))
 
 
 @pytest.mark.parametrize("part", [Mean(), Relay()])
-def test_a_merge_without_letters_is_an_error(part) -> None:
+def test_a_merge_without_messages_is_an_error(part) -> None:
     with pytest.raises(RunError, match=r"nobody|without any"):
         merged(part)
 
@@ -130,19 +130,19 @@ def test_a_merge_without_letters_is_an_error(part) -> None:
 )
 def test_mismatches_name_both_senders_and_the_tensor(other, told) -> None:
     with pytest.raises(RunError, match=re.escape(told)):
-        merged(Mean(), letter(3, w=torch.zeros(2)), letter(8, **other))
+        merged(Mean(), message(3, w=torch.zeros(2)), message(8, **other))
 
 
 def test_metadata_that_all_share_is_kept() -> None:
     one, two = {"backbone": "x", "owner": "1"}, {"backbone": "x"}
-    back = merged(Mean(), letter(0, meta=one, w=torch.zeros(1)), letter(1, meta=two, w=torch.zeros(1)))
+    back = merged(Mean(), message(0, meta=one, w=torch.zeros(1)), message(1, meta=two, w=torch.zeros(1)))
     assert back.meta == {"backbone": "x"}
 
 
 def test_metadata_that_differ_are_an_error() -> None:
     zeros = torch.zeros(1)
     with pytest.raises(RunError, match=r"Clients 0 and 2 disagree about the metadata 'backbone': 'x' against 'y'"):
-        merged(Mean(), *(letter(i, meta={"backbone": "xxy"[i]}, w=zeros) for i in range(3)))
+        merged(Mean(), *(message(i, meta={"backbone": "xxy"[i]}, w=zeros) for i in range(3)))
 
 
 @settings(deadline=None, max_examples=30)
@@ -156,7 +156,7 @@ def test_accumulate_keeps_the_unrounded_sum_of_the_means(deltas) -> None:
     for number, round_ in enumerate(deltas):
         back = merged(
             Mean(accumulate=True),
-            *(letter(i, w=torch.from_numpy(row), n=torch.tensor(10 - number)) for i, row in enumerate(round_)),
+            *(message(i, w=torch.from_numpy(row), n=torch.tensor(10 - number)) for i, row in enumerate(round_)),
             memory=memory,
         )
         memory = from_disk(memory)
@@ -168,18 +168,18 @@ def test_accumulate_keeps_the_unrounded_sum_of_the_means(deltas) -> None:
 def test_accumulate_does_not_lose_small_steps() -> None:
     # 1e-8 is less than half a last bit of 1.0 in single precision: added there, it would never count
     memory: Memory = {}
-    merged(Mean(accumulate=True), letter(0, w=torch.tensor([1.0])), memory=memory)
+    merged(Mean(accumulate=True), message(0, w=torch.tensor([1.0])), memory=memory)
     for _ in range(20):
-        back = merged(Mean(accumulate=True), letter(0, w=torch.tensor([1e-8])), memory=memory)
+        back = merged(Mean(accumulate=True), message(0, w=torch.tensor([1e-8])), memory=memory)
     assert back.tensors["w"].item() > 1.0
 
 
 def test_accumulate_leaves_its_memory_alone_until_the_merge_closes() -> None:
     memory: Memory = {}
-    merged(Mean(accumulate=True), letter(0, w=torch.tensor([1.0])), memory=memory)
+    merged(Mean(accumulate=True), message(0, w=torch.tensor([1.0])), memory=memory)
     before = dict(memory)
     merge = Mean(accumulate=True).open(moment(), memory, None)
-    merge.add(letter(0, w=torch.tensor([1.0])))
+    merge.add(message(0, w=torch.tensor([1.0])))
     assert memory == before
     merge.close()
     assert before["sum w"].item() == 1.0  # a crash can be retried from it
@@ -188,18 +188,18 @@ def test_accumulate_leaves_its_memory_alone_until_the_merge_closes() -> None:
 
 def test_accumulate_refuses_other_tensors_than_before() -> None:
     memory: Memory = {}
-    merged(Mean(accumulate=True), letter(0, w=torch.zeros(1)), memory=memory)
+    merged(Mean(accumulate=True), message(0, w=torch.zeros(1)), memory=memory)
     with pytest.raises(RunError, match="Say the same tensors in every round"):
-        merged(Mean(accumulate=True), letter(0, v=torch.zeros(1)), memory=memory)
+        merged(Mean(accumulate=True), message(0, v=torch.zeros(1)), memory=memory)
 
 
 @settings(deadline=None, max_examples=30)
 @given(values=arrays_of_floats(), owner=st.text(max_size=5))
-def test_relay_passes_its_letter_on_unchanged(values, owner) -> None:
-    said = letter(3, meta={"owner": owner}, w=torch.from_numpy(values))
+def test_relay_passes_its_message_on_unchanged(values, owner) -> None:
+    said = message(3, meta={"owner": owner}, w=torch.from_numpy(values))
     assert merged(Relay(), said) is said.payload
 
 
-def test_relay_names_the_senders_of_two_letters() -> None:
+def test_relay_names_the_senders_of_two_messages() -> None:
     with pytest.raises(RunError, match=r"clients 3 and 8 wrote to the same place"):
-        merged(Relay(), letter(3, w=torch.zeros(1)), letter(8, w=torch.zeros(1)))
+        merged(Relay(), message(3, w=torch.zeros(1)), message(8, w=torch.zeros(1)))

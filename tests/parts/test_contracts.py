@@ -116,4 +116,4 @@ class TestLocal(MethodContract):
 
 
 class TestPooled(MethodContract):
-    name = "pooled"
+    name = "centralized"

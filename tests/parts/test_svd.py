@@ -185,7 +185,7 @@ def test_one_by_one_shortcuts_and_small_heads_survive() -> None:
 
 def test_a_model_of_three_classes_round_trips_through_two_clients() -> None:
     tensors = {"conv.weight": of_rank(1, 16, 3, 3, 3), "fc.weight": of_rank(1, 3, 64), "fc.bias": normal(3)}
-    for _ in range(2):  # public code recognises factors by a length of three, and expands what it shares in place
+    for _ in range(2):  # public code recognizes factors by a length of three, and expands what it shares in place
         back, encoded = carried(Svd(), Payload(tensors, {"owner": "3"}))
         assert shapes(encoded) == {"conv.weight": [16, 3, 3, 3], "fc.weight": [3, 64]}
         assert layout(back) == layout(Payload(tensors))

@@ -50,7 +50,7 @@ def test_every_part_of_a_distribution_is_checked_by_the_suite_of_its_kind(found)
 
 def test_a_skip_has_its_reason(found) -> None:
     skipped = {case.message for case in found["t-relay"].cases if case.outcome == "skipped"}
-    assert skipped == {"this aggregator takes one letter"}
+    assert skipped == {"this aggregator takes one message"}
 
 
 def test_an_error_has_the_place_in_the_plugin(found) -> None:

@@ -23,7 +23,7 @@ class Keeps(Mean):
     ("suite", "part", "case"),
     [
         (TopologyContract, Apart(), "test_news_reaches_everyone"),
-        (AggregatorContract, Keeps(), "test_holds_one_letter_at_a_time"),
+        (AggregatorContract, Keeps(), "test_holds_one_message_at_a_time"),
     ],
 )
 def test_what_a_part_declares_not_to_do_is_not_asked_of_it(suite, part, case) -> None:

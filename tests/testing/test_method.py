@@ -1,7 +1,7 @@
 import pytest
 
-from fedbench_core.federation.setting import resolve
-from fedbench_core.results.run import How, run
+from fedbench_core.federation.resolved import resolve
+from fedbench_core.runner import How, run
 from fedbench_core.testing import MethodContract
 from fedbench_core.testing.method import _assert_same
 from fedbench_core.testing.small import federate, shares_of

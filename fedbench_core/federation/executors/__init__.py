@@ -1,4 +1,4 @@
-"""Where visits are computed. The result never depends on it."""
+"""Where turns are computed. The result never depends on it."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol
@@ -13,7 +13,7 @@ class Executor(Protocol):
     """How many calls are computed at a time, at most."""
 
     def run(self, calls: Iterable[Call]) -> Iterator[Done]:
-        """The outcomes, in the order of the calls; lazily, so that letters are merged while others still train."""
+        """The outcomes, in the order of the calls; lazily, so that messages are merged while others still train."""
         ...
 
     def close(self) -> None:

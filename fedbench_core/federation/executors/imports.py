@@ -9,7 +9,7 @@ with suppress(OSError, AttributeError):  # where there is no Linux, the server n
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 import timm  # noqa: E402, F401 - imported for its effect: it is there when a worker is forked
-import torch._dynamo  # noqa: E402, F401 - as timm: the first optimiser of a process would import it, 1.5 s
+import torch._dynamo  # noqa: E402, F401 - as timm: the first optimizer of a process would import it, 1.5 s
 import torchmetrics  # noqa: E402, F401 - as timm
 
 import fedbench_core.federation.worker  # noqa: E402

@@ -1,7 +1,7 @@
 """Workers in processes of their own, on concurrent.futures: one single-process pool each.
 
 A pool per worker, because a pool breaks whole when a process of it dies: so only the dead worker is replaced, a client
-can go back to the worker that knows it, and a hanging visit can be ended by ending its process. The processes come
+can go back to the worker that knows it, and a hanging turn can be ended by ending its process. The processes come
 from a fork server that has imported torch already; plain spawn would import it once per worker.
 """
 
@@ -15,7 +15,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 
 from fedbench_core.api import RunError
-from fedbench_core.federation.calls import Call, Done, VisitCall
+from fedbench_core.federation.calls import Call, Done, TurnCall
 from fedbench_core.federation.executors.slot import Batch, Slot
 from fedbench_core.federation.executors.start import Start
 
@@ -32,9 +32,9 @@ class StateLostError(RunError):
 
 
 class Processes:
-    """`workers` processes. A worker that dies or exceeds `visit_timeout` seconds is replaced, its calls repeated.
+    """`workers` processes. A worker that dies or exceeds `client_timeout` seconds is replaced, its calls repeated.
 
-    careful: one call per message, so that a call which ends its worker can be told from its neighbours; whose: work
+    careful: one call per message, so that a call which ends its worker can be told from its neighbors; whose: work
     this is, for the sentence about one that never ends.
     """
 
@@ -43,17 +43,17 @@ class Processes:
         start: Start,
         workers: int,
         folder: Path,
-        visit_timeout: float | None = None,
+        client_timeout: float | None = None,
         *,
         careful: bool = False,
-        whose: str = "a visit",
+        whose: str = "a turn",
     ) -> None:
         self.workers = workers
         self._start = start
         self._careful = careful
         self._whose = whose
         self._folder = folder
-        self._timeout = visit_timeout
+        self._timeout = client_timeout
         self._slots = [Slot(start, folder) for _ in range(workers)]
         self._pace = _Pace()
         self._holders: dict[Path, Slot] = {}
@@ -119,18 +119,18 @@ class Processes:
                 self._take_in(slot, flow)
         for slot in self._slots:
             if self._left(slot) <= 0:
-                self._replace(slot, flow, f"no answer within --visit-timeout {self._timeout:g} s from {self._whose}")
+                self._replace(slot, flow, f"no answer within --client-timeout {self._timeout:g} s from {self._whose}")
 
     def _take_in(self, slot: Slot, flow: "_Flow") -> None:
         batch, outcomes = slot.receive()
         if batch.seconds is not None:
             self._pace.learn(batch.seconds / len(batch.calls))
         for (_, call), outcome in zip(batch.calls, outcomes, strict=True):
-            if isinstance(call, VisitCall) and not isinstance(outcome, Exception):
+            if isinstance(call, TurnCall) and not isinstance(outcome, Exception):
                 self._remember(call, outcome, slot)
         flow.arrived(batch, outcomes)
 
-    def _remember(self, call: VisitCall, done: Done, slot: Slot) -> None:
+    def _remember(self, call: TurnCall, done: Done, slot: Slot) -> None:
         if call.state is not None:
             self._holders.pop(call.state.path, None)
         state = getattr(done, "state", None)
@@ -173,7 +173,7 @@ class Processes:
 
 @dataclass
 class _Pace:
-    """How long a visit takes. It decides about messages, never about results."""
+    """How long a turn takes. It decides about messages, never about results."""
 
     seconds: float = 1.0
 

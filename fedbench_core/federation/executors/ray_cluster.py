@@ -96,7 +96,7 @@ def connected(asked: Asked, versions: Mapping[str, str]) -> Iterator[Cluster]:
 def _checked(asked: Asked, versions: Mapping[str, str], *, own: bool) -> Cluster:
     slots = _slots(asked.gpus)
     if not slots:
-        what = "CPU" if not asked.gpus else f"CPU and {asked.gpus:g} of a GPU free for one visit"
+        what = "CPU" if not asked.gpus else f"CPU and {asked.gpus:g} of a GPU free for one turn"
         raise RequestError(f"No node of the Ray cluster has a {what}. Add one: ray start --address=HOST:PORT")
     check_nodes(versions)
     if own or asked.workers is None:  # an own one has as many CPUs as workers were asked for

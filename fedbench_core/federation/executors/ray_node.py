@@ -13,14 +13,14 @@ import numpy.typing as npt
 import ray
 
 from fedbench_core.api import FedbenchError, RunError
-from fedbench_core.federation.calls import Blob, Call, Done, File, VisitDone
+from fedbench_core.federation.calls import Blob, Call, Done, File, TurnDone
 from fedbench_core.federation.executors.ray_cluster import differences
 from fedbench_core.federation.executors.ray_probe import installed
 from fedbench_core.federation.executors.slot import portable
 from fedbench_core.federation.executors.start import keep_freed_memory
+from fedbench_core.federation.partition import Partition
+from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.set_up import set_up_torch
-from fedbench_core.federation.setting import resolve
-from fedbench_core.federation.shares import Shares
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.worker import Worker
 
@@ -30,12 +30,12 @@ Raw = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Begin:
-    """What a worker is made of. versions: what its node must have installed; visit_timeout: seconds."""
+    """What a worker is made of. versions: what its node must have installed; client_timeout: seconds."""
 
     spec: RunSpec
-    shares: Shares
+    shares: Partition
     versions: Mapping[str, str]
-    visit_timeout: float | None
+    client_timeout: float | None
 
 
 class Parcel:
@@ -74,16 +74,16 @@ _made: dict[str, tuple[Worker, Parcel, Begin] | Exception] = {}
 """The worker of the last run that this process worked for."""
 
 
-def answer(run: str, begin: list[Any], call: Call, state: Raw | None, heard: Raw | None) -> Answer:
+def answer(run: str, begin: list[Any], call: Call, state: Raw | None, received: Raw | None) -> Answer:
     """Do a call of a run. begin: a reference to its Begin, in a list, so that it is only fetched for the first."""
     made = _worker(run, begin)
     if isinstance(made, Exception):
         return Answer(portable(made))
     worker, parcel, begun = made
-    parcel.brought = _brought(call, state, heard)
+    parcel.brought = _brought(call, state, received)
     parcel.written = {}
     try:
-        with _ending_after(begun.visit_timeout):
+        with _ending_after(begun.client_timeout):
             return _packed(worker.do(call), parcel)
     except (FedbenchError, OSError) as error:
         return Answer(portable(error))
@@ -91,13 +91,13 @@ def answer(run: str, begin: list[Any], call: Call, state: Raw | None, heard: Raw
         parcel.brought = {}
 
 
-def _brought(call: Call, state: Raw | None, heard: Raw | None) -> dict[Path, Raw]:
-    files = (call.state, None if call.heard is None else call.heard.file)
-    return {file.path: blob for file, blob in zip(files, (state, heard), strict=True) if file and blob is not None}
+def _brought(call: Call, state: Raw | None, received: Raw | None) -> dict[Path, Raw]:
+    files = (call.state, None if call.received is None else call.received.file)
+    return {file.path: blob for file, blob in zip(files, (state, received), strict=True) if file and blob is not None}
 
 
 def _packed(done: Done, parcel: Parcel) -> Answer:
-    if not isinstance(done, VisitDone):
+    if not isinstance(done, TurnDone):
         return Answer(done)
     sent, left = (None if blob is None else raw(blob) for blob in (done.sent, done.left))
     return Answer(replace(done, sent=None, left=None), sent, left, parcel.written)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedbench_core.api import FedbenchError, RunError
-from fedbench_core.federation.calls import Blob, Call, Done, VisitDone
+from fedbench_core.federation.calls import Blob, Call, Done, TurnDone
 from fedbench_core.federation.executors.preload import CONTEXT, quietly, start_server
 from fedbench_core.federation.executors.start import Start, settle
 from fedbench_core.federation.worker import Worker
@@ -80,7 +80,7 @@ class Slot:
         batch.seconds, outcomes = batch.future.result()
         if self.batches:
             self.batches[0].started = time.monotonic()
-        return batch, [fetched(outcome) if isinstance(outcome, VisitDone) else outcome for outcome in outcomes]
+        return batch, [fetched(outcome) if isinstance(outcome, TurnDone) else outcome for outcome in outcomes]
 
     def kill(self) -> None:
         """End the process now and wait until it is gone."""
@@ -113,7 +113,7 @@ def _outcome(call: Call, folder: Path) -> Done | Exception:
         return portable(_worker)
     try:
         done = _worker.do(call)
-        return left(done, folder) if isinstance(done, VisitDone) else done
+        return left(done, folder) if isinstance(done, TurnDone) else done
     except (FedbenchError, OSError) as error:
         return portable(error)
 
@@ -126,12 +126,12 @@ def portable(error: Exception) -> RunError:
 _numbers = itertools.count()
 
 
-def left(done: VisitDone, folder: Path) -> VisitDone:
+def left(done: TurnDone, folder: Path) -> TurnDone:
     """The outcome with its long blobs put into files, for the reader on this machine."""
     return replace(done, sent=_put(done.sent, folder), left=_put(done.left, folder))  # type: ignore[arg-type]
 
 
-def fetched(done: VisitDone) -> VisitDone:
+def fetched(done: TurnDone) -> TurnDone:
     """The outcome with its blobs, mapped from those files, which are gone then."""
     return replace(done, sent=_got(done.sent), left=_got(done.left))
 
@@ -139,7 +139,7 @@ def fetched(done: VisitDone) -> VisitDone:
 def _put(blob: Blob | None, folder: Path) -> Blob | Path | None:
     if not isinstance(blob, bytes) or len(blob) <= _INLINE_BYTES:
         return blob
-    path = folder / f".letter.{os.getpid()}.{next(_numbers)}.part"
+    path = folder / f".message.{os.getpid()}.{next(_numbers)}.part"
     path.write_bytes(blob)
     return path
 

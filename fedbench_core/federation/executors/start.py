@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 
 from fedbench_core.api import DataRequest
+from fedbench_core.federation.partition import deal, load
+from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.set_up import set_up_torch
-from fedbench_core.federation.setting import resolve
-from fedbench_core.federation.shares import deal, load
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.worker import Worker
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fedbench_core.api import Aggregator, Letter, Memory, Merge, Payload, RoundContext, hookimpl
+from fedbench_core.api import Accumulator, Aggregator, Memory, Message, Payload, RoundContext, hookimpl
 from fedbench_core.learning import Agreement
 
 api_version = 1
@@ -16,29 +16,29 @@ api_version = 1
 
 @dataclass(frozen=True)
 class Example(Aggregator):
-    """The mean of the letters, weighted by a power of their training samples; integers by their maximum."""
+    """The mean of the messages, weighted by a power of their training samples; integers by their maximum."""
 
     # Fields are options: `fedbench run --aggregator example --set aggregator.power=0.5`.
-    power: Annotated[float, Field(ge=0, le=1, description="0 counts letters, 1 counts samples")] = 0.5
+    power: Annotated[float, Field(ge=0, le=1, description="0 counts messages, 1 counts samples")] = 0.5
 
-    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Merge:
+    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Accumulator:
         """Start a merge. What the place must remember for the next round goes into `memory`."""
         return _Merge(self.power)
 
 
-class _Merge(Merge):
+class _Merge(Accumulator):
     def __init__(self, power: float) -> None:
         self._power = power
         self._agreement = Agreement()
         self._weight = 0.0
         self._means: dict[str, Tensor] = {}
 
-    def add(self, letter: Letter) -> None:
-        self._agreement.add(letter)  # an error that names both senders where letters do not match
-        weight = letter.weight**self._power if letter.weight > 0 else 0.0
+    def add(self, message: Message) -> None:
+        self._agreement.add(message)  # an error that names both senders where messages do not match
+        weight = message.weight**self._power if message.weight > 0 else 0.0
         self._weight += weight
-        for name, tensor in letter.payload.tensors.items():
-            # Your idea goes here. Keep sums, not letters; where that cannot be, the class above says streaming = False.
+        for name, tensor in message.payload.tensors.items():
+            # Your idea goes here. Keep sums, not messages; where that cannot be, the class above says streaming = False.
             if not tensor.is_floating_point():
                 self._means[name] = torch.maximum(self._means.get(name, tensor), tensor)
                 continue

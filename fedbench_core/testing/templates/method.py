@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from fedbench_core.api import Client, LocalUpdate, Method, Payload, Reply, RoundContext, hookimpl
-from fedbench_core.learning import adopt, fit
+from fedbench_core.api import Client, LocalUpdate, Method, Payload, RoundContext, Update, hookimpl
+from fedbench_core.learning import fit, load_global
 
 api_version = 1
 
@@ -19,25 +19,25 @@ class Example(LocalUpdate):
     # Field), set by `--set local_update.strength=0.2`.
 
     def setup(self, client: Client, ctx: RoundContext) -> None:
-        """What the client keeps from visit to visit, in `client.models` and `client.memory`."""
+        """What the client keeps from turn to turn, in `client.models` and `client.memory`."""
         client.models["own"] = ctx.build(client.backbone, role="own")
 
-    def update(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Reply:
-        """One visit. `heard` is None until something has been said."""
-        own, shared = client.models["own"], adopt(heard, client, ctx)
+    def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
+        """One turn. `received` is None until something has been said."""
+        own, shared = client.models["own"], load_global(received, client, ctx)
         # Your idea goes here. To let the two learn from each other, see fedbench_core.learning.fit_pair.
         fit(own, client, ctx)
         metrics = fit(shared, client, ctx)
-        return Reply(Payload.of(shared), weight=len(client.train), metrics=metrics)
+        return Update(Payload.of(shared), weight=len(client.train), metrics=metrics)
 
-    def predictors(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
+    def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
         """What this client could deploy now; the first is what it would."""
-        return {"own": client.models["own"], "shared": adopt(heard, client, ctx)}
+        return {"own": client.models["own"], "shared": load_global(received, client, ctx)}
 
 
 @hookimpl
 def fedbench_register_local_updates() -> Mapping[str, type[LocalUpdate]]:
-    """What clients do on a visit."""
+    """What clients do on a turn."""
     return {"example": Example}
 
 
@@ -49,6 +49,6 @@ def fedbench_register_methods() -> Mapping[str, Method]:
         aggregator="mean",
         compressor="dense",
         topology="star",
-        summary="Every client trains a model of its own beside one that the hub averages.",
+        summary="Every client trains a model of its own beside one that the server averages.",
     )
     return {"example": method}

@@ -9,13 +9,13 @@ from torch.nn import functional as F
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import Outputs, Payload, RequestError, RunError, Task, Training
-from fedbench_core.federation.setting import resolve
-from fedbench_core.learning import Shown
+from fedbench_core.federation.resolved import resolve
+from fedbench_core.learning import ForwardPass
 from fedbench_core.parts.aggregators import Mean
 from fedbench_core.parts.compressors import Dense
 from fedbench_core.parts.svd import Svd
 from fedbench_core.registry import registry
-from fedbench_core.results.run import How
+from fedbench_core.runner import How
 from fedbench_core.testing.toys import ToyFederation, toy_client, toy_moment
 from fedbench_fedkd import FedKD
 
@@ -33,9 +33,9 @@ def kd(**options) -> FedKD:
     return FedKD(student="toy12", **options)
 
 
-def shown(logits, loss=1.0, embedding=None) -> Shown:
+def shown(logits, loss=1.0, embedding=None) -> ForwardPass:
     logits = torch.tensor(logits)
-    return Shown(Outputs(logits, torch.zeros(len(logits), 2) if embedding is None else embedding, ()), loss)
+    return ForwardPass(Outputs(logits, torch.zeros(len(logits), 2) if embedding is None else embedding, ()), loss)
 
 
 # the losses
@@ -97,7 +97,7 @@ def test_a_step_is_the_papers_to_the_gradient(options) -> None:
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.sub_(0.1 * gradient)
 
-    said = part.update(client, None, ctx).payload
+    said = part.train(client, None, ctx).payload
     trained = client.models["student"].state_dict()
     for name, value in teacher.named_parameters():
         torch.testing.assert_close(client.models["teacher"].get_parameter(name), value, rtol=1e-4, atol=1e-6)
@@ -115,7 +115,7 @@ def test_options_leave_out_what_they_name() -> None:
     }.items():
         part, client = kd(**options), toy_client()
         part.setup(client, toy_moment())
-        told[name] = part.update(client, None, toy_moment()).metrics
+        told[name] = part.train(client, None, toy_moment()).metrics
     terms = {"teacher_mutual", "student_mutual", "teacher_hidden", "student_hidden"}
     assert terms <= told["all"].keys()
     assert terms - told["mutual"].keys() == {"teacher_mutual", "student_mutual"}
@@ -154,12 +154,12 @@ def test_projections_are_each_clients_own_and_fit_its_teacher() -> None:
 # what travels
 
 
-def test_hub_and_all_clients_hold_the_same_lossy_student() -> None:
+def test_server_and_all_clients_hold_the_same_lossy_student() -> None:
     group = federation(kd(), clients=4, backbones=("toy16", "toy8"), rounds=5)
     student = toy_moment().build("toy12", "student").state_dict()
     for number in range(5):
         group.round(number)
-        for name, value in group.heard.tensors.items():
+        for name, value in group.received.tensors.items():
             student[name] = student[name] + value
         for client in group.clients:
             held = group.predictors(client, number)["student"]
@@ -178,7 +178,7 @@ def test_without_loss_the_student_is_that_of_plain_averaging(compressor) -> None
         trained = []
         for client in plain.clients:
             Payload.of(common).load_into(client.models["student"])
-            said = kd().update(client, None, toy_moment(number)).payload.tensors
+            said = kd().train(client, None, toy_moment(number)).payload.tensors
             trained.append({name: value + said[name] for name, value in common.state_dict().items()})
         for name, value in common.state_dict().items():
             values = torch.stack([state[name] for state in trained])
@@ -203,7 +203,7 @@ def test_a_pair_that_is_never_shared_learns_and_says_nothing() -> None:
     group = federation(kd(share=False))
     for number in range(3):
         assert all(reply.payload is None for reply in group.round(number).values())
-    assert group.heard is None
+    assert group.received is None
     students = [group.predictors(client, 2)["student"]["head.weight"] for client in group.clients]
     assert not torch.equal(students[0], students[1])
     assert not torch.equal(students[0], toy_moment().build("toy12", "student").head.weight)
@@ -230,7 +230,7 @@ def test_the_mean_is_that_of_the_paper() -> None:
     assert (method.compressor, method.downlink, method.fidelity) == ("svd", None, "full")
 
 
-def test_a_client_that_is_evaluated_unvisited_has_its_initial_pair() -> None:
+def test_a_client_that_is_evaluated_untrained_has_its_initial_pair() -> None:
     group = federation(kd())
     held = group.predictors(toy_client(7, "toy16"), 0)
     assert list(held) == ["teacher", "student"]  # the teacher is what the paper predicts with
@@ -241,9 +241,9 @@ def test_predicting_changes_nothing() -> None:
     group = federation(kd())
     group.round(0)
     client = group.clients[0]
-    before = [Payload.of(net).to_bytes() for net in client.models.values()], client.memory["visits"]
+    before = [Payload.of(net).to_bytes() for net in client.models.values()], client.memory["turns"]
     first = group.predictors(client, 0)
-    assert ([Payload.of(net).to_bytes() for net in client.models.values()], client.memory["visits"]) == before
+    assert ([Payload.of(net).to_bytes() for net in client.models.values()], client.memory["turns"]) == before
     again = group.predictors(client, 0)
     assert all(torch.equal(first["student"][name], value) for name, value in again["student"].items())
 
@@ -254,7 +254,7 @@ def test_predicting_changes_nothing() -> None:
 def test_a_client_that_missed_a_round_is_refused() -> None:
     group = federation(kd())
     group.round(0, present=[0, 1])
-    with pytest.raises(RunError, match=r"not there in every round \(visits: 0, round: 1\).*fedmic"):
+    with pytest.raises(RunError, match=r"not there in every round \(turns: 0, round: 1\).*fedmic"):
         group.round(1)
 
 
@@ -271,8 +271,8 @@ def test_a_misspelt_student_is_refused_before_a_run() -> None:
 
 def test_a_student_larger_than_the_teacher_is_noted() -> None:
     small, large = toy_client(backbone="toy8"), toy_client(backbone="toy16")
-    assert kd().inspect(large, toy_moment()) == []
-    (note,) = kd().inspect(small, toy_moment())
+    assert kd().check(large, toy_moment()) == []
+    (note,) = kd().check(small, toy_moment())
     assert "student toy12" in note
     assert "teacher toy8" in note
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from fedbench_core import RunSpec
 from fedbench_core.api import Payload, RequestError, Training
-from fedbench_core.federation.setting import resolve
+from fedbench_core.federation.resolved import resolve
 from fedbench_core.parts.aggregators import Mean
 from fedbench_core.parts.compressors import Dense
 from fedbench_core.parts.svd import Svd
@@ -94,7 +94,7 @@ def test_a_step_is_the_reconstructions_to_the_gradient(options, names) -> None:
             for value, gradient in zip(learning, gradients, strict=True):
                 value.sub_(0.1 * gradient)
 
-    said = part.update(client, None, ctx).payload.tensors
+    said = part.train(client, None, ctx).payload.tensors
     for name, value in nets["teacher"].named_parameters():
         torch.testing.assert_close(client.models["teacher"].get_parameter(name), value, rtol=1e-4, atol=1e-6)
     for name, value in nets["student"].named_parameters():
@@ -114,7 +114,7 @@ def test_auxiliary_matrices_are_independent_and_start_where_they_should() -> Non
 def test_the_length_of_embeddings_is_told() -> None:
     client = toy_client()
     mic().setup(client, toy_moment())
-    assert {"teacher_embedding", "student_embedding"} <= mic().update(client, None, toy_moment()).metrics.keys()
+    assert {"teacher_embedding", "student_embedding"} <= mic().train(client, None, toy_moment()).metrics.keys()
 
 
 # what travels
@@ -123,7 +123,7 @@ SCARCE = [[0], [1, 2], [0], [2], [0, 1]]
 """Who is there in each round; client 3 never is."""
 
 
-def test_under_low_participation_the_hub_holds_the_exact_sum_and_everyone_hears_its_truncation() -> None:
+def test_under_low_participation_the_server_holds_the_exact_sum_and_everyone_hears_its_truncation() -> None:
     group = federation(mic())
     exact = {name: value.double() for name, value in initial().items()}
     for number, present in enumerate(SCARCE):
@@ -133,11 +133,11 @@ def test_under_low_participation_the_hub_holds_the_exact_sum_and_everyone_hears_
             if initial()[name].is_floating_point():
                 said = [_carried(reply.payload, number).tensors[name] * reply.weight for reply in replies.values()]
                 exact[name] += sum(said) / weight
-        moved = Payload({name: group.hub_memory[f"sum {name}"].to(value.dtype) for name, value in initial().items()})
+        moved = Payload({name: group.server_memory[f"sum {name}"].to(value.dtype) for name, value in initial().items()})
         freshly = _carried(moved, number)
         for name, value in initial().items():
             if value.is_floating_point():
-                torch.testing.assert_close(group.hub_memory[f"sum {name}"], exact[name] - value, rtol=0, atol=1e-5)
+                torch.testing.assert_close(group.server_memory[f"sum {name}"], exact[name] - value, rtol=0, atol=1e-5)
             for client in group.clients:
                 held = group.predictors(client, number)["student"][name]
                 assert torch.equal(held, value + freshly.tensors[name])
@@ -149,10 +149,10 @@ def _carried(payload: Payload, number: int) -> Payload:
     return part.decode(part.encode(payload, toy_moment(number, ROUNDS), {}))
 
 
-def test_a_change_is_against_what_was_heard_not_against_the_exact_sum() -> None:
+def test_a_change_is_against_what_was_received_not_against_the_exact_sum() -> None:
     """What truncation took from the downlink must not be sent up a second time."""
     group = federation(mic(), clients=1, training=Training(steps=1, batch_size=8, lr=1e-12, momentum=0.0))
-    group.hub_memory = {
+    group.server_memory = {
         f"sum {name}": (torch.randn(value.shape, generator=torch.Generator().manual_seed(1)) * 0.1).double()
         if value.is_floating_point() and "running" not in name
         else torch.zeros_like(value, dtype=torch.float64 if value.is_floating_point() else value.dtype)
@@ -184,7 +184,7 @@ def test_without_loss_the_student_is_the_weighted_mean_of_the_trained_ones(downl
 
 
 def test_the_counter_of_batches_is_the_largest_since_the_start() -> None:
-    """12, 20, 28, 36 images in batches of 4: 3, 5, 7, 9 batches a visit, each from the largest count before."""
+    """12, 20, 28, 36 images in batches of 4: 3, 5, 7, 9 batches a turn, each from the largest count before."""
     group = federation(mic(), training=Training(epochs=1, batch_size=4))
     counts = []
     for number, present in enumerate([[0], [1, 2], [0], [3]]):
@@ -198,7 +198,7 @@ def test_statistics_of_the_student_travel_exactly() -> None:
     group.round(0)
     start, held = initial(), group.predictors(group.clients[0], 0)["student"]
     for name in ("norm.running_mean", "norm.running_var"):
-        torch.testing.assert_close(held[name], start[name] + group.heard.tensors[name], rtol=0, atol=0)
+        torch.testing.assert_close(held[name], start[name] + group.received.tensors[name], rtol=0, atol=0)
         assert not torch.equal(held[name], start[name])
 
 
@@ -227,7 +227,7 @@ def test_the_literal_reading_sends_weights_and_hears_weights() -> None:
         mean = (said * weights.view(-1, 1, 1, 1, 1)).sum(0) / weights.sum()
         held = group.predictors(group.clients[0], number)["student"]
         torch.testing.assert_close(held["stem.weight"], mean)
-        torch.testing.assert_close(held["stem.weight"], group.heard.tensors["stem.weight"], rtol=0, atol=0)
+        torch.testing.assert_close(held["stem.weight"], group.received.tensors["stem.weight"], rtol=0, atol=0)
 
 
 def test_weights_cost_more_than_changes() -> None:
@@ -242,9 +242,9 @@ def test_weights_cost_more_than_changes() -> None:
 def test_predictors_change_nothing_and_the_teacher_comes_first() -> None:
     group = federation(mic())
     group.round(0)
-    before = group.heard.to_bytes(), Payload.of(group.clients[0].models["teacher"]).to_bytes()
+    before = group.received.to_bytes(), Payload.of(group.clients[0].models["teacher"]).to_bytes()
     assert list(group.predictors(group.clients[0], 0)) == ["teacher", "student"]
-    assert (group.heard.to_bytes(), Payload.of(group.clients[0].models["teacher"]).to_bytes()) == before
+    assert (group.received.to_bytes(), Payload.of(group.clients[0].models["teacher"]).to_bytes()) == before
 
 
 # what is said of it
@@ -266,8 +266,8 @@ def test_a_misspelt_student_is_refused_before_a_run() -> None:
 
 
 def test_a_student_larger_than_the_teacher_is_noted() -> None:
-    assert mic().inspect(toy_client(backbone="toy16"), toy_moment()) == []
-    (note,) = mic().inspect(toy_client(backbone="toy8"), toy_moment())
+    assert mic().check(toy_client(backbone="toy16"), toy_moment()) == []
+    (note,) = mic().check(toy_client(backbone="toy8"), toy_moment())
     assert "student toy12" in note
     assert "teacher toy8" in note
 

@@ -12,10 +12,10 @@ def _net(seed: int) -> nn.Module:
 
 
 @pytest.mark.parametrize("mu", [0.0, 0.01, 1.0, 7.5])
-def test_the_extra_gradient_is_mu_times_the_way_from_what_was_heard(mu) -> None:
-    net, heard = _net(1), [parameter.detach().clone() for parameter in _net(2).parameters()]
-    FedProx(mu).pull(net, heard).backward()
-    for parameter, then in zip(net.parameters(), heard, strict=True):
+def test_the_extra_gradient_is_mu_times_the_way_from_what_was_received(mu) -> None:
+    net, received = _net(1), [parameter.detach().clone() for parameter in _net(2).parameters()]
+    FedProx(mu).pull(net, received).backward()
+    for parameter, then in zip(net.parameters(), received, strict=True):
         torch.testing.assert_close(parameter.grad, mu * (parameter.detach() - then), rtol=1e-6, atol=0)
 
 

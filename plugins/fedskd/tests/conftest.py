@@ -11,7 +11,7 @@ from fedbench_core.api import (
     Backbone,
     Client,
     Examples,
-    Letter,
+    Message,
     Outputs,
     Payload,
     RoundContext,
@@ -95,14 +95,14 @@ def make_client(number=0, backbone="net4", images=16):
 
 @dataclass
 class Federation:
-    """Clients round a ring: what lies on their desks, whom they have hosted (owners in order), all replies in order."""
+    """Clients round a ring: what lies on their inboxes, whom they have hosted (owners in order), all replies in order."""
 
     update: FedSKD
     backbones: list
     hops: int = 1
     steps: int = 2
     images: int = 16
-    desks: dict = field(default_factory=dict)
+    inboxes: dict = field(default_factory=dict)
     hosted: dict = field(default_factory=dict)
     replies: list = field(default_factory=list)
     clients: dict = field(default_factory=dict)
@@ -114,29 +114,29 @@ class Federation:
         there = sorted(range(count) if present is None else present)
         ring, said = Ring(hops=self.hops), {}
         context = moment(self.rounds, clients=count, steps=self.steps)
-        for number, visits in enumerate(ring.plan(there, count, context)):
+        for number, turns in enumerate(ring.plan(there, count, context)):
             ctx, merges, said = replace(context, step=number), {}, {}
-            for visit in visits:
-                reply = said[visit.client] = self._visit(visit.client, self.desks.get(ring.home(visit.client)), ctx)
-                for place in visit.writes:
-                    merges[place] = Relay().open(ctx, {}, self.desks.get(place))
-                    merges[place].add(Letter(visit.client, Payload.from_bytes(reply.payload.to_bytes()), reply.weight))
-            self.desks |= {place: merge.close() for place, merge in merges.items()}
+            for turn in turns:
+                reply = said[turn.client] = self._turn(turn.client, self.inboxes.get(ring.home(turn.client)), ctx)
+                for place in turn.writes:
+                    merges[place] = Relay().open(ctx, {}, self.inboxes.get(place))
+                    merges[place].add(Message(turn.client, Payload.from_bytes(reply.payload.to_bytes()), reply.weight))
+            self.inboxes |= {place: merge.close() for place, merge in merges.items()}
             self.replies.append(said)
         self.rounds += 1
         return said
 
     def owners(self):
-        """Whose traveller lies on which desk."""
-        return {desk: int(payload.meta["owner"]) for desk, payload in self.desks.items()}
+        """Whose traveller lies on which inbox."""
+        return {inbox: int(payload.meta["owner"]) for inbox, payload in self.inboxes.items()}
 
-    def _visit(self, number, heard, ctx):
+    def _turn(self, number, received, ctx):
         if number not in self.clients:
             self.clients[number] = make_client(number, self.backbones[number], self.images)
             self.update.setup(self.clients[number], ctx)
-        owner = None if heard is None else int(heard.meta["owner"])
+        owner = None if received is None else int(received.meta["owner"])
         self.hosted.setdefault(number, []).append(owner)
-        return self.update.update(self.clients[number], heard, ctx)
+        return self.update.train(self.clients[number], received, ctx)
 
 
 @pytest.fixture(scope="session")
@@ -159,5 +159,5 @@ def host():
 
 @pytest.fixture(scope="session")
 def at():
-    """The moment of a visit: at(round, clients=3, steps=2, batch_size=8)."""
+    """The moment of a turn: at(round, clients=3, steps=2, batch_size=8)."""
     return moment

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedbench_core.api import RequestError
-from fedbench_core.federation.setting import resolve
+from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.spec import RunSpec
 from fedbench_fedskd import FedSKD
 
@@ -66,13 +66,13 @@ def test_with_varying_absence_nobody_is_lost_or_doubled(federation, case):
     ring = points(federation, count)
     ever = set()
     for present in rounds:
-        waiting = {desk: payload for desk, payload in ring.desks.items() if desk not in present}
+        waiting = {inbox: payload for inbox, payload in ring.inboxes.items() if inbox not in present}
         ring.round(present)
         ever |= present
         owners = ring.owners()
         assert sorted(owners.values()) == sorted(ever)  # distinct, and all of them
         assert set(owners) == ever
-        assert all(ring.desks[desk] is payload for desk, payload in waiting.items())  # waits where it is
+        assert all(ring.inboxes[inbox] is payload for inbox, payload in waiting.items())  # waits where it is
 
 
 @settings(max_examples=30, deadline=None)
@@ -91,7 +91,7 @@ def test_home_is_told_by_the_owner(federation, case):
 
 
 def test_travellers_are_never_averaged_with_each_other():
-    with pytest.raises(RequestError, match="topology star brings 4 to the hub"):
+    with pytest.raises(RequestError, match="topology star brings 4 to the server"):
         resolve(RunSpec(method="fedskd", topology="star"))
     with pytest.raises(RequestError, match="fedskd only with aggregator relay; got mean"):
         resolve(RunSpec(method="fedskd", topology="star", aggregator="mean"))

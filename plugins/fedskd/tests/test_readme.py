@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbench_core.federation.setting import resolve
+from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.spec import RunSpec
 from fedbench_fedskd import FedSKD
 

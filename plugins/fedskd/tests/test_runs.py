@@ -9,7 +9,7 @@ import pytest
 from fedbench_core.api import Payload, RequestError
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.models import TimmArchitecture
-from fedbench_core.results.run import How, run
+from fedbench_core.runner import How, run
 
 
 def images_file(folder, *shape):
@@ -70,13 +70,13 @@ class TestMixedRing:
             owner = (int(row["sender"]) - int(row["round"])) % 3
             assert int(row["bytes"]) == int(row["bytes_dense"]) == size(backbones[owner], owner)
 
-    def test_nothing_to_or_from_a_hub(self, mixed):
+    def test_nothing_to_or_from_a_server(self, mixed):
         costs = mixed.record["costs"]
         assert costs["bytes_up"] == costs["bytes_down"] == 0
         assert costs["bytes_peer"] == sum(int(row["bytes"]) for row in table(mixed, "messages.csv"))
 
     def test_every_round_has_the_same_columns_and_finite_figures(self, mixed):
-        rows = table(mixed, "rounds.csv")
+        rows = table(mixed, "clients.csv")
         assert len(rows) == 12
         assert all(math.isfinite(float(value)) for row in rows for value in row.values())
         hosting = [row for row in rows if row["round"] in "12"]
@@ -85,7 +85,7 @@ class TestMixedRing:
 
     def test_lambda_starts_at_one_in_the_number_of_clients(self, mixed, tmp_path):
         flat = start(tmp_path, backbones="test_resnet,test_vit", clients=3, rounds=2, set={"local_update.ramp": False})
-        for grown, full in zip(table(mixed, "rounds.csv")[3:6], table(flat, "rounds.csv")[3:6], strict=True):
+        for grown, full in zip(table(mixed, "clients.csv")[3:6], table(flat, "clients.csv")[3:6], strict=True):
             for level in ("batch", "pixel", "region"):
                 name = f"similarity_{level}"
                 assert float(grown[name]) == pytest.approx(float(full[name]) / 3, rel=1e-4)
@@ -105,7 +105,7 @@ def test_absent_hosts_are_passed_over_and_keep_what_lies_with_them(tmp_path):
     backbones = finished.record["population"]["backbones"]
     owners, ever, sizes = {}, set(), set()
     for number in range(settings["rounds"]):
-        there = [int(row["client"]) for row in table(finished, "rounds.csv") if row["round"] == str(number)]
+        there = [int(row["client"]) for row in table(finished, "clients.csv") if row["round"] == str(number)]
         sent = [row for row in table(finished, "messages.csv") if row["round"] == str(number)]
         ring = dict(zip(there, [*there[1:], *there[:1]], strict=True))
         sizes.add(len(there))
@@ -125,7 +125,7 @@ def test_absent_hosts_are_passed_over_and_keep_what_lies_with_them(tmp_path):
 def test_volumes_with_their_depth_as_channels(tmp_path):
     finished = start(tmp_path, (5, 28, 28), backbones="test_resnet,test_efficientnet", clients=2, rounds=2)
     assert finished.record["data"]["image_shape"] == [5, 28, 28]
-    assert all(float(row["similarity_pixel"]) > 0 for row in table(finished, "rounds.csv") if row["round"] == "1")
+    assert all(float(row["similarity_pixel"]) > 0 for row in table(finished, "clients.csv") if row["round"] == "1")
 
 
 def test_a_backbone_without_locations_is_refused_before_the_run(tmp_path):

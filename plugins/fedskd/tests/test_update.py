@@ -31,11 +31,11 @@ def resident(client):
     return state(client.models["resident"])
 
 
-class TestFirstVisit:
+class TestFirstTurn:
     def test_a_clone_of_the_warmed_resident_sets_out(self, host, at):
         client = host(QUICK)
         before = resident(client)
-        reply = QUICK.update(client, None, at())
+        reply = QUICK.train(client, None, at())
         assert reply.payload.meta == {"owner": "0", "backbone": "net4"}
         assert equal(dict(reply.payload.tensors), resident(client))
         assert not equal(before, resident(client))
@@ -47,8 +47,8 @@ class TestFirstVisit:
         ctx = replace(ctx, training=replace(ctx.training, steps=steps, epochs=epochs))
         update = FedSKD(warmup=3)
         client = host(update)  # 16 images in batches of 8
-        assert update.update(client, None, ctx).metrics["steps"] == taken
-        assert FedSKD(warmup=3).update(client, visiting(at), ctx).metrics["steps"] == 2 * (taken - 6)
+        assert update.train(client, None, ctx).metrics["steps"] == taken
+        assert FedSKD(warmup=3).train(client, visiting(at), ctx).metrics["steps"] == 2 * (taken - 6)
 
     def test_clients_of_one_backbone_start_alike_and_as_local_does(self, host, at):
         assert equal(resident(host(QUICK)), state(at().build("net4")))
@@ -75,15 +75,15 @@ class TestHop:
         update = FedSKD(distil=distil, layers=layers, ramp=False, strength=3.0)
         ctx = at(1, steps=1)
         ctx = replace(ctx, training=replace(ctx.training, momentum=0.0))
-        client, heard = host(update), visiting(at)
+        client, received = host(update), visiting(at)
         pairs = {}
         for who in ("resident", "visitor"):
             home, guest = copy.deepcopy(client.models["resident"]), ctx.build("net6")
-            heard.load_into(guest)
+            received.load_into(guest)
             own, other = (home, guest) if who == "resident" else (guest, home)
             weighted = FedSKD(layers=layers, batch_weight=3 * 2.0, pixel_weight=3 * 3.0, region_weight=3 * 5.0)
             pairs[who] = self.step_by_hand(own, other, client, ctx, weighted, learns=distil in ("both", who))
-        reply = update.update(client, heard, ctx)
+        reply = update.train(client, received, ctx)
         for name, value in resident(client).items():
             assert torch.allclose(value, pairs["resident"][name], atol=1e-6), name
         for name, value in reply.payload.tensors.items():
@@ -91,17 +91,17 @@ class TestHop:
 
     def test_the_visitor_goes_on_under_its_owner_with_its_backbone(self, host, at):
         client = host(QUICK)
-        heard = visiting(at)
-        kept = {name: value.clone() for name, value in heard.tensors.items()}
-        reply = QUICK.update(client, heard, at(1))
+        received = visiting(at)
+        kept = {name: value.clone() for name, value in received.tensors.items()}
+        reply = QUICK.train(client, received, at(1))
         assert reply.payload.meta == {"owner": "1", "backbone": "net6"}
-        assert equal(dict(heard.tensors), kept)
+        assert equal(dict(received.tensors), kept)
         assert not equal(dict(reply.payload.tensors), kept)
 
     def test_distillation_changes_both(self, host, at):
         def after(update):
             client = host(update)
-            reply = update.update(client, visiting(at), at(1))
+            reply = update.train(client, visiting(at), at(1))
             return resident(client), dict(reply.payload.tensors)
 
         alone = after(FedSKD(distil="none"))
@@ -109,11 +109,11 @@ class TestHop:
             changed = after(FedSKD(distil=distil, ramp=False))
             assert tuple(not equal(one, other) for one, other in zip(changed, alone, strict=True)) == learns
 
-    def test_every_visit_reports_the_same(self, host, at):
+    def test_every_turn_reports_the_same(self, host, at):
         client = host(QUICK)
-        first = QUICK.update(client, None, at()).metrics
-        hop = QUICK.update(client, visiting(at), at(1)).metrics
-        home = QUICK.update(client, visiting(at, "0", "net4"), at(2)).metrics
+        first = QUICK.train(client, None, at()).metrics
+        hop = QUICK.train(client, visiting(at), at(1)).metrics
+        home = QUICK.train(client, visiting(at, "0", "net4"), at(2)).metrics
         names = {"loss", "visitor_loss", "similarity_batch", "similarity_pixel", "similarity_region", "steps"}
         assert set(first) == set(hop) == set(home) == names
         assert all(hop[name] > 0 for name in names)
@@ -122,23 +122,23 @@ class TestHop:
 
     def test_lambda_grows_over_the_first_circle(self, host, at):
         flat = FedSKD(ramp=False)
-        full = flat.update(host(flat), visiting(at), at(1, clients=4, steps=1)).metrics["similarity_pixel"]
+        full = flat.train(host(flat), visiting(at), at(1, clients=4, steps=1)).metrics["similarity_pixel"]
         told = []
         for hops in range(6):
             client = host(QUICK)
             client.memory["hops"] = hops
-            told.append(QUICK.update(client, visiting(at), at(1, clients=4, steps=1)).metrics["similarity_pixel"])
+            told.append(QUICK.train(client, visiting(at), at(1, clients=4, steps=1)).metrics["similarity_pixel"])
             assert client.memory["hops"] == hops + 1
         assert told == pytest.approx([full * share for share in (0.25, 0.5, 0.75, 1, 1, 1)])
 
     def test_batches_too_small_to_relate_are_learnt_from_alone(self, host, at):
         client = host(QUICK, images=3)
-        told = QUICK.update(client, visiting(at), at(1)).metrics
+        told = QUICK.train(client, visiting(at), at(1)).metrics
         assert told["similarity_batch"] == told["similarity_pixel"] == told["similarity_region"] == 0
         assert told["loss"] > 0
 
     def test_four_images_are_enough(self, host, at):
-        assert QUICK.update(host(QUICK, images=4), visiting(at), at(1)).metrics["similarity_batch"] > 0
+        assert QUICK.train(host(QUICK, images=4), visiting(at), at(1)).metrics["similarity_batch"] > 0
 
 
 class TestLevels:
@@ -149,7 +149,7 @@ class TestLevels:
 
         monkeypatch.setattr(similarity, f"{level}_level", never)
         update = FedSKD(warmup=0, **{f"{level}_weight": 0.0})
-        told = update.update(host(update), visiting(at), at(1)).metrics
+        told = update.train(host(update), visiting(at), at(1)).metrics
         assert f"similarity_{level}" not in told
         assert len([name for name in told if name.startswith("similarity")]) == 2
 
@@ -160,8 +160,8 @@ class TestLevels:
     def test_without_distillation_maps_are_not_asked_for(self, host, at, options):
         update = FedSKD(warmup=0, **options)
         client = host(update, "point")
-        assert update.inspect(client, at()) == ()
-        told = update.update(client, visiting(at, backbone="point"), at(1)).metrics
+        assert update.check(client, at()) == ()
+        told = update.train(client, visiting(at, backbone="point"), at(1)).metrics
         assert set(told) == {"loss", "visitor_loss", "steps"}
 
     def test_weights_multiply(self, at):
@@ -187,95 +187,93 @@ class TestLevels:
 
 
 class TestHomecoming:
-    def visit(self, host, at, update, backbone="net4"):
+    def turn(self, host, at, update, backbone="net4"):
         client = host(update, backbone)
-        before, heard = resident(client), visiting(at, "0", backbone)
+        before, received = resident(client), visiting(at, "0", backbone)
         ctx = replace(at(1), training=replace(at(1).training, lr=1e-9))  # training aside
-        reply = update.update(client, heard, ctx)
+        reply = update.train(client, received, ctx)
         assert equal(dict(reply.payload.tensors), resident(client))  # a new circle starts with a clone
         assert reply.payload.meta["owner"] == "0"
-        return before, heard.tensors, resident(client)
+        return before, received.tensors, resident(client)
 
     @pytest.mark.parametrize("merge_at", ["arrival", "departure"])
     @pytest.mark.parametrize(("merge", "share"), [("distil", 0.0), ("average", 0.5), ("replace", 1.0)])
     def test_merge(self, host, at, merge, share, merge_at):
-        before, heard, after = self.visit(host, at, FedSKD(merge=merge, merge_at=merge_at))
+        before, received, after = self.turn(host, at, FedSKD(merge=merge, merge_at=merge_at))
         for name in ("head.weight", "stem.bias"):
-            assert torch.allclose(after[name], torch.lerp(before[name], heard[name], share), atol=1e-6)
+            assert torch.allclose(after[name], torch.lerp(before[name], received[name], share), atol=1e-6)
         assert after["norm.num_batches_tracked"] == 2
 
     def test_averages_take_the_larger_counter(self, host, at):
         update = FedSKD(merge="average", merge_at="departure")
-        client, heard = host(update), visiting(at, "0", "net4")
-        heard.tensors["norm.num_batches_tracked"].fill_(40)
-        update.update(client, heard, at(1))
+        client, received = host(update), visiting(at, "0", "net4")
+        received.tensors["norm.num_batches_tracked"].fill_(40)
+        update.train(client, received, at(1))
         assert resident(client)["norm.num_batches_tracked"] == 42
 
-    def test_at_arrival_the_merged_model_trains_as_after_a_first_visit(self, host, at):
+    def test_at_arrival_the_merged_model_trains_as_after_a_first_turn(self, host, at):
         update = FedSKD(merge="replace", merge_at="arrival", warmup=4)
-        client, heard = host(update), visiting(at, "0", "net4")
-        told = update.update(client, heard, at(1)).metrics
+        client, received = host(update), visiting(at, "0", "net4")
+        told = update.train(client, received, at(1)).metrics
         other = host(update)
-        heard.load_into(other.models["resident"])
-        FedSKD(warmup=0).update(other, None, at(1))
+        received.load_into(other.models["resident"])
+        FedSKD(warmup=0).train(other, None, at(1))
         assert equal(resident(client), resident(other))
         assert told["steps"] == 2
 
     def test_at_departure_both_have_trained_before_they_are_merged(self, host, at):
         guest, home = FedSKD(merge="distil"), FedSKD(merge="average")
         clients = [host(guest), host(home)]
-        said = guest.update(clients[0], visiting(at, "5", "net4"), at(1)).payload.tensors
-        home.update(clients[1], visiting(at, "0", "net4"), at(1))
+        said = guest.train(clients[0], visiting(at, "5", "net4"), at(1)).payload.tensors
+        home.train(clients[1], visiting(at, "0", "net4"), at(1))
         trained, merged = map(resident, clients)
         for name in ("head.weight", "norm.running_var"):
             assert torch.allclose(merged[name], torch.lerp(trained[name], said[name], 0.5), atol=1e-6)
             assert not torch.allclose(merged[name], trained[name], atol=1e-4)
 
     def test_statistics_that_came_home_do_not_set_out_again(self, host, at):
-        self.visit(host, at, FedSKD(visitor_bn="home"))
+        self.turn(host, at, FedSKD(visitor_bn="home"))
 
     def test_distil_is_the_hop_itself(self, host, at):
         update = FedSKD(ramp=False, merge="distil")
-        client, heard = host(update), visiting(at, "0", "net4")
-        update.update(client, heard, at(1))
+        client, received = host(update), visiting(at, "0", "net4")
+        update.train(client, received, at(1))
         other = host(update)
-        update.update(other, visiting(at, "5", "net4"), at(1))
+        update.train(other, visiting(at, "5", "net4"), at(1))
         assert equal(resident(client), resident(other))
 
     def test_nobody_else_is_merged_with(self, host, at):
         update, other = FedSKD(merge="replace", ramp=False), FedSKD(merge="distil", ramp=False)
         clients = [host(update), host(other)]
         for part, client in zip((update, other), clients, strict=True):
-            part.update(client, visiting(at, "1", "net4"), at(1))
+            part.train(client, visiting(at, "1", "net4"), at(1))
         assert equal(*map(resident, clients))
 
 
 class TestStatistics:
     def test_own_are_of_all_hosts_and_home_as_they_left(self, host, at):
         for kept, update in {False: QUICK, True: FedSKD(visitor_bn="home")}.items():
-            heard = visiting(at)
-            said = update.update(host(update), heard, at(1)).payload.tensors
+            received = visiting(at)
+            said = update.train(host(update), received, at(1)).payload.tensors
             for name in ("norm.running_mean", "norm.running_var", "norm.num_batches_tracked"):
-                assert torch.equal(said[name], heard.tensors[name]) == kept
-            assert not torch.equal(said["norm.weight"], heard.tensors["norm.weight"])
+                assert torch.equal(said[name], received.tensors[name]) == kept
+            assert not torch.equal(said["norm.weight"], received.tensors["norm.weight"])
 
 
 class TestInspect:
     def test_says_which_stage(self, host, at):
-        assert QUICK.inspect(host(QUICK), at()) == ("fedskd compares net4 at stage 2 of 2, a map of 6 x 4 x 4.",)
+        assert QUICK.check(host(QUICK), at()) == ("fedskd compares net4 at stage 2 of 2, a map of 6 x 4 x 4.",)
         stages = FedSKD(layers="stages")
-        assert stages.inspect(host(stages), at()) == (
-            "fedskd compares net4 at stages up to 2 of 2, a map of 6 x 4 x 4.",
-        )
+        assert stages.check(host(stages), at()) == ("fedskd compares net4 at stages up to 2 of 2, a map of 6 x 4 x 4.",)
 
     def test_refuses_maps_without_locations(self, host, at):
         with pytest.raises(RequestError, match=r"fedskd cannot compare dull4: its maps have 3 x 3, 3 x 3 locations"):
-            QUICK.inspect(host(QUICK, "dull4"), at())
+            QUICK.check(host(QUICK, "dull4"), at())
 
     def test_refuses_regions_that_are_locations(self, host, at):
         update = FedSKD(across="regions", regions=4)
         with pytest.raises(RequestError, match=r"fedskd cannot compare net4: .*single locations"):
-            update.inspect(host(update), at())
+            update.check(host(update), at())
 
 
 class TestPredictors:
@@ -285,21 +283,21 @@ class TestPredictors:
 
     def test_visitors_on_request(self, host, at):
         update = FedSKD(score_visitors=True)
-        client, heard = host(update), visiting(at)
-        shown = update.predictors(client, heard, at())
+        client, received = host(update), visiting(at)
+        shown = update.predictors(client, received, at())
         assert list(shown) == ["resident", "visitor"]
-        assert equal(state(shown["visitor"]), dict(heard.tensors))
+        assert equal(state(shown["visitor"]), dict(received.tensors))
         assert update.predictors(client, None, at())["visitor"] is client.models["resident"]
 
 
-def test_a_visit_can_be_repeated_to_the_bit(host, at):
-    def visit():
+def test_a_turn_can_be_repeated_to_the_bit(host, at):
+    def turn():
         client = host(QUICK)
-        QUICK.update(client, None, at())
-        reply = QUICK.update(client, visiting(at), at(1))
+        QUICK.train(client, None, at())
+        reply = QUICK.train(client, visiting(at), at(1))
         return reply.payload.to_bytes(), Payload(resident(client)).to_bytes()
 
-    assert visit() == visit()
+    assert turn() == turn()
 
 
 def test_similarity_falls_where_models_learn_from_each_other(federation):

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from fedbench_core.api import Aggregator, LocalUpdate, Merge, Method, Payload, Reply, RequestError, hookimpl
+from fedbench_core.api import Accumulator, Aggregator, LocalUpdate, Method, Payload, RequestError, Update, hookimpl
 from fedbench_core.learning import Agreement, batches, optimizer
 
 PAPER = "Tan et al., FedProto: Federated Prototype Learning across Heterogeneous Clients, AAAI 2022"
@@ -28,7 +28,7 @@ class FedProto(LocalUpdate):
     ] = "images"
     size: Annotated[int, Field(ge=1, description="length of a prototype; longer embeddings are averaged down")] = 64
 
-    def inspect(self, client, ctx):
+    def check(self, client, ctx):
         """A note on embeddings that are averaged down; RequestError for those that are too short."""
         size = ctx.build(client.backbone).embedding_size
         if size < self.size:
@@ -44,15 +44,15 @@ class FedProto(LocalUpdate):
         """The client's own network."""
         client.models["model"] = ctx.build(client.backbone)
 
-    def update(self, client, heard, ctx):
-        """Algorithm 1, LocalUpdate: minimise L_S + lambda L_R (equation 7), then find the prototypes (equation 3)."""
+    def train(self, client, received, ctx):
+        """Algorithm 1, LocalUpdate: minimize L_S + lambda L_R (equation 7), then find the prototypes (equation 3)."""
         net = client.models["model"].train()
         step = optimizer(net.parameters(), ctx.training)
         totals, seen, steps = torch.zeros(2, device=ctx.device), 0, 0
         for images, labels in batches(client, ctx):
             outputs = net.outputs(images)
             loss = ctx.task.loss(outputs.logits, labels)
-            distance = self.distance(shortened(outputs, self.size), ctx.task.members(labels), heard)
+            distance = self.distance(shortened(outputs, self.size), ctx.task.members(labels), received)
             step.zero_grad()
             (loss + self.strength * distance).backward()
             step.step()
@@ -60,20 +60,20 @@ class FedProto(LocalUpdate):
             seen, steps = seen + len(images), steps + 1
         loss, distance = (totals.double() / max(1, seen)).tolist()
         said = prototypes(net, client.train, ctx.task, self.size)
-        return Reply(said, len(client.train), {"loss": loss, "distance": distance, "steps": steps})
+        return Update(said, len(client.train), {"loss": loss, "distance": distance, "steps": steps})
 
-    def predictors(self, client, heard, ctx):
+    def predictors(self, client, received, ctx):
         """The nearest global prototype (equation 4), then the own head; where images have several labels, the head."""
         net = client.models["model"]
         if ctx.task.kind == "multi-label":
             return {"head": net}
-        return {"nearest": Nearest(net, heard, ctx.task.outputs, self.size), "head": net}
+        return {"nearest": Nearest(net, received, ctx.task.outputs, self.size), "head": net}
 
-    def distance(self, embeddings, members, heard):
-        """L_R: how far the embeddings (b, size) of images of these classes (b, classes) are from what was heard."""
-        if heard is None:
+    def distance(self, embeddings, members, received):
+        """L_R: how far the embeddings (b, size) of images of these classes (b, classes) are from what was received."""
+        if received is None:
             return embeddings.new_zeros(())
-        targets, known = heard.tensors[PROTOTYPES], heard.tensors[COUNTS] > 0
+        targets, known = received.tensors[PROTOTYPES], received.tensors[COUNTS] > 0
         if self.drawn == "classes":
             means = members.to(embeddings).T @ embeddings / members.sum(dim=0).clamp(min=1)[:, None]
             return (means - targets)[known & members.any(dim=0)].norm(dim=1).sum()
@@ -85,11 +85,13 @@ class FedProto(LocalUpdate):
 class Nearest(nn.Module):
     """Classifies by the nearest prototype; by the network's head as long as there are none."""
 
-    def __init__(self, net, heard, classes, size):
+    def __init__(self, net, received, classes, size):
         super().__init__()
         self.net, self.size = net, size
-        self.register_buffer(PROTOTYPES, torch.zeros(classes, size) if heard is None else heard.tensors[PROTOTYPES])
-        self.register_buffer(COUNTS, torch.zeros(classes) if heard is None else heard.tensors[COUNTS])
+        self.register_buffer(
+            PROTOTYPES, torch.zeros(classes, size) if received is None else received.tensors[PROTOTYPES]
+        )
+        self.register_buffer(COUNTS, torch.zeros(classes) if received is None else received.tensors[COUNTS])
 
     def forward(self, images):
         """Minus the distances to the prototypes: the nearest is the likeliest, an unknown class impossible."""
@@ -101,7 +103,7 @@ class Nearest(nn.Module):
 
 
 def shortened(outputs, size):
-    """Embeddings (b, size): of that length they are themselves, longer ones are averaged over neighbouring entries."""
+    """Embeddings (b, size): of that length they are themselves, longer ones are averaged over neighboring entries."""
     return F.adaptive_avg_pool1d(outputs.embedding, size)
 
 
@@ -121,7 +123,7 @@ def prototypes(net, examples, task, size):
 
 @dataclass(frozen=True)
 class ClassMeans(Aggregator):
-    """The mean of each class's row over the clients that have the class; of letters without counts a weighted mean."""
+    """The mean of each class's row over the clients that have the class; of messages without counts a weighted mean."""
 
     weighting: Annotated[
         Literal["images", "clients"], Field(description="what counts once (published code: clients)")
@@ -132,17 +134,17 @@ class ClassMeans(Aggregator):
         return _ClassMeans(self.weighting, standing)
 
 
-class _ClassMeans(Merge):
+class _ClassMeans(Accumulator):
     def __init__(self, weighting, standing):
         self.by_image, self.standing = weighting == "images", standing
         self.agreement, self.most, self.sums, self.weights = Agreement(), {}, {}, {}
 
-    def add(self, letter):
-        self.agreement.add(letter)
-        counts = letter.payload.tensors.get(COUNTS)
-        weight = torch.tensor(float(letter.weight)) if counts is None else counts[:, None]
+    def add(self, message):
+        self.agreement.add(message)
+        counts = message.payload.tensors.get(COUNTS)
+        weight = torch.tensor(float(message.weight)) if counts is None else counts[:, None]
         weight = weight.double() if self.by_image else (weight > 0).double()
-        for name, tensor in letter.payload.tensors.items():
+        for name, tensor in message.payload.tensors.items():
             if tensor.is_floating_point():
                 self.sums[name] = self.sums.get(name, 0) + weight * tensor.double()
                 self.weights[name] = self.weights.get(name, 0) + weight

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fedbench_core import RunSpec, run
-from fedbench_core.results.record import comparable, read_record
-from fedbench_core.results.run import How
+from fedbench_core.records.record import comparable, read_record
+from fedbench_core.runner import How
 
 SMALL = {"dataset": "spots", "clients": 4, "rounds": 4, "steps": 2, "batch_size": 8}
 IMAGES = {"dataset.train": 128, "dataset.val": 64, "dataset.test": 64}
@@ -25,10 +25,10 @@ KINDS = {
         "rounds": 9,
         "fraction": 0.5,
     },
-    "hub with a memory": {"method": "kit-thrifty", "backbones": "tiny"},
+    "server with a memory": {"method": "kit-thrifty", "backbones": "tiny"},
     "ring": {"method": "kit-ring", "backbones": "tiny,wide"},
     "ring, a full circle": {"method": "kit-ring", "backbones": "tiny,wide", "set": {"topology.hops": 0}},
-    "pooled": {"method": "pooled", "backbones": "tiny"},
+    "centralized": {"method": "centralized", "backbones": "tiny"},
     "fedkd": {**PHANTOM, "method": "fedkd", "set": {**IMAGES, "local_update.student": "test_efficientnet"}},
     "fedskd": {**PHANTOM, "method": "fedskd", "set": IMAGES},
 }
@@ -46,7 +46,7 @@ def scientific() -> Callable[[Path], dict[str, Any]]:
     """What must not depend on how a run was computed: the record but for `how` and its seal, and the rows."""
     return lambda folder: {
         "record": comparable(read_record(folder)),
-        **{name: (folder / name).read_text() for name in ("rounds.csv", "messages.csv")},
+        **{name: (folder / name).read_text() for name in ("clients.csv", "messages.csv")},
     }
 
 
@@ -67,7 +67,7 @@ def undisturbed(kit, scientific, tmp_path_factory) -> Callable[[Settings], dict[
 
 @pytest.fixture
 def doomed(small, tmp_path) -> Callable[..., RunSpec]:
-    """A ring of which one visit ends badly; which and how, its options say. Marks are in `tmp_path / "marks"`."""
+    """A ring of which one turn ends badly; which and how, its options say. Marks are in `tmp_path / "marks"`."""
     marks = tmp_path / "marks"
     marks.mkdir()
 

@@ -16,9 +16,9 @@ import pytest
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import DataRequest, RequestError, RunError
+from fedbench_core.records.record import comparable, read_record
 from fedbench_core.registry import registry
-from fedbench_core.results.record import comparable, read_record
-from fedbench_core.results.run import How, resume
+from fedbench_core.runner import How, resume
 
 pytestmark = [
     pytest.mark.ray,
@@ -28,7 +28,7 @@ pytestmark = [
 ray = pytest.importorskip("ray")
 
 STORE_BYTES = 80 * 10**6
-KINDS = ("stateless", "fedkd", "fedskd", "stateful, absent clients", "hub with a memory", "ring, a full circle")
+KINDS = ("stateless", "fedkd", "fedskd", "stateful, absent clients", "server with a memory", "ring, a full circle")
 MAIN = "from fedbench_core.cli import main; main()"
 # What starts pytest in the background makes its children deaf to Ctrl-C.
 HEARS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -62,24 +62,24 @@ def test_a_cluster_gives_the_serial_record(kind, on_ray, small, scientific, undi
     settings = small(kind)
     finished = run(RunSpec.of(settings), on_ray)
     assert scientific(finished.folder) == undisturbed(settings)
-    assert sorted(path.name for path in finished.folder.iterdir()) == ["messages.csv", "record.json", "rounds.csv"]
+    assert sorted(path.name for path in finished.folder.iterdir()) == ["messages.csv", "record.json", "clients.csv"]
     assert (finished.record["how"]["executor"], finished.record["how"]["workers"]) == ("ray", 2)
 
 
 @pytest.mark.parametrize("end", ["die", "hang"])
-def test_a_visit_whose_worker_dies_or_hangs_is_repeated(
+def test_a_turn_whose_worker_dies_or_hangs_is_repeated(
     end, on_ray, small, doomed, scientific, undisturbed, tmp_path
 ) -> None:
     spec = doomed(**{"local_update.end": end})
-    finished = run(spec, replace(on_ray, visit_timeout=20.0 if end == "hang" else None))
+    finished = run(spec, replace(on_ray, client_timeout=20.0 if end == "hang" else None))
     assert len(list((tmp_path / "marks").iterdir())) == 1
     expected = undisturbed(small("ring"))
     found = scientific(finished.folder)
-    assert found["rounds.csv"] == expected["rounds.csv"]
+    assert found["clients.csv"] == expected["clients.csv"]
     assert found["record"]["test"] == expected["record"]["test"]
 
 
-def test_a_visit_that_always_kills_its_worker_is_named(on_ray, doomed, tmp_path) -> None:
+def test_a_turn_that_always_kills_its_worker_is_named(on_ray, doomed, tmp_path) -> None:
     spec = doomed(**{"local_update.times": 99})
     whose = r"local update kit-doomed of fedbench-kit 1\.0"
     with pytest.raises(RunError, match=f"client 1, round 1: its worker died.* in {whose}, 3 times"):
@@ -104,7 +104,7 @@ def test_a_node_that_is_killed_in_mid_round_changes_nothing(cluster, on_ray, sma
     alive = []
 
     def watch(event) -> None:
-        if (event.round, event.visits) == (1, 2) and not alive:
+        if (event.round, event.turns) == (1, 2) and not alive:
             alive.append(len([node for node in ray.nodes() if node["Alive"]]))
             cluster.remove_node(third, allow_graceful=False)
 
@@ -157,7 +157,7 @@ def test_a_cluster_without_a_node_that_is_left_ends_the_run(kit, tmp_path) -> No
 
 
 def test_images_that_no_object_store_can_hold_are_refused(cluster) -> None:  # noqa: ARG001  # connected
-    from fedbench_core.federation.executors.ray_visits import portable_splits  # noqa: PLC0415  # imports Ray
+    from fedbench_core.federation.executors.ray_executor import portable_splits  # noqa: PLC0415  # imports Ray
 
     spots = registry().make("dataset", "spots", {}).load(DataRequest(Path()))
     huge = np.broadcast_to(np.uint8(0), (40_000, 64, 64, 1))
@@ -258,7 +258,7 @@ method = "fedavg"
     ("suite", "runs", "computed_by"),
     [
         pytest.param(SUITE, 4, "serial", id="a task for each run"),
-        pytest.param(SUITE.replace("seeds = 2", "seeds = 1").rpartition("[[")[0], 1, "ray", id="a task for each visit"),
+        pytest.param(SUITE.replace("seeds = 2", "seeds = 1").rpartition("[[")[0], 1, "ray", id="a task for each turn"),
     ],
 )
 def test_a_suite_files_the_records_that_it_files_here(suite, runs, computed_by, kit, cluster, tmp_path) -> None:
@@ -277,7 +277,7 @@ def test_a_suite_files_the_records_that_it_files_here(suite, runs, computed_by, 
         assert {file.name for folder in folders for file in folder.iterdir()} == {
             "messages.csv",
             "record.json",
-            "rounds.csv",
+            "clients.csv",
         }
     assert records["processes"] == records["ray"]
     assert {read_record(file)["how"]["executor"] for file in files} == {computed_by}

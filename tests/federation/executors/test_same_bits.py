@@ -5,17 +5,17 @@ import torch
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import RequestError, RunError
-from fedbench_core.results.run import How
+from fedbench_core.runner import How
 
 KINDS = (
     "stateless",
     "absent clients",
     "stateful",
     "stateful, absent clients",
-    "hub with a memory",
+    "server with a memory",
     "ring",
     "ring, a full circle",
-    "pooled",
+    "centralized",
 )
 
 
@@ -25,7 +25,7 @@ def test_workers_do_not_change_a_bit(kind, how, small, scientific, undisturbed, 
     settings = small(kind)
     finished = run(RunSpec.of(settings), How(out=tmp_path, **how))
     assert scientific(finished.folder) == undisturbed(settings)
-    assert sorted(path.name for path in finished.folder.iterdir()) == ["messages.csv", "record.json", "rounds.csv"]
+    assert sorted(path.name for path in finished.folder.iterdir()) == ["messages.csv", "record.json", "clients.csv"]
 
 
 @pytest.mark.parametrize("executor", ["serial", "processes"])
@@ -46,26 +46,28 @@ def test_threads_that_torch_is_left_with_change_nothing(
 @pytest.mark.parametrize("how", [{"workers": 1}, {"workers": 2, "checkpoint_every": 4}], ids=str)
 @pytest.mark.parametrize("end", ["die", "hang"])
 @pytest.mark.parametrize("hops", [1, 0])
-def test_a_lost_worker_is_replaced_and_its_visit_repeated(
+def test_a_lost_worker_is_replaced_and_its_turn_repeated(
     end, hops, how, small, doomed, scientific, undisturbed, tmp_path
 ) -> None:
     spec = doomed(**{"local_update.end": end, "topology.hops": hops, "local_update.step": int(hops == 0)})
-    limit = {"visit_timeout": 3.0} if end == "hang" else {}
+    limit = {"client_timeout": 3.0} if end == "hang" else {}
     finished = run(spec, How(out=tmp_path / "runs", **how, **limit))
     assert len(list((tmp_path / "marks").iterdir())) == 1
     expected = undisturbed(small("ring", set={"topology.hops": hops}))
     found = scientific(finished.folder)
-    assert found["rounds.csv"] == expected["rounds.csv"]
+    assert found["clients.csv"] == expected["clients.csv"]
     assert found["messages.csv"] == expected["messages.csv"]
     assert found["record"]["test"] == expected["record"]["test"]
 
 
-@pytest.mark.parametrize(("end", "cause"), [("die", "its worker died"), ("hang", "no answer within --visit-timeout 1")])
+@pytest.mark.parametrize(
+    ("end", "cause"), [("die", "its worker died"), ("hang", "no answer within --client-timeout 1")]
+)
 @pytest.mark.parametrize("hops", [1, 0])
-def test_a_visit_that_never_ends_well_is_named(end, cause, hops, doomed, tmp_path) -> None:
+def test_a_turn_that_never_ends_well_is_named(end, cause, hops, doomed, tmp_path) -> None:
     options = {"local_update.end": end, "topology.hops": hops, "local_update.step": int(hops == 0)}
     spec = doomed(**{**options, "local_update.times": 99})
-    limit = {"visit_timeout": 1.0} if end == "hang" else {}
+    limit = {"client_timeout": 1.0} if end == "hang" else {}
     whose = r"local update kit-doomed of fedbench-kit 1\.0"
     with pytest.raises(RunError, match=f"client 1, round 1: {cause}.* {whose}, 3 times"):
         run(spec, How(out=tmp_path / "runs", workers=2, **limit))
@@ -83,6 +85,6 @@ def test_a_plugin_that_raises_is_named_by_every_executor(small, tmp_path) -> Non
     assert told[0] == told[1]
 
 
-def test_a_limit_on_visits_needs_processes(small, tmp_path) -> None:
-    with pytest.raises(RequestError, match="--visit-timeout"):
-        run(RunSpec.of(small("ring")), How(out=tmp_path, executor="serial", visit_timeout=1.0))
+def test_a_limit_on_turns_needs_processes(small, tmp_path) -> None:
+    with pytest.raises(RequestError, match="--client-timeout"):
+        run(RunSpec.of(small("ring")), How(out=tmp_path, executor="serial", client_timeout=1.0))

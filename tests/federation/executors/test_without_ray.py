@@ -10,8 +10,8 @@ import pytest
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import RequestError
-from fedbench_core.results import run as runs
-from fedbench_core.results.run import How
+from fedbench_core.records import run as runs
+from fedbench_core.runner import How
 
 SMALL = {"method": "kit-ring", "backbones": "tiny", "dataset": "spots", "clients": 2, "rounds": 1, "steps": 1}
 
@@ -28,14 +28,14 @@ def test_ray_that_is_not_installed_is_told_how_to_install(kit, tmp_path, monkeyp
     assert _refused(tmp_path, executor="ray").endswith("not installed: pip install 'fedbench-core[ray]'")
 
 
-@pytest.mark.parametrize("flag", [{"ray_address": "auto"}, {"gpus_per_visit": 0.5}], ids=str)
+@pytest.mark.parametrize("flag", [{"ray_address": "auto"}, {"gpus_per_client": 0.5}], ids=str)
 def test_what_is_about_ray_needs_ray(flag, kit, tmp_path) -> None:  # noqa: ARG001  # installed
     assert "Add --executor ray" in _refused(tmp_path, **flag)
 
 
-def test_gpus_that_no_visit_uses_are_refused(kit, tmp_path, monkeypatch) -> None:  # noqa: ARG001  # installed
+def test_gpus_that_no_turn_uses_are_refused(kit, tmp_path, monkeypatch) -> None:  # noqa: ARG001  # installed
     monkeypatch.setattr(runs, "find_spec", lambda _name: True)
-    assert "--device cuda" in _refused(tmp_path, executor="ray", gpus_per_visit=0.5)
+    assert "--device cuda" in _refused(tmp_path, executor="ray", gpus_per_client=0.5)
     assert "Use --device cuda." in _refused(tmp_path, {**SMALL, "device": "cuda:1"}, executor="ray")
 
 
@@ -45,8 +45,8 @@ import sys
 sys.path.insert(0, {str(kit)!r})
 from pathlib import Path
 from fedbench_core import RunSpec, run
-from fedbench_core.results.run import How
-import fedbench_core.cli.run, fedbench_core.cli.suite, fedbench_core.results.suites.conduct
+from fedbench_core.runner import How
+import fedbench_core.cli.run, fedbench_core.cli.suite, fedbench_core.suites.conduct
 run(RunSpec.of({SMALL!r}), How(out=Path({str(tmp_path)!r}), executor="serial"))
 print([name for name in sys.modules if name.split(".")[0] == "ray"])
 """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fedbench_core.api import Aggregator, Letter, Merge, Payload, RunError, hookimpl
+from fedbench_core.api import Accumulator, Aggregator, Message, Payload, RunError, hookimpl
 from fedbench_core.learning import Agreement
 from fedbench_core.parts.aggregators import Mean
 
@@ -14,17 +14,17 @@ SEEN = {}
 
 
 @dataclass
-class Last(Aggregator, Merge):
-    """Keeps the last letter, in itself: wrong in most ways there are."""
+class Last(Aggregator, Accumulator):
+    """Keeps the last message, in itself: wrong in most ways there are."""
 
     def open(self, ctx, memory, standing):
         return self
 
-    def add(self, letter) -> None:
-        self.letter = letter
+    def add(self, message) -> None:
+        self.message = message
 
     def close(self):
-        return self.letter.payload
+        return self.message.payload
 
 
 class After(Mean):
@@ -33,9 +33,9 @@ class After(Mean):
     def open(self, ctx, memory, standing):
         merge, change = super().open(ctx, memory, standing), self.change
 
-        class Changed(Merge):
-            def add(self, letter) -> None:
-                merge.add(letter)
+        class Changed(Accumulator):
+            def add(self, message) -> None:
+                merge.add(message)
 
             def close(self):
                 return change(merge.close())
@@ -52,32 +52,32 @@ class Before(Mean):
     def open(self, ctx, memory, standing):
         merge, change = super().open(ctx, memory, standing), self.change
 
-        class Changed(Merge):
-            def add(self, letter) -> None:
-                merge.add(change(letter))
+        class Changed(Accumulator):
+            def add(self, message) -> None:
+                merge.add(change(message))
 
             def close(self):
                 return merge.close()
 
         return Changed()
 
-    def change(self, letter):
+    def change(self, message):
         raise NotImplementedError
 
 
 class Hoards(Mean):
-    """Keeps all letters until the end, and does not say so."""
+    """Keeps all messages until the end, and does not say so."""
 
     def open(self, ctx, memory, standing):
-        merge, letters = super().open(ctx, memory, standing), []
+        merge, messages = super().open(ctx, memory, standing), []
 
-        class All(Merge):
-            def add(self, letter) -> None:
-                letters.append(letter)
+        class All(Accumulator):
+            def add(self, message) -> None:
+                messages.append(message)
 
             def close(self):
-                for letter in letters:
-                    merge.add(letter)
+                for message in messages:
+                    merge.add(message)
                 return merge.close()
 
         return All()
@@ -91,23 +91,23 @@ class Single(Last):
         fold.total = 0.0
         return fold
 
-    def add(self, letter) -> None:
+    def add(self, message) -> None:
         self.sums = {
-            name: letter.weight * tensor + (self.sums[name] if self.total else 0)
-            for name, tensor in letter.payload.tensors.items()
+            name: message.weight * tensor + (self.sums[name] if self.total else 0)
+            for name, tensor in message.payload.tensors.items()
         }
-        self.total += letter.weight
-        self.letter = letter
+        self.total += message.weight
+        self.message = message
 
     def close(self):
-        of = self.letter.payload.tensors
+        of = self.message.payload.tensors
         tensors = {name: (added / self.total).to(of[name].dtype) for name, added in self.sums.items()}
-        return Payload(tensors, self.letter.payload.meta)
+        return Payload(tensors, self.message.payload.meta)
 
 
 class Sum(Single):
     def close(self):
-        return Payload(self.sums, self.letter.payload.meta)
+        return Payload(self.sums, self.message.payload.meta)
 
 
 class DividesByWeight(Mean):
@@ -116,19 +116,19 @@ class DividesByWeight(Mean):
     def open(self, ctx, memory, standing):
         merge, total = super().open(ctx, memory, standing), torch.zeros((), dtype=torch.float64)
 
-        class Shares(Merge):
-            def add(self, letter) -> None:
-                total.add_(letter.weight)
-                share = letter.weight / total
+        class Partition(Accumulator):
+            def add(self, message) -> None:
+                total.add_(message.weight)
+                share = message.weight / total
                 tensors = {
-                    n: t * share / share if t.is_floating_point() else t for n, t in letter.payload.tensors.items()
+                    n: t * share / share if t.is_floating_point() else t for n, t in message.payload.tensors.items()
                 }
-                merge.add(Letter(letter.sender, Payload(tensors, letter.payload.meta), letter.weight or 1e-9))
+                merge.add(Message(message.sender, Payload(tensors, message.payload.meta), message.weight or 1e-9))
 
             def close(self):
                 return merge.close()
 
-        return Shares()
+        return Partition()
 
 
 class NoMeta(After):
@@ -157,10 +157,10 @@ class ReadsTheMonth(After):
         return Payload(payload.tensors, {**payload.meta, "month": time.strftime("%m", time.gmtime())})
 
 
-class WritesToLetters(Before):
-    def change(self, letter):
-        letter.payload.tensors["fc.bias"].mul_(2)
-        return letter
+class WritesToMessages(Before):
+    def change(self, message):
+        message.payload.tensors["fc.bias"].mul_(2)
+        return message
 
 
 class CountsMerges(After):
@@ -197,10 +197,10 @@ class NamesOne(Last):
     def open(self, ctx, memory, standing):
         return NamesOne()
 
-    def add(self, letter) -> None:
-        if hasattr(self, "letter"):
-            raise RunError(f"two letters; the second is from client {letter.sender}")
-        self.letter = letter
+    def add(self, message) -> None:
+        if hasattr(self, "message"):
+            raise RunError(f"two messages; the second is from client {message.sender}")
+        self.message = message
 
 
 class TakesFew(Mean):
@@ -209,13 +209,13 @@ class TakesFew(Mean):
 
 @dataclass(frozen=True)
 class NoMerge(Aggregator):
-    def merge(self, letters):
-        return letters[0]
+    def merge(self, messages):
+        return messages[0]
 
 
 @dataclass(frozen=True)
 class TrimsAll(Aggregator):
-    """Leaves the least and the greatest out, and of two letters nothing."""
+    """Leaves the least and the greatest out, and of two messages nothing."""
 
     streaming = False
 
@@ -223,20 +223,20 @@ class TrimsAll(Aggregator):
         return Trimmed()
 
 
-class Trimmed(Merge):
+class Trimmed(Accumulator):
     def __init__(self):
-        self.agreement, self.letters = Agreement(), []
+        self.agreement, self.messages = Agreement(), []
 
-    def add(self, letter) -> None:
-        self.agreement.add(letter)
-        self.letters.append(letter.payload.tensors)
+    def add(self, message) -> None:
+        self.agreement.add(message)
+        self.messages.append(message.payload.tensors)
 
     def close(self):
         layout = self.agreement.layout
         return Payload({name: self.middle(name).to(layout[name][0]) for name in layout}, self.agreement.meta)
 
     def middle(self, name):
-        return torch.stack([tensors[name] for tensors in self.letters]).double().sort(dim=0).values[1:-1].mean(dim=0)
+        return torch.stack([tensors[name] for tensors in self.messages]).double().sort(dim=0).values[1:-1].mean(dim=0)
 
 
 class Swaps(After):
@@ -257,7 +257,7 @@ DEFECTS = {
     "d-all-in-double": (AllInDouble, "return every tensor in its own form"),
     "d-draws-numpy": (DrawsNumpy, "global generator of numpy.random"),
     "d-reads-the-month": (ReadsTheMonth, "another clock"),
-    "d-writes-to-letters": (WritesToLetters, "letter was changed"),
+    "d-writes-to-messages": (WritesToMessages, "message was changed"),
     "d-counts-merges": (CountsMerges, "gave other bits"),
     "d-keeps-bytes": (KeepsBytes, "is of type bytes"),
     "d-writes-to-standing": (WritesToStanding, "what lay at the place was changed"),

@@ -60,7 +60,7 @@ class AlwaysTen(Net):
         super().__init__(10, channels)
 
 
-class ColourOnly(Net):
+class ColorOnly(Net):
     def __init__(self, outputs, channels):
         super().__init__(outputs, 3)
 
@@ -99,7 +99,7 @@ class DropsAlways(Net):
         return Outputs(nn.functional.dropout(given.logits, training=True), given.embedding, given.maps)
 
 
-class NormalisesByTheBatch(Net):
+class NormalizesByTheBatch(Net):
     def __init__(self, outputs, channels):
         super().__init__(outputs, channels)
         self.norm = nn.BatchNorm2d(6, track_running_stats=False)
@@ -199,13 +199,13 @@ DEFECTS = {
     "d-no-maps": (architecture(NoMaps), "no maps"),
     "d-flat-maps": (architecture(FlatMaps), "expected (b, c, h, w)"),
     "d-always-ten": (architecture(AlwaysTen), "logits are (6, 10)"),
-    "d-colour-only": (architecture(ColourOnly), "to have 3 channels"),
+    "d-color-only": (architecture(ColorOnly), "to have 3 channels"),
     "d-logits": (architecture(Logits), "expected Outputs"),
     "d-seeds-itself": (architecture(SeedsItself), "the same weights from another seed"),
     "d-draws-numpy-weights": (architecture(DrawsFromNumpy), "global generator of numpy.random"),
     "d-draws-unseeded-weights": (architecture(DrawsUnseeded), "other weights from the same seed"),
     "d-drops-always": (architecture(DropsAlways), "other logits the second time"),
-    "d-normalises-by-the-batch": (architecture(NormalisesByTheBatch), "when it comes alone"),
+    "d-normalizes-by-the-batch": (architecture(NormalizesByTheBatch), "when it comes alone"),
     "d-writes-to-images": (architecture(WritesToImages), "the images were changed"),
     "d-detached": (architecture(Detached), "detaches"),
     "d-half-detached": (architecture(HalfDetached), "no gradient reaches conv.weight"),

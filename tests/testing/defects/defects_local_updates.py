@@ -9,29 +9,29 @@ import numpy as np
 import torch
 from torch import nn
 
-from fedbench_core.api import DataRequest, LocalUpdate, Method, Payload, Reply, hookimpl
+from fedbench_core.api import DataRequest, LocalUpdate, Method, Payload, Update, hookimpl
 from fedbench_core.data.phantom import Phantom
-from fedbench_core.learning import adopt, fit
+from fedbench_core.learning import fit, load_global
 
 SEEN = {}
 
 
 @dataclass(frozen=True)
 class Sound(LocalUpdate):
-    def update(self, client, heard, ctx):
-        net = adopt(heard, client, ctx)
+    def train(self, client, received, ctx):
+        net = load_global(received, client, ctx)
         metrics = fit(net, client, ctx)
-        return Reply(Payload.of(net), len(client.train), metrics)
+        return Update(Payload.of(net), len(client.train), metrics)
 
-    def predictors(self, client, heard, ctx):
-        return {"global": adopt(heard, client, ctx)}
+    def predictors(self, client, received, ctx):
+        return {"global": load_global(received, client, ctx)}
 
 
 class Says(Sound):
     """A sound update, of which a subclass changes what is said."""
 
-    def update(self, client, heard, ctx):
-        return self.change(super().update(client, heard, ctx), ctx)
+    def train(self, client, received, ctx):
+        return self.change(super().train(client, received, ctx), ctx)
 
     def change(self, reply, ctx):
         raise NotImplementedError
@@ -92,9 +92,9 @@ class ReportsWords(Says):
 
 
 class ReportsMoreLater(Sound):
-    def update(self, client, heard, ctx):
-        reply = super().update(client, heard, ctx)
-        return replace(reply, metrics={**reply.metrics, **({} if heard is None else {"drift": 1.0})})
+    def train(self, client, received, ctx):
+        reply = super().train(client, received, ctx)
+        return replace(reply, metrics={**reply.metrics, **({} if received is None else {"drift": 1.0})})
 
 
 class ReadsTheClock(Says):
@@ -110,64 +110,64 @@ class ReadsTheDay(Says):
 
 
 class NeedsToHear(Sound):
-    def update(self, client, heard, ctx):
-        len(heard.tensors)
-        return super().update(client, heard, ctx)
+    def train(self, client, received, ctx):
+        len(received.tensors)
+        return super().train(client, received, ctx)
 
 
 class FailsOnOneImage(Sound):
-    def update(self, client, heard, ctx):
+    def train(self, client, received, ctx):
         ctx.build(client.backbone)(client.train.tensors(np.arange(len(client.train) % 8))[0])
-        return super().update(client, heard, ctx)
+        return super().train(client, received, ctx)
 
 
 class KnowsOneKindOfLabel(Sound):
-    def update(self, client, heard, ctx):
+    def train(self, client, received, ctx):
         torch.bincount(client.train.targets())
-        return super().update(client, heard, ctx)
+        return super().train(client, received, ctx)
 
 
 class HasItsOwnBudget(Sound):
-    def update(self, client, heard, ctx):
-        return super().update(client, heard, replace(ctx, training=replace(ctx.training, steps=3)))
+    def train(self, client, received, ctx):
+        return super().train(client, received, replace(ctx, training=replace(ctx.training, steps=3)))
 
 
 class WritesToWhatItHears(Sound):
-    def update(self, client, heard, ctx):
-        if heard is not None:
-            next(iter(heard.tensors.values())).mul_(1)
-        return super().update(client, heard, ctx)
+    def train(self, client, received, ctx):
+        if received is not None:
+            next(iter(received.tensors.values())).mul_(1)
+        return super().train(client, received, ctx)
 
 
 class TrainsWhatItHears(Sound):
-    def predictors(self, client, heard, ctx):
-        if heard is not None:
-            next(iter(heard.tensors.values())).add_(1)
-        return super().predictors(client, heard, ctx)
+    def predictors(self, client, received, ctx):
+        if received is not None:
+            next(iter(received.tensors.values())).add_(1)
+        return super().predictors(client, received, ctx)
 
 
 class TakesAllImages(Sound):
     """Trains on the images of all clients, which lie in the same array."""
 
-    def update(self, client, heard, ctx):
+    def train(self, client, received, ctx):
         everything = replace(client.train, indices=np.arange(len(client.train.images)))
-        return super().update(replace(client, train=everything), heard, ctx)
+        return super().train(replace(client, train=everything), received, ctx)
 
 
 class FindsTheTestSet(Sound):
     """Trains on the test set too, which lies beside the training images."""
 
-    def update(self, client, heard, ctx):
+    def train(self, client, received, ctx):
         folder = Path(client.train.images.filename).parent
         images, labels = (np.load(folder / f"test_{what}.npy").copy() for what in ("images", "labels"))
         test = replace(client.train, images=images, labels=labels.reshape(-1, 1), indices=np.arange(len(images)))
-        return super().update(replace(client, train=test), heard, ctx)
+        return super().train(replace(client, train=test), received, ctx)
 
 
 class LoadsTheTestSet(Sound):
-    def update(self, client, heard, ctx):
+    def train(self, client, received, ctx):
         test = Phantom(train=96, val=64, test=64).load(DataRequest(Path(client.train.images.filename).parents[1])).test
-        return super().update(replace(client, train=test), heard, ctx)
+        return super().train(replace(client, train=test), received, ctx)
 
 
 @dataclass(frozen=True)
@@ -177,18 +177,18 @@ class Deaf(LocalUpdate):
     def setup(self, client, ctx):
         client.models["own"] = ctx.build(client.backbone)
 
-    def update(self, client, heard, ctx):
+    def train(self, client, received, ctx):
         metrics = fit(client.models["own"], client, ctx)
-        return Reply(Payload.of(client.models["own"]), len(client.train), metrics)
+        return Update(Payload.of(client.models["own"]), len(client.train), metrics)
 
-    def predictors(self, client, heard, ctx):
+    def predictors(self, client, received, ctx):
         return {"own": client.models["own"]}
 
 
 class CountsPredictions(Sound):
-    def predictors(self, client, heard, ctx):
+    def predictors(self, client, received, ctx):
         client.memory["predictions"] = client.memory.get("predictions", 0) + 1
-        return super().predictors(client, heard, ctx)
+        return super().predictors(client, received, ctx)
 
 
 class KeepsOwn(Sound):
@@ -199,35 +199,35 @@ class KeepsOwn(Sound):
 class TunesWhatItKeeps(KeepsOwn):
     """Fine-tunes the client's own model to predict with it."""
 
-    def predictors(self, client, heard, ctx):
+    def predictors(self, client, received, ctx):
         fit(client.models["own"], client, ctx)
         return {"own": client.models["own"]}
 
 
 class PredictsByMood(Sound):
-    def predictors(self, client, heard, ctx):
+    def predictors(self, client, received, ctx):
         SEEN["predictions"] = SEEN.get("predictions", 0) + 1
         return {"global": ctx.build(client.backbone, f"mood {SEEN['predictions']}")}
 
 
 class PredictsNothing(Sound):
-    def predictors(self, client, heard, ctx):
+    def predictors(self, client, received, ctx):
         return {}
 
 
 class PredictsImages(Sound):
-    def predictors(self, client, heard, ctx):
+    def predictors(self, client, received, ctx):
         return {"global": nn.Identity()}
 
 
 class PredictsFunctions(Sound):
-    def predictors(self, client, heard, ctx):
+    def predictors(self, client, received, ctx):
         return {"global": lambda images: images}
 
 
 class PredictsNaN(Sound):
-    def predictors(self, client, heard, ctx):
-        nets = super().predictors(client, heard, ctx)
+    def predictors(self, client, received, ctx):
+        nets = super().predictors(client, received, ctx)
         with torch.no_grad():
             for weights in nets["global"].parameters():
                 weights.fill_(torch.nan)
@@ -247,65 +247,65 @@ class Warmed(nn.Module):
 
 
 class HidesWhatDecides(Sound):
-    def predictors(self, client, heard, ctx):
-        return {"global": Warmed(adopt(heard, client, ctx), shift=client.id)}
+    def predictors(self, client, received, ctx):
+        return {"global": Warmed(load_global(received, client, ctx), shift=client.id)}
 
 
 class GrowsRoles(Sound):
-    def predictors(self, client, heard, ctx):
-        own = {} if heard is None else {"personal": ctx.build(client.backbone)}
-        return {**super().predictors(client, heard, ctx), **own}
+    def predictors(self, client, received, ctx):
+        own = {} if received is None else {"personal": ctx.build(client.backbone)}
+        return {**super().predictors(client, received, ctx), **own}
 
 
 class DrawsFromTorch(Sound):
-    def update(self, client, heard, ctx):
+    def train(self, client, received, ctx):
         torch.rand(1)
-        return super().update(client, heard, ctx)
+        return super().train(client, received, ctx)
 
 
 class SeedsTorch(Sound):
-    def update(self, client, heard, ctx):
+    def train(self, client, received, ctx):
         torch.manual_seed(0)
-        return super().update(client, heard, ctx)
+        return super().train(client, received, ctx)
 
 
 class DrawsFromPython(Sound):
-    def update(self, client, heard, ctx):
+    def train(self, client, received, ctx):
         random.random()  # noqa: S311  # this is the fault
-        return super().update(client, heard, ctx)
+        return super().train(client, received, ctx)
 
 
 class TurnsGradientsOff(Sound):
-    def predictors(self, client, heard, ctx):
+    def predictors(self, client, received, ctx):
         torch.set_grad_enabled(False)
-        return super().predictors(client, heard, ctx)
+        return super().predictors(client, received, ctx)
 
 
-class CountsVisitsOfAll(Sound):
-    def update(self, client, heard, ctx):
-        SEEN["visits"] = SEEN.get("visits", 0) + 1
-        reply = super().update(client, heard, ctx)
-        return replace(reply, metrics={**reply.metrics, "visits": SEEN["visits"]})
+class CountsTurnsOfAll(Sound):
+    def train(self, client, received, ctx):
+        SEEN["turns"] = SEEN.get("turns", 0) + 1
+        reply = super().train(client, received, ctx)
+        return replace(reply, metrics={**reply.metrics, "turns": SEEN["turns"]})
 
 
 class RemembersTheLast(Sound):
     """Knows who was there before."""
 
-    def update(self, client, heard, ctx):
-        reply = super().update(client, heard, ctx)
+    def train(self, client, received, ctx):
+        reply = super().train(client, received, ctx)
         stranger = SEEN.get("last", client.id) != client.id
         SEEN["last"] = client.id
         return replace(reply, metrics={**reply.metrics, "stranger": float(stranger)})
 
 
 class ForgetsOnDisk(KeepsOwn):
-    """Counts visits on the model, where no disk will find them."""
+    """Counts turns on the model, where no disk will find them."""
 
-    def update(self, client, heard, ctx):
-        reply = super().update(client, heard, ctx)
+    def train(self, client, received, ctx):
+        reply = super().train(client, received, ctx)
         own = client.models["own"]
-        own.visits = getattr(own, "visits", 0) + 1
-        return replace(reply, metrics={**reply.metrics, "visits": own.visits})
+        own.turns = getattr(own, "turns", 0) + 1
+        return replace(reply, metrics={**reply.metrics, "turns": own.turns})
 
 
 class RemembersLists(Sound):
@@ -314,7 +314,7 @@ class RemembersLists(Sound):
 
 
 class InspectsInNumbers(Sound):
-    def inspect(self, client, ctx):
+    def check(self, client, ctx):
         return [3]
 
 
@@ -326,7 +326,7 @@ class NoValue(Sound):
 
 
 class OldSignature(Sound):
-    def update(self, client, heard):
+    def train(self, client, received):
         return None
 
 
@@ -336,8 +336,8 @@ class NewModule(Sound):
     def setup(self, client, ctx):
         SEEN["clients"] = SEEN.get("clients", 0) + 1
 
-    def update(self, client, heard, ctx):
-        reply = super().update(client, heard, ctx)
+    def train(self, client, received, ctx):
+        reply = super().train(client, received, ctx)
         return replace(reply, metrics={**reply.metrics, "alone": float(not SEEN.get("clients"))})
 
 
@@ -347,7 +347,7 @@ DEFECTS = {
     "d-says-numbers": (SaysNumbers, "says_what", "only strings travel"),
     "d-says-arrays": (SaysArrays, "says_what", "only tensors travel"),
     "d-says-a-dict": (SaysADict, "says_what", "expected a Payload"),
-    "d-says-no-reply": (SaysNoReply, "says_what", "expected a Reply"),
+    "d-says-no-reply": (SaysNoReply, "says_what", "expected a Update"),
     "d-weighs-nan": (WeighsNaN, "says_what", "weight nan"),
     "d-weighs-less": (WeighsLessThanNothing, "says_what", "weight -1.0"),
     "d-weighs-nothing": (WeighsNothing, "says_what", "weight 0"),
@@ -359,8 +359,8 @@ DEFECTS = {
     "d-fails-on-one-image": (FailsOnOneImage, "last_batch", "more than 1 value per channel"),
     "d-knows-one-kind": (KnowsOneKindOfLabel, "multi_label", "bincount"),
     "d-its-own-budget": (HasItsOwnBudget, "by_the_budget", "train by ctx.training"),
-    "d-writes-to-heard": (WritesToWhatItHears, "heard_is_unchanged", "update wrote to the tensors it heard"),
-    "d-trains-heard": (TrainsWhatItHears, "heard_is_unchanged", "predictors changed the payload it heard"),
+    "d-writes-to-received": (WritesToWhatItHears, "received_is_unchanged", "update wrote to the tensors it received"),
+    "d-trains-received": (TrainsWhatItHears, "received_is_unchanged", "predictors changed the payload it received"),
     "d-takes-all-images": (TakesAllImages, "own_images", "of other clients and of the test set"),
     "d-finds-the-test-set": (FindsTheTestSet, "own_images", "of other clients and of the test set"),
     "d-loads-the-test-set": (LoadsTheTestSet, "own_images", "loads a dataset by itself"),
@@ -378,13 +378,13 @@ DEFECTS = {
     "d-seeds-torch": (SeedsTorch, "global_state", "global generator of torch"),
     "d-draws-python": (DrawsFromPython, "global_state", "global generator of random"),
     "d-gradients-off": (TurnsGradientsOff, "global_state", "whether torch computes gradients"),
-    "d-counts-visits-of-all": (CountsVisitsOfAll, "same_visit", "keep nothing here"),
-    "d-remembers-the-last": (RemembersTheLast, "only_in_the_client", "when client 1 visits before it"),
+    "d-counts-turns-of-all": (CountsTurnsOfAll, "same_turn", "keep nothing here"),
+    "d-remembers-the-last": (RemembersTheLast, "only_in_the_client", "when client 1 turns before it"),
     "d-forgets-on-disk": (ForgetsOnDisk, "survives_the_disk", "after models and memory were saved and loaded"),
     "d-remembers-lists": (RemembersLists, "change_nothing", "is a list"),
     "d-inspects-in-numbers": (InspectsInNumbers, "inspecting", "expected strings"),
     "d-no-value-update": (NoValue, "is_a_value", "@dataclass"),
-    "d-old-update": (OldSignature, "says_what", "does not take client, heard, ctx"),
+    "d-old-update": (OldSignature, "says_what", "does not take client, received, ctx"),
     "d-new-module": (NewModule, "new_process", "other bits in a new process"),
 }
 

@@ -36,7 +36,7 @@ DEFECTS = {
     "fedbench-d-double": ("import torch; torch.set_default_dtype(torch.float64)", "changed torch's default dtype"),
     "fedbench-d-elsewhere": ("import os; os.chdir('/')", "changed the working directory"),
     "fedbench-d-pins": (_METHOD.replace("WHAT", "pinned=('aggregater',)"), "pins 'aggregater'; what can be pinned"),
-    "fedbench-d-pins-letters": (_METHOD.replace("WHAT", "pinned='topology'"), "should be a valid tuple"),
-    "fedbench-d-pool": (_METHOD.replace("WHAT", "data='pool'"), "should be 'clients' or 'pooled'"),
+    "fedbench-d-pins-messages": (_METHOD.replace("WHAT", "pinned='topology'"), "should be a valid tuple"),
+    "fedbench-d-pool": (_METHOD.replace("WHAT", "data='pool'"), "should be 'clients' or 'centralized'"),
     "fedbench-d-options": (_METHOD.replace("WHAT", "options={'compresor': {}}"), "has options of compresor"),
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedbench_core.api import HUB, Topology, Visit, hookimpl
+from fedbench_core.api import SERVER, Topology, Turn, hookimpl
 from fedbench_core.parts.topologies import Star
 
 SEEN = {}
@@ -21,61 +21,61 @@ class ForeignHome(Star):
 class WanderingHome(Star):
     def home(self, client):
         SEEN["asked"] = SEEN.get("asked", 0) + 1
-        return client if SEEN["asked"] % 2 else HUB
+        return client if SEEN["asked"] % 2 else SERVER
 
 
 class AbsentToo(Star):
     """Plans for everyone, whoever is there."""
 
     def plan(self, present, clients, ctx):
-        return [[Visit(client, (HUB,)) for client in range(clients)]]
+        return [[Turn(client, (SERVER,)) for client in range(clients)]]
 
 
 class Twice(Star):
     def plan(self, present, clients, ctx):
-        return [[Visit(client, (HUB,)) for client in (*present, *present)]]
+        return [[Turn(client, (SERVER,)) for client in (*present, *present)]]
 
 
 class Nowhere(Star):
     def plan(self, present, clients, ctx):
-        return [[Visit(client, (99,)) for client in present]]
+        return [[Turn(client, (99,)) for client in present]]
 
 
-class TwoLetters(Star):
+class TwoMessages(Star):
     def plan(self, present, clients, ctx):
-        return [[Visit(client, (HUB, HUB)) for client in present]]
+        return [[Turn(client, (SERVER, SERVER)) for client in present]]
 
 
 class Silent(Star):
     def plan(self, present, clients, ctx):
-        return [[Visit(client, ()) for client in present]]
+        return [[Turn(client, ()) for client in present]]
 
 
 class Tuples(Star):
     def plan(self, present, clients, ctx):
-        return [[(client, (HUB,)) for client in present]]
+        return [[(client, (SERVER,)) for client in present]]
 
 
 class Endless(Star):
     def plan(self, present, clients, ctx):
-        return itertools.repeat([Visit(client, (HUB,)) for client in present])
+        return itertools.repeat([Turn(client, (SERVER,)) for client in present])
 
 
 @dataclass(frozen=True)
 class Alone(Topology):
-    """Everyone hears and writes at the own desk alone."""
+    """Everyone hears and writes at the own inbox alone."""
 
     def home(self, client):
         return client
 
     def plan(self, present, clients, ctx):
-        return [[Visit(client, (client,)) for client in present]]
+        return [[Turn(client, (client,)) for client in present]]
 
 
 class DrawsUnseeded(Star):
     def plan(self, present, clients, ctx):
         order = np.random.default_rng().permutation(1000)
-        return [[Visit(client, (HUB,)) for client in order if client in present]]
+        return [[Turn(client, (SERVER,)) for client in order if client in present]]
 
 
 class DrawsFromPython(Star):
@@ -89,13 +89,13 @@ class Alternates(Star):
 
     def plan(self, present, clients, ctx):
         SEEN["plans"] = SEEN.get("plans", 0) + 1
-        steps = [[Visit(client, (HUB,))] for client in present]
+        steps = [[Turn(client, (SERVER,))] for client in present]
         return steps if SEEN["plans"] % 2 else steps[::-1]
 
 
 class ByTheYear(Star):
     def plan(self, present, clients, ctx):
-        steps = [[Visit(client, (HUB,))] for client in present]
+        steps = [[Turn(client, (SERVER,))] for client in present]
         return steps if time.gmtime().tm_year % 2 else steps[::-1]
 
 
@@ -108,15 +108,15 @@ class NumpyNumbers(Star):
     """What numpy draws or sorts are no ints, and cannot be written down."""
 
     def plan(self, present, clients, ctx):
-        return [[Visit(client, (HUB,)) for client in np.array(present)]] if len(present) else []
+        return [[Turn(client, (SERVER,)) for client in np.array(present)]] if len(present) else []
 
 
 class LostAtLast(Star):
     """Forgets in the last round that numbers start at 0."""
 
     def plan(self, present, clients, ctx):
-        place = clients if ctx.round == ctx.rounds - 1 else HUB
-        return [[Visit(client, (place,)) for client in present]]
+        place = clients if ctx.round == ctx.rounds - 1 else SERVER
+        return [[Turn(client, (place,)) for client in present]]
 
 
 DEFECTS = {
@@ -124,13 +124,13 @@ DEFECTS = {
     "d-wandering-home": (WanderingHome, "home changed"),
     "d-absent-too": (AbsentToo, "plan for those alone"),
     "d-nobody-there": (AbsentToo, "give an empty plan"),
-    "d-twice": (Twice, "visits twice in step 0"),
-    "d-nowhere": (Nowhere, "places are -1 (hub)"),
-    "d-two-letters": (TwoLetters, "names a place twice"),
+    "d-twice": (Twice, "turns twice in step 0"),
+    "d-nowhere": (Nowhere, "places are -1 (server)"),
+    "d-two-messages": (TwoMessages, "names a place twice"),
     "d-silent": (Silent, "nothing is written"),
-    "d-tuples": (Tuples, "expected Visits"),
+    "d-tuples": (Tuples, "expected Turns"),
     "d-endless": (Endless, "does it end?"),
-    "d-alone": (Alone, "have heard nothing of"),
+    "d-alone": (Alone, "have received nothing of"),
     "d-draws-unseeded-plans": (DrawsUnseeded, "the same context gave another plan"),
     "d-draws-from-python": (DrawsFromPython, "global generator of random"),
     "d-alternates": (Alternates, "the same context gave another plan"),

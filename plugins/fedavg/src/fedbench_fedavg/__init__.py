@@ -6,25 +6,25 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedbench_core.api import Backbone, Client, LocalUpdate, Method, Payload, Reply, RoundContext, hookimpl
-from fedbench_core.learning import adopt, fit
+from fedbench_core.api import Backbone, Client, LocalUpdate, Method, Payload, RoundContext, Update, hookimpl
+from fedbench_core.learning import fit, load_global
 
 PAPER = "McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017"
 
 
 @dataclass(frozen=True)
 class FedAvg(LocalUpdate):
-    """Train the weights that were heard on one's own images, and say the result."""
+    """Train the weights that were received on one's own images, and say the result."""
 
-    def update(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Reply:
+    def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
         """Algorithm 1, ClientUpdate."""
-        net = adopt(heard, client, ctx)
+        net = load_global(received, client, ctx)
         metrics = fit(net, client, ctx)
-        return Reply(Payload.of(net), weight=len(client.train), metrics=metrics)
+        return Update(Payload.of(net), weight=len(client.train), metrics=metrics)
 
-    def predictors(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
+    def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
         """The global model."""
-        return {"global": adopt(heard, client, ctx)}
+        return {"global": load_global(received, client, ctx)}
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class FineTuned(FedAvg):
 
     finetune_epochs: Annotated[int, Field(ge=1, description="local epochs before a client predicts")] = 1
 
-    def predictors(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
+    def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
         """The global model after local epochs, then the global model as it came."""
-        tuned = adopt(heard, client, ctx)
+        tuned = load_global(received, client, ctx)
         fit(tuned, client, replace(ctx, training=replace(ctx.training, epochs=self.finetune_epochs, steps=None)))
-        return {"tuned": tuned, **super().predictors(client, heard, ctx)}
+        return {"tuned": tuned, **super().predictors(client, received, ctx)}
 
 
 @hookimpl
@@ -50,6 +50,8 @@ def fedbench_register_local_updates() -> Mapping[str, type[LocalUpdate]]:
 def fedbench_register_methods() -> Mapping[str, Method]:
     """Both methods."""
     return {
-        "fedavg": Method("fedavg", paper=PAPER, summary="Clients train a common model; the hub averages the weights."),
+        "fedavg": Method(
+            "fedavg", paper=PAPER, summary="Clients train a common model; the server averages the weights."
+        ),
         "fedavg-ft": Method("fedavg-ft", paper=PAPER, summary="FedAvg, then each client fine-tunes on its own images."),
     }

@@ -13,21 +13,21 @@ from fedbench_core.api import (
     LocalUpdate,
     Method,
     Payload,
-    Reply,
     RoundContext,
     RunError,
     Task,
+    Update,
     hookimpl,
 )
 from fedbench_core.learning import (
-    Shown,
+    ForwardPass,
     Side,
     adaptive_denominator,
     apply,
     change,
+    check_pair,
     fit_pair,
     hint,
-    inspect_pair,
     learnable,
     projection,
 )
@@ -37,7 +37,7 @@ PAPER = (
 )
 
 TEACHER, STUDENT = "teacher", "student"
-_HINT, _VISITS = "hint", "visits"
+_HINT, _TURNS = "hint", "turns"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class FedKD(LocalUpdate):
     """Train the client's own teacher and its copy of the common student on the same batches; say the student's change.
 
     The teacher (the client's backbone) and the projection between the two embeddings never leave. What is kept as the
-    student is what all clients have in common: the initial weights and every merged change heard since.
+    student is what all clients have in common: the initial weights and every merged change received since.
     """
 
     student: Annotated[str, Field(min_length=1, description="backbone of the common student")] = "mobilenetv3_small_050"
@@ -67,37 +67,37 @@ class FedKD(LocalUpdate):
         """The student."""
         return (self.student,)
 
-    def inspect(self, client: Client, ctx: RoundContext) -> Sequence[str]:
+    def check(self, client: Client, ctx: RoundContext) -> Sequence[str]:
         """A note on a student that is larger than this client's teacher."""
-        return inspect_pair(ctx.build(client.backbone), ctx.build(self.student, STUDENT), client)
+        return check_pair(ctx.build(client.backbone), ctx.build(self.student, STUDENT), client)
 
     def setup(self, client: Client, ctx: RoundContext) -> None:
         """Teacher and student with initial weights of their own, also where both are one backbone; the projection."""
         client.models[TEACHER] = teacher = ctx.build(client.backbone)
         client.models[STUDENT] = student = ctx.build(self.student, STUDENT)
-        client.memory[_VISITS] = 0
+        client.memory[_TURNS] = 0
         if self.hidden:
             client.memory[_HINT] = projection(teacher.embedding_size, student.embedding_size, ctx, _HINT)
 
-    def update(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Reply:
-        """Algorithm 1, lines of the client: what was heard is added to the common student, then both networks learn."""
+    def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
+        """Algorithm 1, lines of the client: what was received is added to the common student, then both networks learn."""
         common, samples = client.models[STUDENT], len(client.train)
         if not self.share:
-            return Reply(None, samples, self._train(client, common, ctx))
-        _hear(client, heard, ctx)
+            return Update(None, samples, self._train(client, common, ctx))
+        _hear(client, received, ctx)
         student = self._copy(common, ctx)
         metrics = self._train(client, student, ctx)
-        return Reply(change(student, common), samples, metrics)
+        return Update(change(student, common), samples, metrics)
 
-    def predictors(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
+    def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
         """The client's teacher, with which the paper predicts; then the common student."""
         student = client.models[STUDENT]
-        if heard is not None:
+        if received is not None:
             student = self._copy(student, ctx)
-            apply(heard, student)
+            apply(received, student)
         return {TEACHER: client.models[TEACHER], STUDENT: student}
 
-    def terms(self, task: Task, own: Shown, other: Shown, hidden: Tensor | None) -> dict[str, Tensor]:
+    def terms(self, task: Task, own: ForwardPass, other: ForwardPass, hidden: Tensor | None) -> dict[str, Tensor]:
         """What is added to one network's task loss: L^d = KL(other || own) / D and L^h = hidden / D."""
         terms = {} if hidden is None else {"hidden": hidden}
         if self.mutual:
@@ -113,10 +113,10 @@ class FedKD(LocalUpdate):
         matrix = learnable(client, _HINT, ctx) if self.hidden else None
         seen_by_teacher = matrix if joint or matrix is None else matrix.detach()
 
-        def teach(own: Shown, other: Shown) -> dict[str, Tensor]:
+        def teach(own: ForwardPass, other: ForwardPass) -> dict[str, Tensor]:
             return self.terms(ctx.task, own, other, _hidden(own, other, seen_by_teacher))
 
-        def study(own: Shown, other: Shown) -> dict[str, Tensor]:
+        def study(own: ForwardPass, other: ForwardPass) -> dict[str, Tensor]:
             return self.terms(ctx.task, own, other, _hidden(other, own, matrix))
 
         return fit_pair(
@@ -133,20 +133,20 @@ class FedKD(LocalUpdate):
         return copy
 
 
-def _hear(client: Client, heard: Payload | None, ctx: RoundContext) -> None:
+def _hear(client: Client, received: Payload | None, ctx: RoundContext) -> None:
     """Bring the kept student up to date; RunError if the client has missed a change."""
-    visits = client.memory[_VISITS]
-    if heard is not None:
-        if not isinstance(visits, int) or visits < ctx.round:
+    turns = client.memory[_TURNS]
+    if received is not None:
+        if not isinstance(turns, int) or turns < ctx.round:
             raise RunError(
-                f"fedkd says changes, so a client that was not there in every round (visits: {visits}, round: "
+                f"fedkd says changes, so a client that was not there in every round (turns: {turns}, round: "
                 f"{ctx.round}) has another student than the rest. Leave out --fraction and --dropout, or use fedmic."
             )
-        apply(heard, client.models[STUDENT])
-    client.memory[_VISITS] = ctx.round + 1
+        apply(received, client.models[STUDENT])
+    client.memory[_TURNS] = ctx.round + 1
 
 
-def _hidden(teacher: Shown, student: Shown, matrix: Tensor | None) -> Tensor | None:
+def _hidden(teacher: ForwardPass, student: ForwardPass, matrix: Tensor | None) -> Tensor | None:
     """MSE(H_t, W_h H_s)."""
     return None if matrix is None else hint(teacher.outputs.embedding, student.outputs.embedding, matrix)
 

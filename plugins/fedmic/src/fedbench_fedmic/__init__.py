@@ -9,16 +9,16 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedbench_core.api import Backbone, Client, LocalUpdate, Method, Payload, Reply, RoundContext, Task, hookimpl
+from fedbench_core.api import Backbone, Client, LocalUpdate, Method, Payload, RoundContext, Task, Update, hookimpl
 from fedbench_core.learning import (
-    Shown,
+    ForwardPass,
     Side,
     adaptive_denominator,
     apply,
     change,
+    check_pair,
     fit_pair,
     hint,
-    inspect_pair,
     learnable,
     projection,
 )
@@ -33,7 +33,7 @@ _REPRESENTATION, _DECISION = "representation", "decision"
 class FedMIC(LocalUpdate):
     """Train the client's own teacher and a copy of the common student on the same batches; say the student's change.
 
-    The hub sums the changes exactly and lays out the student's displacement from its initial weights, so a client
+    The server sums the changes exactly and lays out the student's displacement from its initial weights, so a client
     needs nothing but what it hears: it may have been absent, or come for the first time.
     """
 
@@ -54,9 +54,9 @@ class FedMIC(LocalUpdate):
         """The student."""
         return (self.student,)
 
-    def inspect(self, client: Client, ctx: RoundContext) -> Sequence[str]:
+    def check(self, client: Client, ctx: RoundContext) -> Sequence[str]:
         """A note on a student that is larger than this client's teacher."""
-        return inspect_pair(ctx.build(client.backbone), self._initial(ctx), client)
+        return check_pair(ctx.build(client.backbone), self._initial(ctx), client)
 
     def setup(self, client: Client, ctx: RoundContext) -> None:
         """The teacher and the auxiliary matrices; the student only where it is the client's own."""
@@ -72,34 +72,36 @@ class FedMIC(LocalUpdate):
             if self._maps(_DECISION):
                 client.memory[f"{_DECISION} {role}"] = torch.eye(ctx.task.outputs, device=ctx.device)
 
-    def update(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Reply:
+    def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
         """Phase 1, distillation between teacher and student; phase 2, what the student has learned is said."""
         samples = len(client.train)
         if not self.share:
-            return Reply(None, samples, self._train(client, client.models[STUDENT], ctx))
-        student = self.hear(heard, ctx)
+            return Update(None, samples, self._train(client, client.models[STUDENT], ctx))
+        student = self.hear(received, ctx)
         metrics = self._train(client, student, ctx)
-        return Reply(self.say(student, heard, ctx), samples, metrics)
+        return Update(self.say(student, received, ctx), samples, metrics)
 
-    def predictors(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
+    def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
         """The client's teacher, then the student."""
-        student = self.hear(heard, ctx) if self.share else client.models[STUDENT]
+        student = self.hear(received, ctx) if self.share else client.models[STUDENT]
         return {TEACHER: client.models[TEACHER], STUDENT: student}
 
-    def hear(self, heard: Payload | None, ctx: RoundContext) -> Backbone:
-        """The common student: its initial weights, displaced by what was heard."""
+    def hear(self, received: Payload | None, ctx: RoundContext) -> Backbone:
+        """The common student: its initial weights, displaced by what was received."""
         student = self._initial(ctx)
-        if heard is not None:
-            apply(heard, student)
+        if received is not None:
+            apply(received, student)
         return student
 
-    def say(self, student: Backbone, heard: Payload | None, ctx: RoundContext) -> Payload:
-        """The change since what was heard; of integers, which the hub takes the maximum of, that since the start."""
-        now = change(student, self.hear(heard, ctx)).tensors
+    def say(self, student: Backbone, received: Payload | None, ctx: RoundContext) -> Payload:
+        """The change since what was received; of integers, which the server takes the maximum of, that since the start."""
+        now = change(student, self.hear(received, ctx)).tensors
         in_all = change(student, self._initial(ctx)).tensors
         return Payload({name: new if new.is_floating_point() else in_all[name] for name, new in now.items()})
 
-    def terms(self, task: Task, own: Shown, other: Shown, matrices: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def terms(
+        self, task: Task, own: ForwardPass, other: ForwardPass, matrices: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
         """What is added to one network's task loss. matrices: the other's embeddings (logits) to the own ones."""
         terms = {}
         if self.representation:
@@ -133,28 +135,28 @@ class FedMIC(LocalUpdate):
 
 @dataclass(frozen=True)
 class FedMICLiteral(FedMIC):
-    """FedMIC whose students travel as weights, not as changes: the figure's caption to the letter, and costlier."""
+    """FedMIC whose students travel as weights, not as changes: the figure's caption to the message, and costlier."""
 
-    def hear(self, heard: Payload | None, ctx: RoundContext) -> Backbone:
-        """The common student: the weights that were heard, or initial ones."""
+    def hear(self, received: Payload | None, ctx: RoundContext) -> Backbone:
+        """The common student: the weights that were received, or initial ones."""
         student = self._initial(ctx)
-        if heard is not None:
-            heard.load_into(student)
+        if received is not None:
+            received.load_into(student)
         return student
 
-    def say(self, student: Backbone, heard: Payload | None, ctx: RoundContext) -> Payload:
+    def say(self, student: Backbone, received: Payload | None, ctx: RoundContext) -> Payload:
         """The student's weights."""
         return Payload.of(student)
 
 
-def _difference(own: Shown, other: Shown, matrix: Tensor | None) -> Tensor:
+def _difference(own: ForwardPass, other: ForwardPass, matrix: Tensor | None) -> Tensor:
     """Mean squared difference of the embeddings; without a matrix both are averaged down to the shorter length."""
     if matrix is not None:
         return hint(own.outputs.embedding, other.outputs.embedding, matrix)
     embeddings = own.outputs.embedding, other.outputs.embedding
     length = min(embedding.shape[1] for embedding in embeddings)
-    pooled: list[Tensor] = [F.adaptive_avg_pool1d(embedding, length) for embedding in embeddings]
-    difference: Tensor = F.mse_loss(pooled[0], pooled[1])
+    centralized: list[Tensor] = [F.adaptive_avg_pool1d(embedding, length) for embedding in embeddings]
+    difference: Tensor = F.mse_loss(centralized[0], centralized[1])
     return difference
 
 

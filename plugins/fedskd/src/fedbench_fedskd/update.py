@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fedbench_core.api import Backbone, Client, LocalUpdate, Payload, Reply, RequestError, RoundContext, Training
-from fedbench_core.learning import Shown, Side, fit, fit_pair, positions, similarity
+from fedbench_core.api import Backbone, Client, LocalUpdate, Payload, RequestError, RoundContext, Training, Update
+from fedbench_core.learning import ForwardPass, Side, fit, fit_pair, positions, similarity
 from fedbench_fedskd.levels import Levels
 
 RESIDENT = "resident"
@@ -28,23 +28,23 @@ class FedSKD(Levels, LocalUpdate):
     distil: Annotated[
         Literal["both", "resident", "visitor", "none"], Field(description="who learns from the other's relations")
     ] = "both"
-    warmup: Annotated[int, Field(ge=0, description="epochs that a client trains alone, at its first visit")] = 2
+    warmup: Annotated[int, Field(ge=0, description="epochs that a client trains alone, at its first turn")] = 2
     merge: Annotated[
         Literal["distil", "replace", "average"],
         Field(description="what a resident does when its traveller comes home: distil, become it, or average with it"),
     ] = "average"
     merge_at: Annotated[
-        Literal["arrival", "departure"], Field(description="merge before or after the local training of that visit")
+        Literal["arrival", "departure"], Field(description="merge before or after the local training of that turn")
     ] = "departure"
     visitor_bn: Annotated[
         Literal["own", "home"],
         Field(description="running statistics of a traveller: its own, of all hosts; or as they left home"),
     ] = "own"
     score_visitors: Annotated[
-        bool, Field(description="also score what lies on each desk, as the role visitor; changes no training")
+        bool, Field(description="also score what lies on each inbox, as the role visitor; changes no training")
     ] = False
 
-    def inspect(self, client: Client, ctx: RoundContext) -> Sequence[str]:
+    def check(self, client: Client, ctx: RoundContext) -> Sequence[str]:
         """On which maps similarity is compared; RequestError if this backbone has none that can be."""
         if not self._distils:
             return ()
@@ -65,32 +65,32 @@ class FedSKD(Levels, LocalUpdate):
         client.models[RESIDENT] = ctx.build(client.backbone)
         client.memory["hops"] = 0
 
-    def update(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Reply:
-        """One hop: host the model that lies on the desk, and send it on. The first time, warm up and send one's own."""
+    def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
+        """One hop: host the model that lies on the inbox, and send it on. The first time, warm up and send one's own."""
         resident = client.models[RESIDENT]
-        visitor = ctx.build(client.backbone if heard is None else heard.meta["backbone"])
-        owner = client.id if heard is None else int(heard.meta["owner"])
-        if heard is None:
+        visitor = ctx.build(client.backbone if received is None else received.meta["backbone"])
+        owner = client.id if received is None else int(received.meta["owner"])
+        if received is None:
             metrics = self._alone(resident, client, replace(ctx, training=self._warming(client, ctx)))
         else:
-            heard.load_into(visitor)
+            received.load_into(visitor)
             metrics = self._host(resident, visitor, client, ctx, home=owner == client.id)
         if owner == client.id:
             visitor.load_state_dict(resident.state_dict())
-        elif self.visitor_bn == "home" and heard is not None:
-            _restore_statistics(visitor, heard)
+        elif self.visitor_bn == "home" and received is not None:
+            _restore_statistics(visitor, received)
         payload = Payload.of(visitor, owner=str(owner), backbone=visitor.name)
-        return Reply(payload, weight=len(client.train), metrics=metrics)
+        return Update(payload, weight=len(client.train), metrics=metrics)
 
-    def predictors(self, client: Client, heard: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
-        """The resident; with `score_visitors` also what lies on the desk, or the resident where nothing does."""
+    def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
+        """The resident; with `score_visitors` also what lies on the inbox, or the resident where nothing does."""
         resident = client.models[RESIDENT]
         if not self.score_visitors:
             return {RESIDENT: resident}
-        if heard is None:
+        if received is None:
             return {RESIDENT: resident, "visitor": resident}
-        visitor = ctx.build(heard.meta["backbone"])
-        heard.load_into(visitor)
+        visitor = ctx.build(received.meta["backbone"])
+        received.load_into(visitor)
         return {RESIDENT: resident, "visitor": visitor}
 
     @property
@@ -138,19 +138,19 @@ class FedSKD(Levels, LocalUpdate):
         return self._told(told["loss"], told["loss"], {}, told["steps"])
 
     def _told(self, loss: float, visitor: float, similar: Mapping[str, float], steps: float) -> dict[str, float]:
-        """The metrics of a visit: the same names in every one. steps: those of both models, as both cost arithmetic."""
+        """The metrics of a turn: the same names in every one. steps: those of both models, as both cost arithmetic."""
         levels = self.levels if self._distils else ()
         added = {f"similarity_{level}": similar.get(level, 0.0) for level in levels}
         return {"loss": loss, "visitor_loss": visitor, **added, "steps": steps}
 
-    def _terms(self, strength: float, own: Shown, other: Shown) -> Mapping[str, Tensor]:
+    def _terms(self, strength: float, own: ForwardPass, other: ForwardPass) -> Mapping[str, Tensor]:
         if len(own.outputs.logits) < similarity.LEAST_IMAGES:
             return dict.fromkeys(self.levels, own.loss.new_zeros(()))
         compared = self.compare(own.outputs.maps, other.outputs.maps)
         return {level: strength * loss for level, loss in compared.items()}
 
     def _warming(self, client: Client, ctx: RoundContext) -> Training:
-        """The local budget of a first visit: the warm-up's epochs, then the usual."""
+        """The local budget of a first turn: the warm-up's epochs, then the usual."""
         training = ctx.training
         if training.steps is None:
             return replace(training, epochs=training.epochs + self.warmup)
@@ -159,7 +159,7 @@ class FedSKD(Levels, LocalUpdate):
         return replace(training, steps=training.steps + warming)
 
 
-def _nothing(_own: Shown, _other: Shown) -> Mapping[str, Tensor]:
+def _nothing(_own: ForwardPass, _other: ForwardPass) -> Mapping[str, Tensor]:
     return {}
 
 
@@ -186,8 +186,8 @@ def _merge(resident: Backbone, traveller: Backbone, how: str) -> None:
 
 
 @torch.no_grad()
-def _restore_statistics(visitor: Backbone, heard: Payload) -> None:
-    """Give the buffers (BatchNorm's running statistics) the values that were heard."""
+def _restore_statistics(visitor: Backbone, received: Payload) -> None:
+    """Give the buffers (BatchNorm's running statistics) the values that were received."""
     for name, buffer in visitor.named_buffers():
-        if name in heard.tensors:
-            buffer.copy_(heard.tensors[name])
+        if name in received.tensors:
+            buffer.copy_(received.tensors[name])

@@ -1,0 +1,109 @@
+"""What a leaderboard's columns show, and where a record has it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fedbench_core.api.errors import unknown
+from fedbench_core.leaderboard.cases import Record
+
+_MEGA = 1e6
+
+
+@dataclass(frozen=True)
+class Column:
+    """A quantity: its name as `--sort` takes it, its heading, what it says of one run, and which way is better."""
+
+    name: str
+    heading: str
+    read: Callable[[Record], float | None]
+    more_is_better: bool = True
+    meaning: str = ""
+
+    @property
+    def arrowed(self) -> str:
+        """The heading, and which way is better."""
+        return f"{self.heading} {'↑' if self.more_is_better else '↓'}"
+
+
+def _score(name: str, heading: str, meaning: str, *, more_is_better: bool = True) -> Column:
+    """A score of the last round on test images. Never the best of several rounds: test images choose nothing."""
+    return Column(name, heading, lambda record: record["test"]["metrics"].get(name), more_is_better, meaning)
+
+
+def _per_turn(way: str) -> Callable[[Record], float]:
+    """Megabytes for each client and round."""
+
+    def read(record: Record) -> float:
+        turns = int(record["population"]["trained"] * record["spec"]["rounds"])
+        return float(record["costs"][f"bytes_{way}"]) / turns / _MEGA
+
+    return read
+
+
+_OWN = "accuracy of each client's model on that client's own label distribution"
+_SCORES = (
+    _score("personalization", "personalization", f"{_OWN}, mean over clients"),
+    _score("generalization", "generalization", "accuracy of each client's model on every other client's distribution"),
+    _score("auc", "macro-AUC", "area under the ROC curve on the whole test set, mean over classes and clients"),
+    _score("balanced_accuracy", "balanced accuracy", "mean recall of the classes on the whole test set"),
+    _score("worst_client", "worst client", f"{_OWN}, of the client for which it is lowest"),
+    _score(
+        "ece",
+        "ECE (pooled)",
+        "expected calibration error of all clients' predictions for their own test images, pooled before binning",
+        more_is_better=False,
+    ),
+)
+_FURTHER = (
+    _score("global_accuracy", "accuracy", "accuracy on the whole test set, mean over clients"),
+    _score("f1", "macro-F1", "F1 on the whole test set, mean over classes and clients"),
+    _score("rarest_recall", "recall of the rarest class", "recall of the class with the fewest training images"),
+    _score("worst_decile", "worst tenth", f"{_OWN}, mean over the tenth of clients for which it is lowest"),
+    _score(
+        "mae", "mean error", "distance from the true class, in classes, on the whole test set", more_is_better=False
+    ),
+    _score("brier", "Brier score", "of all clients' predictions for their own test images", more_is_better=False),
+)
+COSTS = (
+    Column("mb_up", "MB up", _per_turn("up"), more_is_better=False),
+    Column("mb_down", "MB down", _per_turn("down"), more_is_better=False),
+    Column("mb_peer", "MB peer", _per_turn("peer"), more_is_better=False),
+    Column("gflops", "GFLOPs", lambda record: record["costs"]["training_gflops"], more_is_better=False),
+    Column("seconds", "seconds", lambda record: record["how"]["seconds"], more_is_better=False),
+)
+_METRICS = {column.name: column for column in (*_SCORES, *_FURTHER)}
+_EVERY = {**_METRICS, **{column.name: column for column in COSTS}}
+
+
+def metric(name: str) -> Column:
+    """The score of that name; RequestError with close matches if there is none."""
+    if name not in _METRICS:
+        raise unknown("metric", name, _METRICS)
+    return _METRICS[name]
+
+
+def column(name: str) -> Column:
+    """The score or cost of that name; RequestError with close matches if there is none."""
+    if name not in _EVERY:
+        raise unknown("column", name, _EVERY)
+    return _EVERY[name]
+
+
+def heading(name: str) -> str:
+    """What a score is called in a heading; its own name, if it is in no column."""
+    return _METRICS[name].heading if name in _METRICS else name
+
+
+def scores(primary: Column) -> tuple[Column, ...]:
+    """The scores of a board, its primary metric first."""
+    return (primary, *(score for score in _SCORES if score != primary))
+
+
+def selected(primary: Column) -> Column:
+    """The primary metric after the round that was best on validation; undefined without a learning curve."""
+    return Column(
+        f"selected_{primary.name}",
+        f"{primary.heading}, validated round",
+        lambda record: (record["selected"] or {"metrics": {}})["metrics"].get(primary.name),
+        primary.more_is_better,
+    )

@@ -1,0 +1,1 @@
+"""Pictures of records and leaderboards, in colors that the color-blind can tell apart."""

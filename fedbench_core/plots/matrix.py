@@ -1,0 +1,60 @@
+"""The cross-evaluation matrix of a run, as a heat map."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+_DARK_BELOW = 0.5
+_NUMBERS_UP_TO = 12
+"""More clients than that leave no room for numbers in the cells."""
+
+
+def draw_matrix(record: dict[str, Any]) -> Figure:
+    """Who predicts how well for whom: rows are clients' models, columns clients' distributions."""
+    matrix = record["test"]["matrix"]
+    rows = [matrix[matrix["primary"]][row] for row in matrix["predictor_of_client"]]
+    scores = np.array([[np.nan if score is None else score for score in row] for row in rows])
+    clients = len(scores)
+    labels = [_label(record, client) for client in range(clients)]
+    side = min(9.0, max(3.6, 0.62 * clients))
+    figure = Figure(figsize=(side + 1.8 + 0.1 * max(map(len, labels)), side + 1.3), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(scores, cmap="cividis", vmin=0, vmax=1)
+    axes.set_xlabel("distribution of client")
+    axes.set_ylabel("model of client")
+    ticks = range(0, clients, max(1, clients // _NUMBERS_UP_TO))
+    axes.set_xticks(ticks)
+    axes.set_yticks(ticks, [labels[client] for client in ticks])
+    axes.spines[:].set_visible(False)
+    if clients <= _NUMBERS_UP_TO:
+        for (row, column), score in np.ndenumerate(scores):
+            _write(axes, row, column, score)
+    figure.colorbar(image, label="accuracy", shrink=0.8)
+    figure.suptitle(_title(record))
+    return figure
+
+
+def _write(axes: Any, row: int, column: int, score: float) -> None:
+    known = not np.isnan(score)
+    color = "white" if known and score < _DARK_BELOW else "black"
+    axes.text(column, row, f"{score:.2f}" if known else "–", ha="center", va="center", color=color, fontsize="small")
+
+
+def _title(record: dict[str, Any]) -> str:
+    metrics = record["test"]["metrics"]
+    return (
+        f"{record['spec']['method']} on {record['data']['name']}\n"
+        f"personalization {_number(metrics['personalization'])}\n"
+        f"generalization {_number(metrics['generalization'])}"
+    )
+
+
+def _label(record: dict[str, Any], client: int) -> str:
+    backbones = record["population"]["backbones"]
+    mixed = len(set(backbones)) > 1
+    return f"{client} {backbones[client]}" if mixed else str(client)
+
+
+def _number(score: float | None) -> str:
+    return "undefined" if score is None else f"{score:.3f}"

@@ -1,1 +1,0 @@
-"""Pictures of records and leaderboards, in colours that the colour-blind can tell apart."""

@@ -1,0 +1,132 @@
+"""Every entry against every other, over the seeds that both have."""
+
+import gc
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from fedbench_core.statistics import LEVEL, TINY
+from fedbench_core.statistics.intervals import Interval, mean_intervals
+
+Scores = Mapping[str, Mapping[int, float | None]]
+"""Entry -> seed -> score; None or NaN where a score is undefined."""
+_Floats = npt.NDArray[np.float64]
+_FEWEST = 2
+"""Values that have a spread."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The mean of the paired differences a - b with its own 95 % interval, and what may be said of it.
+
+    p: of this pair alone; p_holm: among all pairs. Bounds and p are NaN where there is no test, and `why_not` says why.
+    seeds: how many were compared; left_out: how many more both have, but with an undefined score.
+    """
+
+    a: str
+    b: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    significant: bool
+    why_not: str
+    seeds: int
+    left_out: int
+
+
+def compare(scores: Scores) -> list[Pair]:
+    """All pairs of entries, in their order: paired t-tests over seeds with Holm's correction over all k(k-1)/2 pairs.
+
+    Equal seeds have equal splits, initial weights and batches, so scores are paired. Where nothing differs by 1e-9, or
+    the differences have no spread, p is 1. A pair without a test counts in the family. All pairs, because comparing
+    with the entry that came out best would choose the tests by their outcome.
+    """
+    names = list(combinations(scores, 2))
+    if not names:
+        return []
+    one, other = _sides(scores)
+    found = mean_intervals(one - other)
+    why_not = [_why_not(scores, a, b, mean.count) for (a, b), mean in zip(names, found, strict=True)]
+    p = _test(one, other, np.array([not reason for reason in why_not]))
+    columns = zip(names, found, p, *holm(p), why_not, strict=True)
+    return [
+        _pair(a, b, mean, float(single), float(corrected), bool(significant), reason, scores)
+        for (a, b), mean, single, significant, corrected, reason in columns
+    ]
+
+
+def holm(p: _Floats) -> tuple[npt.NDArray[np.bool_], _Floats]:
+    """Which of a family's tests reject, and Holm's corrected p-values; NaN (no test) counts as p = 1 and stays NaN."""
+    from statsmodels.stats.multitest import multipletests  # noqa: PLC0415  # slow to import
+
+    gc.freeze()  # multipletests collects garbage, which takes 50 ms each time, and more beside thousands of records
+    try:
+        significant, corrected, *_ = multipletests(np.where(np.isnan(p), 1.0, p), LEVEL, method="holm")
+    finally:
+        gc.unfreeze()
+    return significant, np.where(np.isnan(p), np.nan, corrected)
+
+
+def smallest_claimable(pairs: Sequence[Pair]) -> float:
+    """The smallest mean difference that could have been claimed with these seeds, were it the first of Holm's steps.
+
+    At the median spread of the pairs that have one; NaN if none has.
+    """
+    from scipy import stats  # noqa: PLC0415  # slow to import, and most commands need no statistics
+
+    varied = [pair for pair in pairs if pair.high - pair.low > TINY]
+    if not varied:
+        return math.nan
+    reaches = np.array([pair.high - pair.low for pair in varied]) / 2
+    freedom = np.array([pair.seeds - 1 for pair in varied])
+    stricter = stats.t.isf(LEVEL / 2 / len(pairs), freedom) / stats.t.isf(LEVEL / 2, freedom)
+    return float(np.median(reaches * stricter))
+
+
+def _sides(scores: Scores) -> tuple[_Floats, _Floats]:
+    """The scores of each pair's first and second entry, (seeds, pairs); NaN where one is missing or undefined."""
+    seeds = sorted(set().union(*scores.values()))
+    rows = [[own.get(seed) for own in scores.values()] for seed in seeds]
+    table = np.array(rows, dtype=np.float64).reshape(len(seeds), len(scores))
+    first, second = np.triu_indices(len(scores), 1)
+    return table[:, first], table[:, second]
+
+
+def _why_not(scores: Scores, a: str, b: str, seeds: int) -> str:
+    """Why a pair has no test, or nothing."""
+    missing = [
+        f"{name} has no seed {', '.join(map(str, sorted(lost)))}"
+        for name, lost in ((a, scores[b].keys() - scores[a].keys()), (b, scores[a].keys() - scores[b].keys()))
+        if lost
+    ]
+    if missing:
+        return f"{' and '.join(missing)}, so their seeds are not the same"
+    if seeds < _FEWEST:
+        return f"{seeds} seed{'s' if seeds != 1 else ''} with a score of both; a test needs {_FEWEST}"
+    return ""
+
+
+def _test(one: _Floats, other: _Floats, tested: npt.NDArray[np.bool_]) -> _Floats:
+    """The p of each pair; 1 without a difference or without a spread, NaN without a test."""
+    from scipy import stats  # noqa: PLC0415  # slow to import, and most commands need no statistics
+
+    p = np.where(tested, 1.0, np.nan)
+    if tested.any():
+        differences = np.ma.masked_invalid(one - other)
+        varied = tested & (np.ma.ptp(differences, axis=0).filled(0.0) >= TINY)
+        p[varied] = stats.ttest_rel(one[:, varied], other[:, varied], nan_policy="omit").pvalue
+    return p
+
+
+def _pair(
+    a: str, b: str, mean: Interval, p: float, p_holm: float, significant: bool, why_not: str, scores: Scores
+) -> Pair:
+    bounds = (math.nan, math.nan) if why_not else (mean.low, mean.high)
+    left_out = len(scores[a].keys() & scores[b].keys()) - mean.count
+    return Pair(a, b, mean.mean, *bounds, p, p_holm, significant, why_not, mean.count, left_out)

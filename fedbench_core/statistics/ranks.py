@@ -1,0 +1,19 @@
+"""Ranks as intervals: no entry is placed where the tests can't place it."""
+
+from collections.abc import Iterable
+
+from fedbench_core.statistics.pairs import Pair
+
+
+def rank_intervals(
+    entries: Iterable[str], pairs: Iterable[Pair], *, more_is_better: bool = True
+) -> dict[str, tuple[int, int]]:
+    """For each entry [1 + how many are claimed better, k - how many are claimed worse]; k entries, 1 is the best."""
+    names = list(entries)
+    better, worse = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+    for pair in pairs:
+        if pair.significant:
+            first, last = (pair.a, pair.b) if (pair.difference > 0) == more_is_better else (pair.b, pair.a)
+            better[last] += 1
+            worse[first] += 1
+    return {name: (1 + better[name], len(names) - worse[name]) for name in names}

@@ -1,0 +1,65 @@
+import pytest
+
+from fedbench_core.api import RequestError
+from fedbench_core.leaderboard.budget import bytes_per_turn, read_budget, within
+
+
+def record(up=0, down=0, peer=0, gflops=1.0, seconds=2.0, clients=2, rounds=5) -> dict:
+    costs = {"bytes_up": up, "bytes_down": down, "bytes_peer": peer, "training_gflops": gflops}
+    return {
+        "population": {"trained": clients},
+        "spec": {"rounds": rounds},
+        "costs": costs,
+        "how": {"seconds": seconds},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "most"),
+    [
+        ("bytes=10MB", "bytes", 1e7),
+        ("bytes=1.5 kB", "bytes", 1500),
+        ("bytes=10mb", "bytes", 1e7),
+        ("bytes=2MiB", "bytes", 2**21),
+        ("bytes=7", "bytes", 7),
+        ("gflops=500", "gflops", 500),
+        ("gflops=2TFLOPs", "gflops", 2000),
+        ("seconds=2min", "seconds", 120),
+        ("seconds=.5", "seconds", 0.5),
+    ],
+)
+def test_budgets_are_read(text, kind, most) -> None:
+    budget = read_budget(text)
+    assert (budget.kind, budget.most) == (kind, pytest.approx(most))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "bytes", "bytes=", "bytes=many", "bytes=1m", "byte=1", "bytes=-1", "gflops=1MB", "=1"]
+)
+def test_what_is_no_budget_is_told(text) -> None:
+    with pytest.raises(RequestError, match="expected bytes=10MB"):
+        read_budget(text)
+
+
+def test_bytes_are_per_client_and_round_and_each_message_counts_once() -> None:
+    assert bytes_per_turn(record(up=600, down=300, peer=100)) == pytest.approx(100)
+
+
+def test_what_is_on_the_budget_stays_and_what_is_beyond_it_is_named() -> None:
+    runs = {"on": {0: record(up=100)}, "over": {0: record(up=100), 1: record(up=102)}, "none": {0: record()}}
+    kept, gone = within(runs, [read_budget("bytes=10B")])
+    assert list(kept) == ["on", "none"]
+    assert [str(over) for over in gone] == ["over (10.1 B)"]
+
+
+def test_several_budgets_name_the_first_that_breaks() -> None:
+    runs = {"dear": {0: record(up=1000, gflops=9, seconds=9)}, "slow": {0: record(seconds=9)}, "cheap": {0: record()}}
+    kept, gone = within(runs, [read_budget("bytes=1B"), read_budget("seconds=5")])
+    assert list(kept) == ["cheap"]
+    assert [(over.entry, over.budget.kind) for over in gone] == [("dear", "bytes"), ("slow", "seconds")]
+
+
+def test_what_was_not_counted_is_beyond_any_budget_and_says_so() -> None:
+    kept, gone = within({"a": {0: record(gflops=None)}}, [read_budget("gflops=1000")])
+    assert not kept
+    assert str(gone[0]) == "a (not counted)"

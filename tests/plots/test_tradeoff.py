@@ -1,0 +1,65 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedbench_core.plots.tradeoff import Point, draw_tradeoff, pareto
+
+points = st.lists(
+    st.builds(
+        Point,
+        st.text("abc", min_size=1, max_size=3),
+        st.integers(0, 5).map(float),
+        st.integers(0, 5).map(lambda n: n / 5),
+        st.none(),
+        st.none(),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def beats(one: Point, other: Point, sign: int) -> bool:
+    """At least as good in both, and better in one."""
+    no_worse = one.bytes <= other.bytes and sign * one.score >= sign * other.score
+    return no_worse and (one.bytes < other.bytes or sign * one.score > sign * other.score)
+
+
+@given(points, st.booleans())
+def test_the_front_is_what_nobody_beats(found, more) -> None:
+    sign = 1 if more else -1
+    front = pareto(found, more_is_better=more)
+    assert sorted(map(repr, front)) == sorted(repr(p) for p in found if not any(beats(q, p, sign) for q in found))
+
+
+def test_a_reference_is_a_line_and_takes_no_entry_off_the_front(words) -> None:
+    centralized = Point("centralized", 0.0, 0.99, None, None, reference=True)
+    figure = draw_tradeoff([centralized, *MANY[:3]], "auc")
+    assert words(figure).count("centralized") == 1
+    dashed = [line for axes in figure.axes for line in axes.lines if line.get_linestyle() == "--"]
+    assert max(max(line.get_ydata()) for line in dashed) == MANY[2].score
+
+
+MANY = [Point(f"entry {n}", 10.0**n * 1000 if n else 0.0, n / 10, n / 10 - 0.05, n / 10 + 0.05) for n in range(8)]
+
+
+@pytest.mark.parametrize("shown", [MANY, MANY[:1], MANY[1:2], MANY[:2], MANY[1:]])
+def test_every_entry_is_named_once(shown, words) -> None:
+    seen = words(draw_tradeoff(shown, "personalization"))
+    assert all(seen.count(point.name) == 1 for point in shown)
+    assert ("nothing" in " ".join(seen)) == (shown[0].bytes == 0)
+    assert "personalization" in seen
+
+
+def test_entries_of_as_many_bytes_stand_side_by_side_about_their_place() -> None:
+    level = [Point(f"entry {n}", 2e6, 0.5, 0.4, 0.6) for n in range(3)]
+    figure = draw_tradeoff([*level, Point("apart", 1e6, 0.5, 0.4, 0.6)], "auc")
+    left, middle, right, apart = (line.get_xdata()[0] for line in figure.axes[0].lines[:4])
+    assert (middle, apart) == (2e6, 1e6)
+    assert left < middle < right
+    assert left * right == pytest.approx(middle**2)
+    assert right < 1.1 * middle
+
+
+def test_bytes_have_units(words) -> None:
+    seen = words(draw_tradeoff(MANY[2:6], "auc"))
+    assert {"1 MB", "10 MB"} <= set(seen)

@@ -1,0 +1,77 @@
+"""What the whole procedure claims where the truth is known. Seeded, so that it is the same verdict every time."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fedbench_core.statistics.images import agree, compare_images, resample
+from fedbench_core.statistics.pairs import compare
+
+BOARDS = 200
+BOUND = 21
+"""The 99.9 % bound of a true 5 % in 200 boards."""
+
+
+def _board(table):
+    """Scores (seeds, entries) as a board holds them."""
+    return {f"entry {i}": dict(enumerate(column)) for i, column in enumerate(np.transpose(table).tolist())}
+
+
+def _normal(rng, seeds, entries):
+    """Entries share what is hard about a seed; each has as much luck of its own."""
+    return 0.7 + 0.05 * rng.normal(size=(seeds, 1)) + 0.02 * rng.normal(size=(seeds, entries))
+
+
+def _few_images(rng, seeds, entries):
+    """Accuracies on 156 images: coarse, and skewed near the top."""
+    return rng.binomial(156, np.clip(0.95 + 0.02 * rng.normal(size=(seeds, 1)), 0, 1), size=(seeds, entries)) / 156
+
+
+def test_the_bound_is_that_of_a_true_5_percent() -> None:
+    assert stats.binom.ppf(0.999, BOARDS, 0.05) == BOUND
+
+
+@pytest.mark.parametrize("draw", [_normal, _few_images])
+@pytest.mark.parametrize("entries", [2, 7])
+def test_equals_are_called_different_no_more_often_than_the_level_allows(draw, entries) -> None:
+    """Two: one method under two names, trained anew. Seven: any claim at all on the board counts."""
+    rng = np.random.default_rng(6)
+    boards = [compare(_board(draw(rng, 12, entries))) for _ in range(BOARDS)]
+    false = sum(any(pair.significant for pair in pairs) for pairs in boards)
+    assert 0 < false <= BOUND
+
+
+def test_the_same_records_under_two_names_are_never_called_different() -> None:
+    rng = np.random.default_rng(6)
+    for _ in range(20):
+        table = _normal(rng, 12, 5)
+        pairs = compare(_board(np.hstack([table, table[:, :1]])))
+        assert not next(pair for pair in pairs if (pair.a, pair.b) == ("entry 0", "entry 5")).significant
+
+
+@pytest.mark.parametrize(("entries", "seeds"), [(5, 10), (7, 12)])
+@pytest.mark.parametrize("others", ["below", "between"])
+def test_a_true_difference_of_one_and_a_half_spreads_is_found(entries, seeds, others) -> None:
+    """Paired differences spread by 1; entry 0 is 1.5 better than entry 1. The others: as entry 1, or halfway."""
+    rng = np.random.default_rng(6)
+    truth = np.full(entries, 0.0 if others == "below" else 0.75)
+    truth[:2] = 1.5, 0.0
+    noise = rng.normal(size=(BOARDS, seeds, entries)) / np.sqrt(2) + rng.normal(size=(BOARDS, seeds, 1))
+    found = [compare(_board(truth + board))[0] for board in noise]
+    assert sum(pair.significant and pair.difference > 0 for pair in found) >= 0.8 * BOARDS
+
+
+def test_a_test_set_that_happens_to_suit_a_method_makes_no_winner() -> None:
+    """Seven equal methods, each with its own 156 images that it gets wrong in every seed: the seeds see winners."""
+    rng = np.random.default_rng(6)
+    drawn = resample(np.zeros(156, np.int64), rng, 1000)
+    claimed = {"seeds": 0, "both": 0}
+    for _ in range(BOARDS):
+        right = (rng.random((7, 1, 156)) < 0.8) ^ (rng.random((7, 12, 156)) < 0.02)
+        scores = {f"entry {i}": dict(enumerate(own.mean(axis=1).tolist())) for i, own in enumerate(right)}
+        images = {f"entry {i}": dict(enumerate(own / 156)) for i, own in enumerate(right)}
+        pairs = compare(scores)
+        claimed["seeds"] += any(pair.significant for pair in pairs)
+        claimed["both"] += any(pair.significant for pair in agree(pairs, compare_images(images, drawn)))
+    assert claimed["seeds"] > BOARDS / 2
+    assert claimed["both"] <= BOUND

@@ -1,0 +1,217 @@
+"""A suite's file, and the cells that it asks for."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedbench_core.api.errors import RequestError
+from fedbench_core.suites.suite import Suite, laid, read_suite
+
+SUITE = """
+name = "small"
+question = "Which is better?"
+seeds = [3, 1]
+datasets = ["spots", "phantom"]
+backbones = ["tiny", "tiny, wide"]
+[settings]
+clients = 3
+epochs = 2
+set = {"dataset.train" = 60}
+[[partitions]]
+name = "Dirichlet 1.0"
+partitioner = "dirichlet"
+set = {"partitioner.alpha" = 1.0}
+[[partitions]]
+partitioner = "shards"
+[partitions.set.partitioner]
+classes_per_client = 2
+[[entries]]
+method = "one"
+[[entries]]
+name = "two, longer"
+method = "two"
+steps = 16
+set = {"local_update.mu" = 0.1, "dataset.train" = 90}
+[controls]
+steps = "one"
+unshared = {"two, longer" = "one"}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a suite's file, of that name; gives its path."""
+
+    def put(text: str, name: str = "small") -> Path:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(text)
+        return path
+
+    return put
+
+
+def test_a_suite_is_the_product_of_its_lists_seed_by_seed(write) -> None:
+    suite = read_suite(write(SUITE))
+    cells = suite.cells()
+    assert len(cells) == 2 * 2 * 2 * 2 * 2
+    assert len({cell.key for cell in cells}) == len({cell.name for cell in cells}) == len(cells)
+    assert [cell.seed for cell in cells] == [3] * 16 + [1] * 16
+    assert suite.controls.unshared == {"two, longer": "one"}
+    assert suite.metric == "personalization"
+
+
+def test_a_cell_is_what_run_would_be_asked(write) -> None:
+    cells = read_suite(write(SUITE)).cells()
+    (cell,) = [c for c in cells if c.block.items() >= WANTED.items()]
+    assert cell.settings == {
+        "method": "two",
+        "dataset": "spots",
+        "backbones": ["tiny", "wide"],
+        "seed": 1,
+        "clients": 3,
+        "steps": 16,
+        "partitioner": "dirichlet",
+        "set": {"partitioner.alpha": 1.0, "local_update.mu": 0.1, "dataset.train": 90},
+    }
+    text = json.dumps(cell.settings, sort_keys=True, separators=(",", ":"))
+    assert cell.key == hashlib.sha256(text.encode()).hexdigest()
+    assert cell.name == f"two-longer-spots-dirichlet-1.0-s1-{cell.key[:8]}"
+    assert (cell.spec.steps, cell.spec.epochs, cell.spec.backbones) == (16, None, ("tiny", "wide"))
+
+
+WANTED = {"entry": "two, longer", "dataset": "spots", "partition": "Dirichlet 1.0", "backbones": "tiny,wide", "seed": 1}
+
+
+def test_an_entry_may_stand_in_a_comparison_with_backbones_of_its_own(write) -> None:
+    cells = read_suite(write(SUITE.replace('method = "one"', 'method = "one"\nbackbones = "wide"'))).cells()
+    own = {(cell.backbones, tuple(cell.settings["backbones"])) for cell in cells if cell.entry == "one"}
+    assert own == {("tiny", ("wide",)), ("tiny,wide", ("wide",))}
+
+
+def test_a_partition_is_called_after_its_settings_if_it_has_no_name(write) -> None:
+    assert [row.name for row in read_suite(write(SUITE)).partitions] == [
+        "Dirichlet 1.0",
+        "shards, classes_per_client 2",
+    ]
+
+
+def test_twelve_seeds_and_one_partition_are_the_default(write) -> None:
+    text = 'name="small"\nquestion="?"\ndatasets=["spots"]\nbackbones=["tiny"]\n[[entries]]\nmethod="one"\n'
+    suite = read_suite(write(text))
+    assert suite.seeds == tuple(range(12))
+    assert len(suite.cells()) == 12
+    assert read_suite(write(f"seeds=3\n{text}")).seeds == (0, 1, 2)
+
+
+@given(st.randoms(use_true_random=False))
+def test_neither_key_order_nor_the_order_of_lists_changes_a_key(random) -> None:
+    def shuffled(value):
+        if isinstance(value, dict):
+            items = list(value.items())
+            random.shuffle(items)
+            return {name: shuffled(inner) for name, inner in items}
+        return value
+
+    def listed(rows):
+        rows = [shuffled(row) for row in rows]
+        random.shuffle(rows)
+        return rows
+
+    values = {
+        "name": "x",
+        "question": "?",
+        "datasets": ["b", "a"],
+        "backbones": ["p", "q"],
+        "seeds": [2, 0, 1],
+        "settings": {"clients": 3, "lr": 0.1, "set": {"partitioner.alpha": 1.0, "dataset.train": 5}},
+        "partitions": [{"partitioner": "iid"}, {"name": "d", "set": {"partitioner.min_size": 3}}],
+        "entries": [{"method": "one", "rounds": 3}, {"name": "n", "method": "two", "set": {"a.b": 1, "c.d": "x"}}],
+    }
+    other = {name: listed(value) if isinstance(value, list) else shuffled(value) for name, value in values.items()}
+    assert {cell.key for cell in Suite(**shuffled(other)).cells()} == {cell.key for cell in Suite(**values).cells()}
+
+
+@pytest.mark.parametrize("other", [{"lr": 0.2}, {"set": {"partitioner.alpha": 2.0}}, {"steps": 4}])
+def test_a_setting_changes_the_key(other) -> None:
+    values = {"name": "x", "question": "?", "datasets": ["a"], "backbones": ["p"], "partitions": [{}], "seeds": 1}
+    keys = [Suite(**values, entries=[{"method": "one", **more}]).cells()[0].key for more in ({}, other)]
+    assert keys[0] != keys[1]
+
+
+def test_a_budget_takes_the_place_of_another() -> None:
+    assert laid({"epochs": 3, "lr": 1}, {"steps": 4}) == {"lr": 1, "steps": 4}
+    assert laid({"steps": 3}, {"epochs": 4}) == {"epochs": 4}
+    assert laid({"steps": 3}, {"lr": 2}) == {"steps": 3, "lr": 2}
+
+
+WRONG = {
+    "name": ('name = "small"', 'name = "other"', "its name is 'other'; expected 'small'"),
+    "no seeds": ("seeds = [3, 1]", "seeds = 0", "seeds: tuple should have at least 1 item"),
+    "seed twice": ("seeds = [3, 1]", "seeds = [3, 1, 3]", "seeds names 3 twice"),
+    "dataset twice": ('["spots", "phantom"]', '["spots", "spots"]', "datasets names 'spots' twice"),
+    "no datasets": ('["spots", "phantom"]', "[]", "datasets: tuple should have at least 1 item"),
+    "seed": ("seeds = [3, 1]", "seeds = [-1]", "seeds.0: got -1; input should be greater than or equal to 0"),
+    "no entries": ("[[entries]]", "[[rows]]", "entries: field required"),
+    "key": ("[controls]", "[control]", "control: extra inputs are not permitted"),
+    "metric": ("seeds =", 'metric = "acuracy"\nseeds =', "No metric named 'acuracy'"),
+    "setting": (
+        "steps = 16",
+        "stepps = 16",
+        "entry 'two, longer', partition 'Dirichlet 1.0': No setting named 'stepps'",
+    ),
+    "range": ("steps = 16", "steps = 0", "--steps: got 0; input should be greater than or equal to 1"),
+    "both": ("epochs = 2", "epochs = 2\nsteps = 3", "give --epochs or --steps, not both"),
+    "no method": ('method = "two"', "rounds = 2", "an entry names its method"),
+    "axis": ("steps = 16", "seed = 16", "seed is an axis of the suite"),
+    "control": ('steps = "one"', 'steps = "three"', "No entry (of [controls]) named 'three'"),
+    "twins": ('name = "two, longer"', 'name = "one"', "two entries are called 'one'"),
+    "alike": ('name = "two, longer"\nmethod = "two"', 'name = "One"\nmethod = "two"', None),
+    "toml": ("[controls]", "[controls", "Expected ']'"),
+    "no table": ('set = {"dataset.train" = 60}', "set = 3", "set: expected a table of options, got 3"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_file_is_named_with_what_is_wrong(write, case) -> None:
+    old, new, says = WRONG[case]
+    assert old in SUITE
+    path = write(SUITE.replace(old, new))
+    if says is None:  # names that differ in case alone are told apart by their keys
+        text = path.read_text().replace('"two, longer" = "one"', '"One" = "one"')
+        assert len(read_suite(write(text)).cells()) == 32
+        return
+    with pytest.raises(RequestError, match=f"^{re.escape(str(path))}: .*{re.escape(says)}"):
+        read_suite(path)
+
+
+def test_a_missing_file_is_told_with_what_is_there(write, tmp_path) -> None:
+    there = write(SUITE)
+    with pytest.raises(RequestError, match=f"There is no suite .*other.toml.*{re.escape(str(there))}"):
+        read_suite(tmp_path / "other.toml")
+
+
+def test_suites_and_filed_records_are_read_without_torch() -> None:
+    code = (
+        "import fedbench_core.suites.filing, fedbench_core.suites.outcomes, sys; "
+        "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+SUITES = sorted((Path(__file__).parents[3] / "leaderboards" / "suites").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_the_suites_that_are_here_can_be_read(path) -> None:
+    suite = read_suite(path)
+    controls = suite.controls
+    assert all((controls.steps, controls.flops, controls.centralized, controls.tuned)), "no board without these rows"
+    assert len(suite.seeds) == 12
