@@ -1,4 +1,4 @@
-"""Leaderboards of records that are real but for their numbers: one tiny run, told anew for every cell of a suite."""
+"""Leaderboards of records that are real but for their numbers: one tiny run, told anew for every grid point of a suite."""
 
 import copy
 import json
@@ -15,7 +15,7 @@ from fedbench_core.records.record import _text, sealed
 from fedbench_core.runner import How
 from fedbench_core.statistics.images import METRICS, contributions
 from fedbench_core.suites.filing import records_of
-from fedbench_core.suites.suite import Cell, read_suite
+from fedbench_core.suites.suite import GridPoint, read_suite
 
 RIGHT = {
     "local": (3, 4),
@@ -30,7 +30,7 @@ ENTRIES = [
     {"name": "local, equal FLOPs", "method": "local", "steps": 4},
     *({"name": name, "method": name} for name in ("centralized", "fedavg", "fedavg-ft")),
 ]
-CONTROLS = {"steps": "local", "flops": "local, equal FLOPs", "centralized": "centralized", "tuned": "fedavg-ft"}
+BASELINES = {"steps": "local", "flops": "local, equal FLOPs", "centralized": "centralized", "tuned": "fedavg-ft"}
 
 
 class Shelf:
@@ -40,7 +40,7 @@ class Shelf:
         self.folder = folder
         self.template = template
 
-    controls = CONTROLS
+    baselines = BASELINES
     entries = ENTRIES
 
     def suite(self, name: str = "small", **changes: Any) -> Path:
@@ -54,7 +54,7 @@ class Shelf:
             "settings": {"clients": 3, "rounds": 2, "steps": 2},
             "partitions": [{"name": "Dirichlet 0.3"}],
             "entries": ENTRIES,
-            "controls": CONTROLS,
+            "baselines": BASELINES,
             **changes,
         }
         file = self.folder / "suites" / f"{name}.toml"
@@ -64,48 +64,50 @@ class Shelf:
         file.write_text("\n".join(lines))
         return file
 
-    def fill(self, file: Path, right: Callable[[Cell], int | None] | None = None, change: Any = None) -> list[Path]:
-        """File a record for every cell: `right` says of how many images (None: no record), `change` what else."""
-        right = right or (lambda cell: RIGHT[cell.entry][cell.seed % len(RIGHT[cell.entry])])
+    def fill(
+        self, file: Path, right: Callable[[GridPoint], int | None] | None = None, change: Any = None
+    ) -> list[Path]:
+        """File a record for every grid point: `right` says of how many images (None: no record), `change` what else."""
+        right = right or (lambda grid_point: RIGHT[grid_point.entry][grid_point.seed % len(RIGHT[grid_point.entry])])
         made = []
-        for cell in read_suite(file).cells():
-            count = right(cell)
+        for grid_point in read_suite(file).grid_points():
+            count = right(grid_point)
             if count is not None:
-                record = self.record(cell, count)
+                record = self.record(grid_point, count)
                 if change is not None:
-                    change(record, cell)
-                made.append(_file(record, cell, records_of(file)))
+                    change(record, grid_point)
+                made.append(_file(record, grid_point, records_of(file)))
         return made
 
-    def record(self, cell: Cell, right: int) -> dict[str, Any]:
-        """The template as the cell's, whose clients all get the first `right` images right."""
+    def record(self, grid_point: GridPoint, right: int) -> dict[str, Any]:
+        """The template as the grid_point's, whose clients all get the first `right` images right."""
         record = copy.deepcopy(self.template)
-        settings = {**cell.settings, "set": {}}
+        settings = {**grid_point.settings, "set": {}}
         record["spec"] |= {
             **settings,
-            "dataset": cell.dataset,
-            "seed": cell.seed,
+            "dataset": grid_point.dataset,
+            "seed": grid_point.seed,
             "backbones": list(settings["backbones"]),
         }
-        method = cell.settings["method"]
+        method = grid_point.settings["method"]
         silent = method in ("local", "centralized")
         record["population"]["trained"] = 1 if method == "centralized" else record["population"]["clients"]
         record["costs"] |= {"bytes_up": 0 if silent else 6_000_000, "bytes_down": 0 if silent else 3_000_000}
-        record["costs"]["training_gflops"] = 2.0 if cell.settings.get("steps") == 4 else 1.0
+        record["costs"]["training_gflops"] = 2.0 if grid_point.settings.get("steps") == 4 else 1.0
         if method == "fedavg-ft":
             record["costs"]["training_gflops"] = 2.1
             record["test"]["roles"] = {"global": {}}
-        record["how"]["seconds"] = 3.0 + cell.seed
+        record["how"]["seconds"] = 3.0 + grid_point.seed
         told(record, right, own=method not in ("centralized", "fedavg"))
         return record
 
 
-def _file(record: dict[str, Any], cell: Cell, folder: Path) -> Path:
+def _file(record: dict[str, Any], grid_point: GridPoint, folder: Path) -> Path:
     """As `file_record`, but for waiting until the disk has it, which takes longer than everything else here."""
-    path = folder / f"{cell.name}.json"
+    path = folder / f"{grid_point.name}.json"
     folder.mkdir(parents=True, exist_ok=True)
     contents = {name: value for name, value in record.items() if name != "digest"}
-    path.write_text(_text(sealed({**contents, "cell": cell.block})), encoding="utf-8")
+    path.write_text(_text(sealed({**contents, "grid_point": grid_point.block})), encoding="utf-8")
     return path
 
 

@@ -12,7 +12,7 @@ from fedbench_core.api.errors import RequestError
 from fedbench_core.cli.output import json_option, print_json, print_sentence, print_table
 
 if TYPE_CHECKING:
-    from fedbench_core.leaderboard.board import Board
+    from fedbench_core.leaderboard.leaderboard import Leaderboard
     from fedbench_core.leaderboard.sheets import Sheet
 
 FORMATS = ("csv", "json", "latex", "markdown")
@@ -57,7 +57,7 @@ def command(
     elif suite is None:
         _print_index(folder, as_json=form == "json")
     else:
-        _print_board(folder, suite, sort, budgets, form)
+        _print_leaderboard(folder, suite, sort, budgets, form)
 
 
 def _refuse_nonsense(
@@ -87,45 +87,45 @@ def _publish(folder: Path, suite: str | None, *, check: bool) -> None:
 
 def _print_index(folder: Path, *, as_json: bool) -> None:
     from fedbench_core.leaderboard.index import index_sheet  # noqa: PLC0415  # pandas: not for --help
-    from fedbench_core.leaderboard.shelf import read_boards  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.shelf import read_leaderboards  # noqa: PLC0415  # as above
 
-    sheet = index_sheet(list(read_boards(folder)))
+    sheet = index_sheet(list(read_leaderboards(folder)))
     if as_json:
         print_json([dict(zip(sheet.headings, row, strict=True)) for row in sheet.rows])
         return
     _print_sheet(sheet)
 
 
-def _print_board(folder: Path, suite: str, sort: str | None, budgets: Sequence[str], form: str | None) -> None:
+def _print_leaderboard(folder: Path, suite: str, sort: str | None, budgets: Sequence[str], form: str | None) -> None:
     from fedbench_core.leaderboard.budget import read_budget  # noqa: PLC0415  # pandas: not for --help
     from fedbench_core.leaderboard.formats import FORMATTED  # noqa: PLC0415  # as above
-    from fedbench_core.leaderboard.shelf import read_board, suite_file  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.shelf import read_leaderboard, suite_file  # noqa: PLC0415  # as above
 
-    board = read_board(suite_file(folder, suite), sort, [read_budget(text) for text in budgets])
+    leaderboard = read_leaderboard(suite_file(folder, suite), sort, [read_budget(text) for text in budgets])
     if form is not None:
-        click.echo(FORMATTED[form](board), nl=False)
+        click.echo(FORMATTED[form](leaderboard), nl=False)
         return
-    _print_tables(board)
+    _print_tables(leaderboard)
 
 
-def _print_tables(board: "Board") -> None:
-    from fedbench_core.leaderboard.notes import across_notes, under_board, under_table  # noqa: PLC0415  # as above
+def _print_tables(leaderboard: "Leaderboard") -> None:
+    from fedbench_core.leaderboard.footnotes import across_notes, under_leaderboard, under_table  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.sheets import across_sheet, fitted, sheets  # noqa: PLC0415  # as above
 
-    click.echo(f"{board.suite.name}: {board.suite.question}\n")
-    for table in board.tables:
+    click.echo(f"{leaderboard.suite.name}: {leaderboard.suite.question}\n")
+    for table in leaderboard.tables:
         click.echo(f"{table.case}\n")
         for sheet in sheets(table):
             for part in fitted(sheet, Console().width) if sys.stdout.isatty() else [sheet]:
                 _print_sheet(part)
                 click.echo()
         _print_notes(under_table(table))
-    if board.across is not None:
+    if leaderboard.across is not None:
         click.echo("Over datasets\n")
-        _print_sheet(across_sheet(board.across))
+        _print_sheet(across_sheet(leaderboard.across))
         click.echo()
-        _print_notes(across_notes(board.across))
-    _print_notes(under_board(board))
+        _print_notes(across_notes(leaderboard.across))
+    _print_notes(under_leaderboard(leaderboard))
 
 
 def _print_sheet(sheet: "Sheet") -> None:

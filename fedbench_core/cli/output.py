@@ -22,7 +22,7 @@ def print_table(
 ) -> None:
     """A table with one line of headings; folded to the terminal, plain and uncut where stdout is none.
 
-    Columns of numbers are aligned right, and those named in `right`; cells are written as `words` writes them.
+    Columns of numbers are aligned right, and those named in `right`; grid points are written as `words` writes them.
     """
     terminal = sys.stdout.isatty()
     table = Table(box=SIMPLE_HEAD if terminal else None, pad_edge=False, title=title or None, title_justify="left")
@@ -31,7 +31,7 @@ def print_table(
         number = name in right or (bool(body) and all(_is_number(row[position]) for row in body))
         table.add_column(Text(name), overflow="fold", justify="right" if number else "left")
     for row in body:
-        table.add_row(*(Text(words(cell)) for cell in row))  # Text: a cell like [1, 2] is no markup
+        table.add_row(*(Text(words(grid_point)) for grid_point in row))  # Text: a grid point like [1, 2] is no markup
     if terminal:
         Console().print(table)
     else:

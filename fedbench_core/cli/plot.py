@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from fedbench_core.leaderboard.board import Board
+    from fedbench_core.leaderboard.leaderboard import Leaderboard
     from fedbench_core.leaderboard.table import Table
 
 run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
@@ -82,7 +82,7 @@ def curves(sources: tuple[str, ...], file: Path, metric: str | None, case: str |
     if all(path.suffix == ".json" or (path / RECORD).exists() for path in paths):
         runs, column = by_settings(map(read_record, paths)), named(metric or "personalization")
     elif len(sources) == 1:
-        table = _table(_board(sources[0], folder, metric), case)
+        table = _table(_leaderboard(sources[0], folder, metric), case)
         runs, column = table.runs, table.ranked_by
     else:
         raise RequestError(f"{' '.join(sources)}: expected folders of finished runs, or the name of one suite.")
@@ -108,7 +108,7 @@ def bytes_(suite: str, file: Path, metric: str | None, case: str | None, folder:
     """
     from fedbench_core.leaderboard.illustrations import tradeoff  # noqa: PLC0415  # matplotlib: not for --help
 
-    _save(file, tradeoff(_table(_board(suite, folder, metric), case)).draw)
+    _save(file, tradeoff(_table(_leaderboard(suite, folder, metric), case)).draw)
 
 
 @command.command("ranks")
@@ -123,28 +123,28 @@ def ranks(suite: str, file: Path, metric: str | None, folder: Path) -> None:
     """
     from fedbench_core.leaderboard.illustrations import over_datasets  # noqa: PLC0415  # matplotlib: not for --help
 
-    board = _board(suite, folder, metric)
-    pictures = over_datasets(board)
+    leaderboard = _leaderboard(suite, folder, metric)
+    pictures = over_datasets(leaderboard)
     if not pictures:
-        why_not = board.across.why_not if board.across else "it has one dataset"
-        raise RequestError(f"Suite {board.suite.name} has no critical-difference diagram: {why_not}.")
+        why_not = leaderboard.across.why_not if leaderboard.across else "it has one dataset"
+        raise RequestError(f"Suite {leaderboard.suite.name} has no critical-difference diagram: {why_not}.")
     _save(file, pictures[0].draw)
 
 
-def _board(suite: str, folder: Path, metric: str | None) -> "Board":
-    from fedbench_core.leaderboard.shelf import read_board, suite_file  # noqa: PLC0415  # pandas: not for --help
+def _leaderboard(suite: str, folder: Path, metric: str | None) -> "Leaderboard":
+    from fedbench_core.leaderboard.shelf import read_leaderboard, suite_file  # noqa: PLC0415  # pandas: not for --help
 
-    return read_board(suite_file(folder, suite), metric)
+    return read_leaderboard(suite_file(folder, suite), metric)
 
 
-def _table(board: "Board", case: str | None) -> "Table":
+def _table(leaderboard: "Leaderboard", case: str | None) -> "Table":
     """The one table whose title holds the words; RequestError lists the titles."""
-    found = [table for table in board.tables if (case or "").lower() in str(table.case).lower()]
+    found = [table for table in leaderboard.tables if (case or "").lower() in str(table.case).lower()]
     if len(found) == 1:
         return found[0]
     raise RequestError(
         f"--case {case or 'is missing'}: expected a part of one of these titles, and of no other: "
-        f"{'; '.join(str(table.case) for table in board.tables)}."
+        f"{'; '.join(str(table.case) for table in leaderboard.tables)}."
     )
 
 

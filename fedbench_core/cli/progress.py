@@ -69,11 +69,11 @@ def _suite_lines(say: Say, *, left: bool) -> Follow:
     def follow(step: "Step") -> None:
         if step.said:
             say(step.said)
-        if step.cell is not None:
+        if step.grid_point is not None:
             seconds = (time.monotonic() - start) * (1 / step.part - 1)
             ends = [f"{seconds_text(seconds)} left"] if left else []
             why_not = [f"not recorded: {step.why_not}"] if step.why_not else []
-            say("  ".join([f"{step.ended}/{step.runs} runs", step.cell.name, *why_not, *ends]))
+            say("  ".join([f"{step.ended}/{step.runs} runs", step.grid_point.name, *why_not, *ends]))
 
     return follow
 

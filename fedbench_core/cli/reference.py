@@ -122,7 +122,7 @@ def _kind(plural: str, kind: str) -> Iterator[str]:
 
 def _options(kind: str, options: Sequence[dict[str, Any]]) -> Iterator[str]:
     if options:
-        rows = [(f"`{kind}.{name}`", *cells) for name, *cells in map(option_row, options)]
+        rows = [(f"`{kind}.{name}`", *grid_points) for name, *grid_points in map(option_row, options)]
         yield from _table(OPTION_COLUMNS, rows)
 
 
@@ -141,5 +141,5 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
     yield ""
 
 
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"
+def _row(grid_points: Sequence[str]) -> str:
+    return f"| {' | '.join(' '.join(grid_point.split()).replace('|', chr(92) + '|') for grid_point in grid_points)} |"

@@ -34,7 +34,7 @@ def print_report(finished: "Finished") -> None:
         click.echo("Already done: these are the recorded scores. Use --fresh to run it again.\n")
     columns = _columns(record)
     rows = [[words, *(_score(metrics.get(name)) for metrics in columns.values())] for name, words in SCORES.items()]
-    print_table(("test set", *columns), [row for row in rows if any(cell != "-" for cell in row[1:])])
+    print_table(("test set", *columns), [row for row in rows if any(grid_point != "-" for grid_point in row[1:])])
     click.echo()
     costs = record["costs"]
     print_table(("sent", "bytes"), [(way, bytes_text(costs[f"bytes_{way}"])) for way in WAYS])

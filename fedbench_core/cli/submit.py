@@ -18,7 +18,7 @@ from fedbench_core.cli.suite import records_option
 def command(run: Path, file: Path, records: Path | None, as_json: bool) -> None:
     """File the record of a run under a suite that asks for it.
 
-    RUN is a run's folder or its record.json. The record is checked first: that it is whole, and that a cell of the
+    RUN is a run's folder or its record.json. The record is checked first: that it is whole, and that a grid point of the
     suite asks for just this run.
     """
     from fedbench_core.suites.filing import records_of  # noqa: PLC0415  # torch: seconds --help does not need
@@ -27,8 +27,8 @@ def command(run: Path, file: Path, records: Path | None, as_json: bool) -> None:
 
     filed = submit(run, read_suite(file), records or records_of(file))
     if as_json:
-        print_json([{**one.cell.block, "path": one.path, "before": one.before} for one in filed])
+        print_json([{**one.grid_point.block, "path": one.path, "before": one.before} for one in filed])
         return
     for one in filed:
         words = "The same record is there already" if one.before else "Filed"
-        print_sentence(f"{words}, as {one.cell.entry} with seed {one.cell.seed}: {one.path}")
+        print_sentence(f"{words}, as {one.grid_point.entry} with seed {one.grid_point.seed}: {one.path}")

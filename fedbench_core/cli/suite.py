@@ -103,12 +103,12 @@ def status(file: Path, out: Path, records: Path | None, as_json: bool) -> None:
     rows = outcomes.status(read_suite(file), records or records_of(file), out)
     if as_json:
         names = ("entry", "dataset", "partition", "backbones")
-        print_json([{**{name: getattr(row, name) for name in names}, **row.cells} for row in rows])
+        print_json([{**{name: getattr(row, name) for name in names}, **row.grid_points} for row in rows])
         return
     grid = list(dict.fromkeys(_where(row, rows) for row in rows))
-    cells = {(row.entry, _where(row, rows)): _counts(row.cells) for row in rows}
+    grid_points = {(row.entry, _where(row, rows)): _counts(row.grid_points) for row in rows}
     entries = list(dict.fromkeys(row.entry for row in rows))
-    print_table(("entry", *grid), [(entry, *(cells[entry, where] for where in grid)) for entry in entries])
+    print_table(("entry", *grid), [(entry, *(grid_points[entry, where] for where in grid)) for entry in entries])
 
 
 def _where(row: "Row", rows: "list[Row]") -> str:
@@ -117,16 +117,16 @@ def _where(row: "Row", rows: "list[Row]") -> str:
     return ", ".join([row.dataset, row.partition, *([row.backbones] if several else [])])
 
 
-def _counts(cells: "Mapping[str, int]") -> str:
-    return ", ".join(f"{count} {state}" for state, count in cells.items() if count)
+def _counts(grid_points: "Mapping[str, int]") -> str:
+    return ", ".join(f"{count} {state}" for state, count in grid_points.items() if count)
 
 
 def _report(made: "Plan", outcomes: "Outcomes", *, as_json: bool) -> None:
     missing = len(outcomes.failed) + len(outcomes.skipped)
     if as_json:
-        done = made.cells - missing
+        done = made.grid_points - missing
         told = {"recorded": done, "skipped": outcomes.skipped, "failed": outcomes.failed, "other": made.stale}
-        print_json({"suite": made.suite.name, "cells": made.cells, **told})
+        print_json({"suite": made.suite.name, "grid_points": made.grid_points, **told})
         return
     _print_grouped("recorded before, with other versions", made.stale)
     _print_grouped("skipped", outcomes.skipped)
@@ -135,7 +135,7 @@ def _report(made: "Plan", outcomes: "Outcomes", *, as_json: bool) -> None:
         print_sentence(
             f"Records kept though made with another spec or other versions: {len(made.stale)}. --fresh replaces them."
         )
-    print_sentence(f"{made.cells - missing} of {made.cells} runs are recorded in {made.records}.")
+    print_sentence(f"{made.grid_points - missing} of {made.grid_points} runs are recorded in {made.records}.")
 
 
 def _print_grouped(words: str, sentences: "Mapping[str, str]") -> None:

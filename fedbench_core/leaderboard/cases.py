@@ -7,7 +7,7 @@ from typing import Any
 
 from fedbench_core.api import RunError
 from fedbench_core.records.differences import differences
-from fedbench_core.suites.suite import Cell, Suite
+from fedbench_core.suites.suite import GridPoint, Suite
 
 Record = Mapping[str, Any]
 Runs = Mapping[str, Mapping[int, Record]]
@@ -35,21 +35,21 @@ class Case:
         return ", ".join(self.words)
 
 
-def by_case(suite: Suite, cells: Iterable[Cell], filed: Iterable[Record]) -> dict[Case, Runs]:
-    """The records that belong to the suite's cells, in its order; cases without any record are not among them.
+def by_case(suite: Suite, grid_points: Iterable[GridPoint], filed: Iterable[Record]) -> dict[Case, Runs]:
+    """The records that belong to the suite's grid points, in its order; cases without any record are not among them.
 
-    A record serves every cell that asks for its settings, so one method under two names has the same records twice.
-    RunError names a record that was not made with what its cell asks for, two of one entry that differ in more than
+    A record serves every grid point that asks for its settings, so one method under two names has the same records twice.
+    RunError names a record that was not made with what its grid point asks for, two of one entry that differ in more than
     the seed, and two of one case that were made with different images.
     """
-    by_key = {record["cell"]["key"]: record for record in filed}
+    by_key = {record["grid_point"]["key"]: record for record in filed}
     cases: dict[Case, dict[str, dict[int, Record]]] = {}
-    for cell in cells:
-        if cell.key in by_key:
-            _refuse_a_part(cell, by_key[cell.key])
-            _refuse_other_settings(cell, by_key[cell.key])
-            runs = cases.setdefault(Case(cell.dataset, cell.partition, cell.backbones), {})
-            runs.setdefault(cell.entry, {})[cell.seed] = by_key[cell.key]
+    for grid_point in grid_points:
+        if grid_point.key in by_key:
+            _refuse_a_part(grid_point, by_key[grid_point.key])
+            _refuse_other_settings(grid_point, by_key[grid_point.key])
+            runs = cases.setdefault(Case(grid_point.dataset, grid_point.partition, grid_point.backbones), {})
+            runs.setdefault(grid_point.entry, {})[grid_point.seed] = by_key[grid_point.key]
     for runs in cases.values():
         for own in runs.values():
             _refuse_other_specs(list(own.values()))
@@ -85,24 +85,24 @@ def each(runs: Runs) -> list[Record]:
     return [record for own in runs.values() for record in own.values()]
 
 
-def _refuse_a_part(cell: Cell, record: Record) -> None:
+def _refuse_a_part(grid_point: GridPoint, record: Record) -> None:
     missing = [name for name in _BLOCKS if not isinstance(record.get(name), dict)]
     if missing:
         raise RunError(
-            f"{_filed(cell)} has no {', '.join(missing)}, so no run has written it. "
+            f"{_filed(grid_point)} has no {', '.join(missing)}, so no run has written it. "
             "Remove it, and file a run's own: fedbench submit RUN --suite SUITE.toml"
         )
 
 
-def _refuse_other_settings(cell: Cell, record: Record) -> None:
-    """Only the record itself says which cell it is of."""
-    spec, asked = record["spec"], {name: value for name, value in cell.settings.items() if name not in _APART}
+def _refuse_other_settings(grid_point: GridPoint, record: Record) -> None:
+    """Only the record itself says which grid point it is of."""
+    spec, asked = record["spec"], {name: value for name, value in grid_point.settings.items() if name not in _APART}
     pairs = [(name, value, spec.get(name)) for name, value in asked.items()]
-    pairs += [(name, value, spec["set"].get(name, value)) for name, value in cell.settings.get("set", {}).items()]
+    pairs += [(name, value, spec["set"].get(name, value)) for name, value in grid_point.settings.get("set", {}).items()]
     wrong = [f"{name} {made} (the suite: {value})" for name, value, made in pairs if _differ(value, made)]
     if wrong:
         raise RunError(
-            f"{_filed(cell)} was made with {'; '.join(wrong)}. "
+            f"{_filed(grid_point)} was made with {'; '.join(wrong)}. "
             "Remove it, and file what the suite asks for: fedbench suite run SUITE.toml"
         )
 
@@ -119,7 +119,7 @@ def _refuse_other_specs(own: Sequence[Record]) -> None:
     for other in others:
         if wrong := _changed(spec, {**other["spec"], "seed": None}):
             raise RunError(
-                f"Suite {first['cell']['suite']}: the records of {name_of(first)} and of {name_of(other)} are no "
+                f"Suite {first['grid_point']['suite']}: the records of {name_of(first)} and of {name_of(other)} are no "
                 f"repeats of one run: {wrong}. Run again what is out of date: fedbench suite run SUITE.toml --fresh"
             )
 
@@ -132,13 +132,13 @@ def _changed(spec: Record, other: Record) -> str:
     return "; ".join(str(one) for one in found if not (one.path.startswith("set.") and None in (one.before, one.now)))
 
 
-def _filed(cell: Cell) -> str:
-    return f"Suite {cell.suite}: the record that is filed as {cell.entry}, seed {cell.seed}"
+def _filed(grid_point: GridPoint) -> str:
+    return f"Suite {grid_point.suite}: the record that is filed as {grid_point.entry}, seed {grid_point.seed}"
 
 
 def name_of(record: Record) -> str:
     """Which run a record is of, in words: its entry and seed."""
-    return f"{record['cell']['entry']}, seed {record['cell']['seed']}"
+    return f"{record['grid_point']['entry']}, seed {record['grid_point']['seed']}"
 
 
 def _refuse_other_images(runs: Runs) -> None:
@@ -148,6 +148,6 @@ def _refuse_other_images(runs: Runs) -> None:
             names = [name_of(record) for record in (first, other)]
             digests = [record["data"]["digest"] for record in (first, other)]
             raise RunError(
-                f"Suite {first['cell']['suite']}: the records of {names[0]} and of {names[1]} were made with different "
+                f"Suite {first['grid_point']['suite']}: the records of {names[0]} and of {names[1]} were made with different "
                 f"images ({digests[0]} and {digests[1]}) and can't be compared. Run one of them again."
             )

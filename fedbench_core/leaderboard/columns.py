@@ -95,7 +95,7 @@ def heading(name: str) -> str:
 
 
 def scores(primary: Column) -> tuple[Column, ...]:
-    """The scores of a board, its primary metric first."""
+    """The scores of a leaderboard, its primary metric first."""
     return (primary, *(score for score in _SCORES if score != primary))
 
 

@@ -8,53 +8,56 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from fedbench_core.leaderboard.board import Board
 from fedbench_core.leaderboard.columns import COSTS
+from fedbench_core.leaderboard.footnotes import across_notes, under_leaderboard, under_table
+from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.markdown import page
-from fedbench_core.leaderboard.notes import across_notes, under_board, under_table
 from fedbench_core.leaderboard.sheets import Sheet, sheets
 from fedbench_core.leaderboard.table import Row, Table
 
 
-def to_value(board: Board) -> dict[str, Any]:
-    """Everything that a board says, unrounded, as JSON can hold it: what is undefined is None."""
+def to_value(leaderboard: Leaderboard) -> dict[str, Any]:
+    """Everything that a leaderboard says, unrounded, as JSON can hold it: what is undefined is None."""
     across = None
-    if board.across is not None:
+    if leaderboard.across is not None:
         names = ("ranks", "p", "critical_difference", "claim", "why_not", "datasets", "left_out")
-        across = {**{name: getattr(board.across, name) for name in names}, "notes": across_notes(board.across)}
+        across = {
+            **{name: getattr(leaderboard.across, name) for name in names},
+            "notes": across_notes(leaderboard.across),
+        }
     value = {
-        "suite": board.suite.name,
-        "question": board.suite.question,
-        "ranked_by": board.ranked_by.name,
-        "records": board.records,
-        "tables": [_table_value(table) for table in board.tables],
+        "suite": leaderboard.suite.name,
+        "question": leaderboard.suite.question,
+        "ranked_by": leaderboard.ranked_by.name,
+        "records": leaderboard.records,
+        "tables": [_table_value(table) for table in leaderboard.tables],
         "across": across,
-        "notes": under_board(board),
+        "notes": under_leaderboard(leaderboard),
     }
     plain: dict[str, Any] = _plain(value)
     return plain
 
 
-def to_json(board: Board) -> str:
-    """The board as JSON."""
-    return json.dumps(to_value(board), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def to_json(leaderboard: Leaderboard) -> str:
+    """The leaderboard as JSON."""
+    return json.dumps(to_value(leaderboard), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def to_csv(board: Board) -> str:
+def to_csv(leaderboard: Leaderboard) -> str:
     """A line for each row of each table: mean, low and high of every column, unrounded; empty where undefined."""
     sheet = io.StringIO(newline="")
-    lines = [_line(table, row) for table in board.tables for row in table.rows]
+    lines = [_line(table, row) for table in leaderboard.tables for row in table.rows]
     writer = csv.DictWriter(sheet, list(lines[0]) if lines else ["entry"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return sheet.getvalue()
 
 
-def to_latex(board: Board) -> str:
+def to_latex(leaderboard: Leaderboard) -> str:
     """Tables for each case (qualities, costs, origins), for the packages booktabs and graphicx."""
-    parts = [f"% fedbench leaderboard {board.suite.name} --format latex"]
-    for table in board.tables:
-        parts += [_latex(sheet, f"{board.suite.name}: {table.case}") for sheet in sheets(table)]
+    parts = [f"% fedbench leaderboard {leaderboard.suite.name} --format latex"]
+    for table in leaderboard.tables:
+        parts += [_latex(sheet, f"{leaderboard.suite.name}: {table.case}") for sheet in sheets(table)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -122,4 +125,9 @@ def _escaped(text: str) -> str:
     return "".join(_LATEX.get(sign, sign) for sign in text)
 
 
-FORMATTED: dict[str, Callable[[Board], str]] = {"csv": to_csv, "json": to_json, "latex": to_latex, "markdown": page}
+FORMATTED: dict[str, Callable[[Leaderboard], str]] = {
+    "csv": to_csv,
+    "json": to_json,
+    "latex": to_latex,
+    "markdown": page,
+}

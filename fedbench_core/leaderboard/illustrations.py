@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from fedbench_core.leaderboard.board import Board
 from fedbench_core.leaderboard.budget import bytes_per_turn
 from fedbench_core.leaderboard.cases import Record, Runs, each
 from fedbench_core.leaderboard.columns import Column
+from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.table import Table
 from fedbench_core.plots.bubbles import draw_bubbles
 from fedbench_core.plots.curves import Curve, draw_curves
@@ -47,9 +47,9 @@ class Picture:
         return self.words, f"{FOLDER}/{self.name}.svg"
 
 
-def of_board(board: Board) -> tuple[list[list[Picture]], list[Picture]]:
+def of_leaderboard(leaderboard: Leaderboard) -> tuple[list[list[Picture]], list[Picture]]:
     """The pictures of each table, and those over datasets."""
-    return [of_table(board.suite.name, table) for table in board.tables], over_datasets(board)
+    return [of_table(leaderboard.suite.name, table) for table in leaderboard.tables], over_datasets(leaderboard)
 
 
 def of_table(suite: str, table: Table) -> list[Picture]:
@@ -65,14 +65,14 @@ def of_table(suite: str, table: Table) -> list[Picture]:
     ]
 
 
-def over_datasets(board: Board) -> list[Picture]:
+def over_datasets(leaderboard: Leaderboard) -> list[Picture]:
     """The critical-difference diagram, where it may be drawn."""
-    across = board.across
+    across = leaderboard.across
     if across is None or across.critical_difference is None or not across.claim:
         return []
     ranks, placed, reach = across.ranks, across.placed, across.critical_difference
     words = "Critical-difference diagram: mean ranks over datasets"
-    name = f"{_slug(board.suite.name)}-ranks"
+    name = f"{_slug(leaderboard.suite.name)}-ranks"
     return [Picture(name, words, (ranks, reach), lambda: draw_ranks(ranks, nemenyi(placed), reach))]
 
 

@@ -46,7 +46,7 @@ def _refuse_another_score(record: Record, metric: str, told: float) -> None:
     score = record["test"]["metrics"][metric]
     if score is None or abs(score - told) > _ROUNDING:
         raise RunError(
-            f"Suite {record['cell']['suite']}: the record of {name_of(record)} says that its {metric} is {score}, "
+            f"Suite {record['grid_point']['suite']}: the record of {name_of(record)} says that its {metric} is {score}, "
             f"but the images that it has right make it {told:.6f}. Find out with `fedbench verify` what is right."
         )
 

@@ -2,36 +2,36 @@
 
 from collections.abc import Sequence
 
-from fedbench_core.leaderboard.board import Board, short_names
+from fedbench_core.leaderboard.leaderboard import Leaderboard, short_names
 from fedbench_core.leaderboard.markdown import pipe_table
 from fedbench_core.leaderboard.sheets import Sheet
 from fedbench_core.suites.suite import Suite
 
-Standings = Sequence[tuple[Suite, Board | None]]
+Standings = Sequence[tuple[Suite, Leaderboard | None]]
 _NONE = "no claim"
 
 
-def summary(board: Board) -> str:
+def summary(leaderboard: Leaderboard) -> str:
     """Who beats every other entry, case by case where there are several; or that nothing is claimed."""
-    winners = board.winners
+    winners = leaderboard.winners
     if len({winner for _, winner in winners}) == 1:
         return winners[0][1] or _NONE
-    named = zip(short_names(board), winners, strict=True)
+    named = zip(short_names(leaderboard), winners, strict=True)
     return "; ".join(f"{name}: {winner or _NONE}" for name, (_, winner) in named)
 
 
-def index_sheet(boards: Standings) -> Sheet:
+def index_sheet(leaderboards: Standings) -> Sheet:
     """A row for each suite: its question, the entry that beats all others or "no claim", and how many records."""
-    rows = [[suite.name, suite.question, *_standing(board)] for suite, board in boards]
+    rows = [[suite.name, suite.question, *_standing(leaderboard)] for suite, leaderboard in leaderboards]
     return Sheet(["suite", "question", "best", "records"], rows, frozenset({"suite", "question", "best"}))
 
 
-def index_page(boards: Standings) -> str:
+def index_page(leaderboards: Standings) -> str:
     """The index as a Markdown page; suites without records are listed without a link."""
-    sheet = index_sheet(boards)
+    sheet = index_sheet(leaderboards)
     linked = [
-        [f"[{name}]({name}.md)" if board else name, *others]
-        for (name, *others), (_, board) in zip(sheet.rows, boards, strict=True)
+        [f"[{name}]({name}.md)" if leaderboard else name, *others]
+        for (name, *others), (_, leaderboard) in zip(sheet.rows, leaderboards, strict=True)
     ]
     return "\n\n".join(
         [
@@ -53,5 +53,5 @@ of your own with `fedbench submit RUN --suite leaderboards/suites/NAME.toml`, an
 """
 
 
-def _standing(board: Board | None) -> list[str]:
-    return ["not run yet", "0"] if board is None else [summary(board), str(board.records)]
+def _standing(leaderboard: Leaderboard | None) -> list[str]:
+    return ["not run yet", "0"] if leaderboard is None else [summary(leaderboard), str(leaderboard.records)]

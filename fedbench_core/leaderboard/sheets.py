@@ -1,4 +1,4 @@
-"""A table's cells as text, the same for terminals, Markdown and LaTeX."""
+"""A table's grid points as text, the same for terminals, Markdown and LaTeX."""
 
 import math
 from collections.abc import Sequence

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from fedbench_core.api import RequestError, RunError
 from fedbench_core.federation.files import replace_file
-from fedbench_core.leaderboard.board import Board, build
 from fedbench_core.leaderboard.budget import Budget
 from fedbench_core.leaderboard.index import index_page
+from fedbench_core.leaderboard.leaderboard import Leaderboard, build
 from fedbench_core.leaderboard.markdown import page
 from fedbench_core.suites.filing import read_filed, records_of
 from fedbench_core.suites.suite import Suite, read_suite
@@ -45,19 +45,19 @@ def suite_files(folder: Path) -> list[Path]:
     return found
 
 
-def read_board(file: Path, sort: str | None = None, budgets: Sequence[Budget] = ()) -> Board:
+def read_leaderboard(file: Path, sort: str | None = None, budgets: Sequence[Budget] = ()) -> Leaderboard:
     """The leaderboard of one suite; errors as of `read_suite`, `read_filed` and `build`."""
     with _no_garbage():
         return build(read_suite(file), read_filed(records_of(file)), sort, budgets)
 
 
-def read_boards(folder: Path) -> Iterator[tuple[Suite, Board | None]]:
+def read_leaderboards(folder: Path) -> Iterator[tuple[Suite, Leaderboard | None]]:
     """Every suite with its leaderboard, or None if nothing is recorded of it."""
     for file in suite_files(folder):
         with _no_garbage():
             suite, filed = read_suite(file), read_filed(records_of(file))
-            board = build(suite, filed) if filed else None
-        yield suite, board
+            leaderboard = build(suite, filed) if filed else None
+        yield suite, leaderboard
 
 
 @contextmanager
@@ -74,22 +74,22 @@ def _no_garbage() -> Iterator[None]:
 
 def render(folder: Path, only: str | None = None) -> Rendered:
     """The pages and pictures of all suites, or of `only` one, and the index of all."""
-    from fedbench_core.leaderboard.illustrations import FOLDER, of_board  # noqa: PLC0415  # matplotlib
+    from fedbench_core.leaderboard.illustrations import FOLDER, of_leaderboard  # noqa: PLC0415  # matplotlib
 
     wanted = suite_file(folder, only).stem if only else None
     if only:
         read_suite(suite_file(folder, only))  # says which there are
-    boards = list(read_boards(folder))
+    leaderboards = list(read_leaderboards(folder))
     pages: dict[Path, str] = {}
     pictures: dict[Path, Picture] = {}
-    for suite, board in boards:
-        if board is not None and wanted in (None, suite.name):
-            of_tables, of_all = of_board(board)
+    for suite, leaderboard in leaderboards:
+        if leaderboard is not None and wanted in (None, suite.name):
+            of_tables, of_all = of_leaderboard(leaderboard)
             links = [[picture.link for picture in own] for own in of_tables]
-            pages[folder / f"{suite.name}.md"] = page(board, links, [picture.link for picture in of_all])
+            pages[folder / f"{suite.name}.md"] = page(leaderboard, links, [picture.link for picture in of_all])
             drawn = [picture for own in (*of_tables, of_all) for picture in own]
             pictures |= {folder / FOLDER / f"{picture.name}.svg": picture for picture in drawn}
-    pages[folder / INDEX] = index_page(boards)
+    pages[folder / INDEX] = index_page(leaderboards)
     return Rendered(pages, pictures, [] if only else _orphans(folder, {*pages, *pictures}))
 
 

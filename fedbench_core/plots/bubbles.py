@@ -20,11 +20,11 @@ _OVERLAP = 4
 
 def draw_bubbles(counts: npt.NDArray[np.int64], classes: Sequence[str], title: str) -> Figure:
     """Training images of every client, (clients, classes): the area of a bubble is the number of images."""
-    clients, cell = len(counts), min(0.8, max(0.09, 7.0 / len(counts)))
+    clients, grid_point = len(counts), min(0.8, max(0.09, 7.0 / len(counts)))
     names = [wrapped(name, _NAME_WIDTH) for name in classes]
     widest = max(len(line) for name in names for line in name.split("\n"))
-    height = max(0.55, min(cell, 0.8))
-    size = max(3.0, cell * clients) + 0.115 * widest + 1.0, height * len(names) + 1.6
+    height = max(0.55, min(grid_point, 0.8))
+    size = max(3.0, grid_point * clients) + 0.115 * widest + 1.0, height * len(names) + 1.6
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     quiet_grid(axes)
@@ -33,7 +33,7 @@ def draw_bubbles(counts: npt.NDArray[np.int64], classes: Sequence[str], title: s
     axes.set_xticks(range(0, clients, max(1, -(-clients // 25))))
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("client")
-    _draw(axes, counts, _LARGEST * 72 * min(_OVERLAP * cell, height))
+    _draw(axes, counts, _LARGEST * 72 * min(_OVERLAP * grid_point, height))
     figure.suptitle(title)
     return figure
 

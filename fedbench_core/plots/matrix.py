@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 _DARK_BELOW = 0.5
 _NUMBERS_UP_TO = 12
-"""More clients than that leave no room for numbers in the cells."""
+"""More clients than that leave no room for numbers in the grid_points."""
 
 
 def draw_matrix(record: dict[str, Any]) -> Figure:

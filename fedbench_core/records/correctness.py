@@ -45,7 +45,7 @@ def read_correctness(record: Mapping[str, Any]) -> Correctness:
 
 @lru_cache(maxsize=64)
 def _codes(text: str, images: int, kinds: int) -> Codes:
-    """The records of a board have the same test images, and their groups are read once."""
+    """The records of a leaderboard have the same test images, and their groups are read once."""
     codes = codes_of_text(text, images, kinds)
     codes.flags.writeable = False
     return codes

@@ -26,7 +26,7 @@ def sealed(contents: Mapping[str, Any]) -> dict[str, Any]:
 
 def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
     """What must agree between records of one run: everything but how it was computed, and for which suite."""
-    return {name: value for name, value in record.items() if name not in ("how", "digest", "cell")}
+    return {name: value for name, value in record.items() if name not in ("how", "digest", "grid_point")}
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

@@ -41,15 +41,15 @@ class Across:
     placed: pd.DataFrame = field(repr=False, compare=False)
 
 
-def blocks(boards: Iterable[tuple[str, Scores]]) -> pd.DataFrame:
+def blocks(leaderboards: Iterable[tuple[str, Scores]]) -> pd.DataFrame:
     """The score of each entry (columns) on each dataset (index): means over seeds, and then over partitions.
 
-    boards: (dataset, scores) of every dataset and partition. Where a partition lacks an entry it counts for none,
+    leaderboards: (dataset, scores) of every dataset and partition. Where a partition lacks an entry it counts for none,
     because partitions differ in difficulty; a dataset without any whole partition is NaN.
     """
     rows = [
         {"dataset": dataset, **{entry: defined_mean(list(own.values()))[0] for entry, own in scores.items()}}
-        for dataset, scores in boards
+        for dataset, scores in leaderboards
     ]
     table = pd.DataFrame(rows).set_index("dataset")
     whole = table.where(table.notna().all(axis=1))

@@ -78,7 +78,7 @@ def compare_images(scores: Mapping[str, Mapping[int, Floats]], drawn: Resamples)
     """All pairs of entries on the same resampled images, with Holm's correction over all pairs.
 
     scores: entry -> seed -> contributions (images,), averaged over seeds first. p is the normal one for the spread of
-    the resamples: counted, it could not come below 1 in 1,000, with which no board of 11 entries could claim anything.
+    the resamples: counted, it could not come below 1 in 1,000, with which no leaderboard of 11 entries could claim anything.
     """
     first, second = np.triu_indices(len(scores), 1)
     if not len(first):

@@ -17,29 +17,29 @@ from fedbench_core.runner import How, check_how
 from fedbench_core.suites.crew import Job, News, compute
 from fedbench_core.suites.filing import Record, file_record, filed_paths
 from fedbench_core.suites.outcomes import Outcomes
-from fedbench_core.suites.suite import Cell, Suite
+from fedbench_core.suites.suite import GridPoint, Suite
 
 
 @dataclass
 class Task:
-    """A run, and the cells that ask for it. fresh: begin it anew, beside what other versions left."""
+    """A run, and the grid points that ask for it. fresh: begin it anew, beside what other versions left."""
 
     spec: RunSpec
     fresh: bool
-    cells: list[Cell] = field(default_factory=list)
+    grid_points: list[GridPoint] = field(default_factory=list)
 
 
 @dataclass
 class Plan:
     """What is to be done about a suite.
 
-    recorded: cells that have a record of the same spec and versions. stale: sentences about cells whose record is of
-    others, which are not run again. instead_of: the files of records that are to be replaced, by the key of the cell.
+    recorded: grid points that have a record of the same spec and versions. stale: sentences about grid points whose record is of
+    others, which are not run again. instead_of: the files of records that are to be replaced, by the key of the grid_point.
     """
 
     suite: Suite
     records: Path
-    cells: int
+    grid_points: int
     tasks: list[Task] = field(default_factory=list)
     recorded: int = 0
     stale: dict[str, str] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Step:
     ended: int
     runs: int
     said: str = ""
-    cell: Cell | None = None
+    grid_point: GridPoint | None = None
     why_not: str = ""
 
 
@@ -68,22 +68,24 @@ def plan(suite: Suite, records: Path, how: How, origin: str) -> Plan:
     RequestError names `origin` (the suite's file) and the entry that asks for something which doesn't exist, before
     anything is run; RunError records that are damaged or disagree.
     """
-    cells = suite.cells()
-    made = Plan(suite, records, len({cell.name for cell in cells}))
+    grid_points = suite.grid_points()
+    made = Plan(suite, records, len({grid_point.name for grid_point in grid_points}))
     tasks: dict[str, Task] = {}
     filed = filed_paths(records)
-    for cell in cells:
-        setting = _setting(cell, origin, made.outcomes)
+    for grid_point in grid_points:
+        setting = _setting(grid_point, origin, made.outcomes)
         if setting is None:
             continue
-        if cell.key in filed and not _to_replace(made, cell, setting, *filed[cell.key], fresh=how.fresh):
+        if grid_point.key in filed and not _to_replace(
+            made, grid_point, setting, *filed[grid_point.key], fresh=how.fresh
+        ):
             continue
         left = _left_by_others(setting, how)
         if left and not how.fresh:
-            made.outcomes.failed[cell.name] = left
+            made.outcomes.failed[grid_point.name] = left
             continue
         task = tasks.setdefault(setting.spec.digest, Task(setting.spec, fresh=bool(left)))
-        task.cells.append(cell)
+        task.grid_points.append(grid_point)
     made.tasks = list(tasks.values())
     return made
 
@@ -101,7 +103,7 @@ def conduct(made: Plan, how: How, workers: int, watch: Callable[[Step], None]) -
     jobs = [Job(number, task.spec, replace(serial, fresh=task.fresh)) for number, task in enumerate(made.tasks)]
     with closing(_crew(jobs, how, workers)) as received:
         for step in _steps(made, received):
-            if step.cell is not None:
+            if step.grid_point is not None:
                 made.outcomes.write(how.out, made.suite.name)
             watch(step)
     return made.outcomes
@@ -119,15 +121,15 @@ def _steps(made: Plan, received: Iterator[News]) -> Iterator[Step]:
     """News, counted; what is done is filed on the way."""
     ended, parts = 0, dict.fromkeys(range(len(made.tasks)), 0.0)
 
-    def step(said: str = "", cell: Cell | None = None, why_not: str = "") -> Step:
-        return Step(sum(parts.values()) / len(parts), ended, len(parts), said, cell, why_not)
+    def step(said: str = "", grid_point: GridPoint | None = None, why_not: str = "") -> Step:
+        return Step(sum(parts.values()) / len(parts), ended, len(parts), said, grid_point, why_not)
 
     for news in received:
         number, task = news.job.number, made.tasks[news.job.number]
         if news.final:
             ended += 1
             parts[number] = 1.0
-            yield step(cell=task.cells[0], why_not=_end(made, task, news))
+            yield step(grid_point=task.grid_points[0], why_not=_end(made, task, news))
         elif news.kind == "at":
             parts[number] = float(news.text)
             yield step()
@@ -138,47 +140,51 @@ def _steps(made: Plan, received: Iterator[News]) -> Iterator[Step]:
 def _end(made: Plan, task: Task, news: News) -> str:
     """File what is done; the sentence about what is not."""
     why_not = "" if news.kind == "done" else news.text
-    for cell in task.cells:
+    for grid_point in task.grid_points:
         try:
             if not why_not:
                 record = read_record(Path(news.text))
-                file_record(record, cell, made.records, made.instead_of.get(cell.key))
+                file_record(record, grid_point, made.records, made.instead_of.get(grid_point.key))
         except RunError as error:
             why_not = str(error)
         if why_not:
             kind = made.outcomes.skipped if news.kind == "refused" else made.outcomes.failed
-            kind[cell.name] = why_not
+            kind[grid_point.name] = why_not
     return why_not
 
 
-def _setting(cell: Cell, origin: str, outcomes: Outcomes) -> ResolvedRun | None:
-    """The parts of a cell; None if they don't fit together or one of them breaks, which is put among the outcomes."""
+def _setting(grid_point: GridPoint, origin: str, outcomes: Outcomes) -> ResolvedRun | None:
+    """The parts of a grid point; None if they don't fit together or one of them breaks, which is put among the outcomes."""
     setting = None
     try:
-        setting = assemble(cell.spec)
+        setting = assemble(grid_point.spec)
         check(setting)
     except RequestError as error:
         if setting is None:
-            raise RequestError(f"{origin}: entry {cell.entry!r}, partition {cell.partition!r}: {error}") from None
-        outcomes.skipped[cell.name] = str(error)
+            raise RequestError(
+                f"{origin}: entry {grid_point.entry!r}, partition {grid_point.partition!r}: {error}"
+            ) from None
+        outcomes.skipped[grid_point.name] = str(error)
         return None
     except FedbenchError as error:
-        outcomes.failed[cell.name] = str(error)
+        outcomes.failed[grid_point.name] = str(error)
         return None
     return setting
 
 
-def _to_replace(made: Plan, cell: Cell, setting: ResolvedRun, path: Path, record: Record, *, fresh: bool) -> bool:
-    """Whether a cell with a record is to be run again: it is of another spec or other versions, and `fresh`."""
+def _to_replace(
+    made: Plan, grid_point: GridPoint, setting: ResolvedRun, path: Path, record: Record, *, fresh: bool
+) -> bool:
+    """Whether a grid point with a record is to be run again: it is of another spec or other versions, and `fresh`."""
     now = {"spec": setting.spec.model_dump(mode="json"), "versions": versions(setting)}
     told = [str(difference) for name, value in now.items() for difference in differences(record[name], value)]
     if not told:
         made.recorded += 1
     elif fresh:
-        made.instead_of[cell.key] = path
+        made.instead_of[grid_point.key] = path
         return True
     else:
-        made.stale[cell.name] = "; ".join(told)
+        made.stale[grid_point.name] = "; ".join(told)
     return False
 
 

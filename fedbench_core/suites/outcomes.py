@@ -1,4 +1,4 @@
-"""What became of a suite's cells: recorded, or why not."""
+"""What became of a suite's grid points: recorded, or why not."""
 
 import json
 from collections import Counter
@@ -15,7 +15,7 @@ STATES = ("done", "missing", "failed", "skipped")
 
 @dataclass
 class Outcomes:
-    """Sentences about cells that have no record, by the name of the cell.
+    """Sentences about grid points that have no record, by the name of the grid_point.
 
     failed: the run began, and ended without a record. skipped: it can't be.
     """
@@ -43,22 +43,30 @@ def _path(out: Path, suite: str) -> Path:
 
 @dataclass(frozen=True)
 class Row:
-    """How many cells of an entry are in which state (`STATES`), in one dataset, partition and list of backbones."""
+    """How many grid points of an entry are in which state (`STATES`), in one dataset, partition and list of backbones."""
 
     entry: str
     dataset: str
     partition: str
     backbones: str
-    cells: Mapping[str, int]
+    grid_points: Mapping[str, int]
 
 
 def status(suite: Suite, records: Path, out: Path) -> list[Row]:
-    """The state of every cell, counted; in the order of the suite. RunError for damaged or disagreeing records."""
-    filed = {record["cell"]["key"] for record in read_filed(records)}
+    """The state of every grid point, counted; in the order of the suite. RunError for damaged or disagreeing records."""
+    filed = {record["grid_point"]["key"] for record in read_filed(records)}
     outcomes = Outcomes.read(out, suite.name)
     counts: dict[tuple[str, str, str, str], Counter[str]] = {}
-    for cell in suite.cells():
-        state = "failed" if cell.name in outcomes.failed else "skipped" if cell.name in outcomes.skipped else "missing"
-        row = counts.setdefault((cell.entry, cell.dataset, cell.partition, cell.backbones), Counter())
-        row["done" if cell.key in filed else state] += 1
+    for grid_point in suite.grid_points():
+        state = (
+            "failed"
+            if grid_point.name in outcomes.failed
+            else "skipped"
+            if grid_point.name in outcomes.skipped
+            else "missing"
+        )
+        row = counts.setdefault(
+            (grid_point.entry, grid_point.dataset, grid_point.partition, grid_point.backbones), Counter()
+        )
+        row["done" if grid_point.key in filed else state] += 1
     return [Row(*names, {state: count[state] for state in STATES}) for names, count in counts.items()]

@@ -1,4 +1,4 @@
-"""A run's record taken into a suite: checked, matched to its cell by its resolved spec, and filed."""
+"""A run's record taken into a suite: checked, matched to its grid point by its resolved spec, and filed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,37 +11,37 @@ from fedbench_core.federation.spec import RunSpec
 from fedbench_core.records.differences import differences
 from fedbench_core.records.record import read_record
 from fedbench_core.suites.filing import Record, agree, file_record, filed_paths
-from fedbench_core.suites.suite import Cell, Suite
+from fedbench_core.suites.suite import GridPoint, Suite
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """Where a record is filed for a cell, and whether it had been there before."""
+    """Where a record is filed for a grid point, and whether it had been there before."""
 
-    cell: Cell
+    grid_point: GridPoint
     path: Path
     before: bool
 
 
 def submit(run: Path, suite: Suite, folder: Path) -> list[Submitted]:
-    """File the record of a run (its folder or record.json) under every cell of `suite` that asks for it.
+    """File the record of a run (its folder or record.json) under every grid point of `suite` that asks for it.
 
-    RequestError says in what it differs from the nearest cell if none does; RunError if it isn't the whole record of a
-    finished run, or disagrees with a record of the same cell, which is named.
+    RequestError says in what it differs from the nearest grid point if none does; RunError if it isn't the whole record of a
+    finished run, or disagrees with a record of the same grid point, which is named.
     """
     record = read_record(run)
     _refuse_unfinished(record, run)
     filed = filed_paths(folder)
-    cells = _cells_of(record, run, suite)
-    for cell in cells:
-        if cell.key in filed:
-            path, other = filed[cell.key]
+    grid_points = _grid_points_of(record, run, suite)
+    for grid_point in grid_points:
+        if grid_point.key in filed:
+            path, other = filed[grid_point.key]
             agree(path, other, run, record)
     return [
-        Submitted(cell, filed[cell.key][0], before=True)
-        if cell.key in filed
-        else Submitted(cell, file_record(record, cell, folder), before=False)
-        for cell in {cell.key: cell for cell in cells}.values()
+        Submitted(grid_point, filed[grid_point.key][0], before=True)
+        if grid_point.key in filed
+        else Submitted(grid_point, file_record(record, grid_point, folder), before=False)
+        for grid_point in {grid_point.key: grid_point for grid_point in grid_points}.values()
     ]
 
 
@@ -57,26 +57,28 @@ def _refuse_unfinished(record: Record, run: Path) -> None:
         raise RunError(f"{run} is not the record of a finished run: its spec, last round, or versions are missing.")
 
 
-def _cells_of(record: Record, run: Path, suite: Suite) -> list[Cell]:
-    """The cells whose resolved spec is the record's."""
-    cells = [cell for cell in suite.cells() if cell.settings["method"] == record["spec"]["method"]]
-    if not cells:
+def _grid_points_of(record: Record, run: Path, suite: Suite) -> list[GridPoint]:
+    """The grid points whose resolved spec is the record's."""
+    grid_points = [
+        grid_point for grid_point in suite.grid_points() if grid_point.settings["method"] == record["spec"]["method"]
+    ]
+    if not grid_points:
         raise RequestError(
             f"{run} is of method {record['spec']['method']}, of which suite {suite.name} has no entry. "
             "Add it to the suite's [[entries]], or give another --suite."
         )
-    differences = {cell.name: _differences(record["spec"], cell) for cell in cells}
-    found = [cell for cell in cells if not differences[cell.name]]
+    differences = {grid_point.name: _differences(record["spec"], grid_point) for grid_point in grid_points}
+    found = [grid_point for grid_point in grid_points if not differences[grid_point.name]]
     if not found:
         nearest = min(differences.values(), key=len)
         raise RequestError(
-            f"{run} is no cell of suite {suite.name}. From the nearest it differs in {'; '.join(nearest)}. "
+            f"{run} is no grid point of suite {suite.name}. From the nearest it differs in {'; '.join(nearest)}. "
             f"Run what the suite asks for: fedbench suite run"
         )
     return found
 
 
-def _differences(spec: Mapping[str, Any], cell: Cell) -> list[str]:
-    """What a spec says otherwise than a cell, once both are resolved."""
-    asked = resolve(cell.spec).spec.model_dump(mode="json")
+def _differences(spec: Mapping[str, Any], grid_point: GridPoint) -> list[str]:
+    """What a spec says otherwise than a grid point, once both are resolved."""
+    asked = resolve(grid_point.spec).spec.model_dump(mode="json")
     return [f"{one.path} {one.before} (the suite: {one.now})" for one in differences(spec, asked)]

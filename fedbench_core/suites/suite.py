@@ -1,4 +1,4 @@
-"""A suite: what is compared, as a TOML file, and the cells (runs) that it asks for.
+"""A suite: what is compared, as a TOML file, and the grid points (runs) that it asks for.
 
 Expanding a suite needs no plugin: records that were made with one can be read without it.
 """
@@ -34,7 +34,7 @@ Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Cell:
+class GridPoint:
     """One run that a suite asks for. `settings`: as asked, for `RunSpec.of`; what `key` stands for."""
 
     suite: str
@@ -47,7 +47,7 @@ class Cell:
 
     @cached_property
     def key(self) -> str:
-        """sha256 of the settings in canonical JSON: the same wherever the cell stands, and whatever it is called."""
+        """sha256 of the settings in canonical JSON: the same wherever the grid point stands, and whatever it is called."""
         text = json.dumps(self.settings, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -59,7 +59,7 @@ class Cell:
 
     @property
     def block(self) -> dict[str, Any]:
-        """What a filed record says about its cell."""
+        """What a filed record says about its grid_point."""
         names = ("suite", "entry", "dataset", "partition", "backbones", "seed", "key")
         return {name: getattr(self, name) for name in names}
 
@@ -102,7 +102,7 @@ class _Variant(_Strict):
 
 
 class Partition(_Variant):
-    """How images are dealt out; what a board calls it."""
+    """How images are dealt out; what a leaderboard calls it."""
 
     @classmethod
     def default_name(cls, settings: Settings) -> str:
@@ -130,7 +130,7 @@ class Entry(_Variant):
         return str(settings["method"])
 
 
-class Controls(_Strict):
+class Baselines(_Strict):
     """The compulsory rows, by the names of their entries.
 
     steps, flops: nothing travels, equal steps and equal training FLOPs. centralized: all data in one place. tuned: a global
@@ -166,7 +166,7 @@ class Suite(_Strict):
     settings: Settings = Field(default_factory=dict)
     partitions: Annotated[tuple[Partition, ...], Field(min_length=1)]
     entries: Annotated[tuple[Entry, ...], Field(min_length=1)]
-    controls: Controls = Controls()
+    baselines: Baselines = Baselines()
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -178,17 +178,17 @@ class Suite(_Strict):
     def _plain(cls, settings: Any) -> Any:
         return plain(settings) if isinstance(settings, dict) else settings
 
-    def cells(self) -> list[Cell]:
+    def grid_points(self) -> list[GridPoint]:
         """Every run that is asked for, seed by seed, so that whole seeds are there early."""
-        return list(self._cells())
+        return list(self._grid_points())
 
-    def _cells(self) -> Iterator[Cell]:
+    def _grid_points(self) -> Iterator[GridPoint]:
         grid = product(self.seeds, self.datasets, self.partitions, self.backbones, self.entries)
         for seed, dataset, partition, backbones, entry in grid:
             own = _names(entry.settings.get("backbones", backbones))
             axes = {"dataset": dataset, "backbones": own, "seed": seed}
             settings = {**laid(laid(self.settings, partition.settings), entry.settings), **axes}
-            yield Cell(self.name, entry.name, dataset, partition.name, ",".join(_names(backbones)), seed, settings)
+            yield GridPoint(self.name, entry.name, dataset, partition.name, ",".join(_names(backbones)), seed, settings)
 
 
 def laid(below: Settings, above: Settings) -> dict[str, Any]:
@@ -226,18 +226,18 @@ def _check(suite: Suite, path: Path) -> None:
         raise unknown("metric", suite.metric, METRICS)
     for kind in ("entries", "partitions"):
         _refuse_twins([row.name for row in getattr(suite, kind)], f"two {kind} are called")
-    for name in suite.controls.names:
+    for name in suite.baselines.names:
         if name not in (known := [entry.name for entry in suite.entries]):
-            raise unknown("entry (of [controls])", name, known)
-    for cell in suite.cells():
-        _check_cell(cell)
+            raise unknown("entry (of [baselines])", name, known)
+    for grid_point in suite.grid_points():
+        _check_grid_point(grid_point)
 
 
-def _check_cell(cell: Cell) -> None:
+def _check_grid_point(grid_point: GridPoint) -> None:
     try:
-        _ = cell.spec
+        _ = grid_point.spec
     except RequestError as error:
-        raise RequestError(f"entry {cell.entry!r}, partition {cell.partition!r}: {error}") from None
+        raise RequestError(f"entry {grid_point.entry!r}, partition {grid_point.partition!r}: {error}") from None
 
 
 def _refuse_twins(names: Sequence[str], what: str) -> None:

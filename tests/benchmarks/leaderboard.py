@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.leaderboard [--records 10000] [--profile]
 
-The records are those of one real run on the phantom, told anew for every cell of a suite of ten entries, twelve seeds
+The records are those of one real run on the phantom, told anew for every grid point of a suite of ten entries, twelve seeds
 and as many datasets as it takes. Pictures are not drawn.
 """
 
@@ -19,7 +19,7 @@ import click
 
 from fedbench_core import RunSpec, run
 from fedbench_core.runner import How
-from tests.shelf import CONTROLS, ENTRIES, Shelf
+from tests.shelf import BASELINES, ENTRIES, Shelf
 
 MODULE = "tests.benchmarks.leaderboard"
 SEEDS = 12
@@ -32,20 +32,22 @@ def make(folder: Path, records: int) -> int:
     spec = RunSpec.of({"method": "local", "backbones": "test_resnet", "rounds": 4, "steps": 2})
     shelf = Shelf(folder / "leaderboards", run(spec, How(out=folder / "runs", executor="serial")).record)
     datasets = [f"dataset {number}" for number in range(-(-records // (len(ENTRY_NAMES) * SEEDS)))]
-    file = shelf.suite(entries=[*ENTRIES, *MORE], controls=CONTROLS, seeds=SEEDS, datasets=datasets)
-    return len(shelf.fill(file, lambda cell: 100 + 20 * ENTRY_NAMES.index(cell.entry) + 7 * cell.seed % 13))
+    file = shelf.suite(entries=[*ENTRIES, *MORE], baselines=BASELINES, seeds=SEEDS, datasets=datasets)
+    return len(
+        shelf.fill(file, lambda grid_point: 100 + 20 * ENTRY_NAMES.index(grid_point.entry) + 7 * grid_point.seed % 13)
+    )
 
 
 def measure(file: Path) -> str:
     """Seconds to import, to read and rank, and to render."""
     clock = [_now()]
     from fedbench_core.leaderboard.markdown import page  # noqa: PLC0415  # its import is measured
-    from fedbench_core.leaderboard.shelf import read_board  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.shelf import read_leaderboard  # noqa: PLC0415  # as above
 
     clock.append(_now())
-    board = read_board(file)
+    leaderboard = read_leaderboard(file)
     clock.append(_now())
-    text = page(board)
+    text = page(leaderboard)
     clock.append(_now())
     names = ("import", "read and rank", "render")
     spent = {

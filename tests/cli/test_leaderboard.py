@@ -102,8 +102,8 @@ def test_wrong_requests(case, go) -> None:
     assert says in result.stderr
 
 
-def test_missing_controls_are_refused_in_a_sentence(go, shelf) -> None:
-    shelf.suite(controls={})
+def test_missing_baselines_are_refused_in_a_sentence(go, shelf) -> None:
+    shelf.suite(baselines={})
     result = go("small")
     assert result.exit_code == 2
     for row in ("steps (", "flops (", "centralized (", "tuned ("):

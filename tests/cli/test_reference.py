@@ -15,8 +15,8 @@ HEADINGS = re.findall(r"^#+ (.*)$", REFERENCE, re.MULTILINE)
 CORE = "fedbench-core"
 
 
-def _cells(line: str) -> list[str]:
-    return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
+def _grid_points(line: str) -> list[str]:
+    return [grid_point.strip().replace("\\|", "|") for grid_point in re.split(r"(?<!\\)\|", line.strip("|"))]
 
 
 def _section(title: str, text: str = REFERENCE) -> str:
@@ -54,7 +54,7 @@ def test_every_public_name_is_there(package) -> None:
 
 
 def test_every_hook_is_there() -> None:
-    rows = [_cells(line) for line in _section("What a plugin adds").splitlines() if line.startswith("|")]
+    rows = [_grid_points(line) for line in _section("What a plugin adds").splitlines() if line.startswith("|")]
     assert [row[0] for row in rows[2:]] == [f"`{hook}`" for hook in HOOKS.values()]
     suites = {row[3].strip("`") for row in rows[2:]} - {""}
     assert suites == set(fedbench_core.testing.__all__)
@@ -81,7 +81,7 @@ def test_it_agrees_with_show(plural, kind, name, cli, cli_json) -> None:
     for word in entry["declares"]:
         [told] = re.findall(rf"\b{word}: (\w+)", section)
         assert f"\n{word}: {told}\n" in cli("show", name).stdout
-    rows = [_cells(line) for line in section.splitlines() if line.startswith("|")][2:]
+    rows = [_grid_points(line) for line in section.splitlines() if line.startswith("|")][2:]
     text = cli("show", name).stdout
     if kind == "method":
         facts = dict(rows)

@@ -102,23 +102,23 @@ def test_what_is_missing_is_run_filed_and_not_run_again(go, suite) -> None:
     assert table == ["entry   spots, as set", "local   3 done", "fedavg  3 done"]
 
 
-def test_a_filed_record_is_the_runs_with_its_cell_and_without_a_path(go, suite) -> None:
+def test_a_filed_record_is_the_runs_with_its_grid_point_and_without_a_path(go, suite) -> None:
     path = suite(TWO[0], seeds=1)
     go("suite", "run", path)
     (file,) = filed(path).values()
     (run,) = Path("runs").glob("*/record.json")
     mine, own = read_record(file), read_record(run)
     assert comparable(mine) == comparable(own)
-    assert mine["cell"] == {
+    assert mine["grid_point"] == {
         "suite": "small",
         "entry": "local",
         "dataset": "spots",
         "partition": "as set",
         "backbones": "tiny",
         "seed": 0,
-        "key": mine["cell"]["key"],
+        "key": mine["grid_point"]["key"],
     }
-    assert file.name == f"local-spots-as-set-s0-{mine['cell']['key'][:8]}.json"
+    assert file.name == f"local-spots-as-set-s0-{mine['grid_point']['key'][:8]}.json"
     assert own["how"].keys() - mine["how"].keys() == {"data_root"}
     assert (own["how"]["executor"], own["spec"]["threads"]) == ("serial", 1)
 
@@ -190,13 +190,13 @@ def test_a_wrong_suite_is_exit_2_naming_the_file_before_anything_runs(go, suite,
     assert not filed(path)
 
 
-def test_one_run_serves_all_cells_that_ask_for_it(go, suite) -> None:
+def test_one_run_serves_all_grid_points_that_ask_for_it(go, suite) -> None:
     path = suite('method = "local"', 'name = "twin"\nmethod = "local"\nlr = 0.02', seeds=1)
     assert go("suite", "run", path).exit_code == 0
     assert len(list(Path("runs").glob("*/record.json"))) == 1
     one, other = (read_record(file) for file in filed(path).values())
     assert comparable(one) == comparable(other)
-    assert one["cell"]["entry"] != other["cell"]["entry"]
+    assert one["grid_point"]["entry"] != other["grid_point"]["entry"]
 
 
 def alter(file: Path, **blocks: object) -> dict:
@@ -240,7 +240,7 @@ def test_a_run_that_other_versions_began_is_told_and_begun_anew_only_when_asked(
     assert read_record(run) == old, "nothing is lost"
 
 
-def test_two_records_of_one_cell_that_disagree_are_both_named(go, suite) -> None:
+def test_two_records_of_one_grid_point_that_disagree_are_both_named(go, suite) -> None:
     path = suite(TWO[0], seeds=1)
     go("suite", "run", path)
     (file,) = filed(path).values()
@@ -251,7 +251,7 @@ def test_two_records_of_one_cell_that_disagree_are_both_named(go, suite) -> None
     for command in (("run", path), ("status", path)):
         result = go("suite", *command)
         assert result.exit_code == 1
-        assert f"{file} and {other} are records of one cell and disagree in notes." in result.stderr
+        assert f"{file} and {other} are records of one grid point and disagree in notes." in result.stderr
 
 
 def test_a_damaged_record_is_named(go, suite) -> None:
@@ -294,13 +294,13 @@ def test_a_run_that_a_suite_asks_for_is_filed_as_its_own_would_be(go, suite) -> 
     assert file.read_bytes() == before
 
 
-def test_what_no_cell_asks_for_is_refused_with_the_difference(go, suite) -> None:
+def test_what_no_grid_point_asks_for_is_refused_with_the_difference(go, suite) -> None:
     path = suite(*TWO)
     go(*RUN, "--method", "fedavg", "--lr", "0.5")
     (run,) = Path("mine").iterdir()
     result = go("submit", run, "--suite", path)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert f"{run} is no cell of suite small." in result.stderr
+    assert f"{run} is no grid point of suite small." in result.stderr
     assert "it differs in lr 0.5 (the suite: 0.02)." in result.stderr
     suite(TWO[0])
     assert "is of method fedavg, of which suite small has no entry" in go("submit", run, "--suite", path).stderr
@@ -316,7 +316,7 @@ def test_what_disagrees_with_what_is_filed_is_refused_and_both_are_named(go, sui
     alter(run / "record.json", notes=["another"])
     result = go("submit", run, "--suite", path)
     assert result.exit_code == 1
-    assert f"{file} and {run} are records of one cell and disagree in notes." in result.stderr
+    assert f"{file} and {run} are records of one grid point and disagree in notes." in result.stderr
 
 
 @pytest.mark.parametrize("damage", [{"versions": {}}, {"spec_digest": "0"}, {"test": {"round": 0}}, {"how": None}])

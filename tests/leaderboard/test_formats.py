@@ -6,38 +6,38 @@ import re
 import pytest
 
 from fedbench_core.leaderboard.formats import FORMATTED
-from fedbench_core.leaderboard.shelf import read_board
+from fedbench_core.leaderboard.shelf import read_leaderboard
 
 
 @pytest.fixture
-def board(shelf):
+def leaderboard(shelf):
     file = shelf.suite()
     shelf.fill(file)
-    return read_board(file)
+    return read_leaderboard(file)
 
 
-def test_json_holds_everything_unrounded(board) -> None:
-    value = json.loads(FORMATTED["json"](board), parse_constant=pytest.fail)
+def test_json_holds_everything_unrounded(leaderboard) -> None:
+    value = json.loads(FORMATTED["json"](leaderboard), parse_constant=pytest.fail)
     [table] = value["tables"]
     row = next(row for row in table["rows"] if row["entry"] == "fedavg")
-    mine = next(row for row in board.tables[0].rows if row.entry == "fedavg")
+    mine = next(row for row in leaderboard.tables[0].rows if row.entry == "fedavg")
     assert row["values"]["personalization"]["mean"] == mine.values["personalization"].mean
     assert row["rank"] == [2, 3]
     assert len(table["pairs"]) == 10
     assert value["ranked_by"] == "personalization"
 
 
-def test_csv_has_a_line_for_each_row_and_numbers_in_it(board) -> None:
-    lines = list(csv.DictReader(io.StringIO(FORMATTED["csv"](board))))
+def test_csv_has_a_line_for_each_row_and_numbers_in_it(leaderboard) -> None:
+    lines = list(csv.DictReader(io.StringIO(FORMATTED["csv"](leaderboard))))
     assert len(lines) == 5
-    mine = {row.entry: row for row in board.tables[0].rows}
+    mine = {row.entry: row for row in leaderboard.tables[0].rows}
     for line in lines:
         assert float(line["auc_mean"]) == mine[line["entry"]].values["auc"].mean
         assert (line["dataset"], line["partition"], line["auc_seeds"]) == ("spots", "Dirichlet 0.3", "5")
 
 
-def test_latex_is_escaped_and_balanced(board) -> None:
-    text = FORMATTED["latex"](board)
+def test_latex_is_escaped_and_balanced(leaderboard) -> None:
+    text = FORMATTED["latex"](leaderboard)
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 3
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 3
     rows = re.findall(r"^.* & .*\\\\$", text, re.MULTILINE)
@@ -47,5 +47,5 @@ def test_latex_is_escaped_and_balanced(board) -> None:
     assert not re.search(r"(?<!\\)[_#%](?! fedbench|\n)", text)
 
 
-def test_markdown_is_the_page(board) -> None:
-    assert FORMATTED["markdown"](board).startswith("<!-- Rendered by")
+def test_markdown_is_the_page(leaderboard) -> None:
+    assert FORMATTED["markdown"](leaderboard).startswith("<!-- Rendered by")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fedbench_core.leaderboard.columns import metric
-from fedbench_core.leaderboard.illustrations import _band, bubbles, curves, of_board, over_datasets, tradeoff
-from fedbench_core.leaderboard.shelf import read_board
+from fedbench_core.leaderboard.illustrations import _band, bubbles, curves, of_leaderboard, over_datasets, tradeoff
+from fedbench_core.leaderboard.shelf import read_leaderboard
 
 
 def run(*points: tuple[int, float | None], split: str = "val") -> dict:
@@ -54,7 +54,7 @@ def test_bytes_and_references_by_hand(shelf) -> None:
     """6 MB up and 3 MB down of three clients in two rounds; images of all clients in one place are a reference."""
     file = shelf.suite()
     shelf.fill(file)
-    points = {point.name: point for point in tradeoff(read_board(file).tables[0]).numbers}
+    points = {point.name: point for point in tradeoff(read_leaderboard(file).tables[0]).numbers}
     assert {name: point.bytes for name, point in points.items()} == {
         "centralized": 0,
         "fedavg-ft": 1_500_000,
@@ -79,19 +79,19 @@ def test_the_diagram_over_datasets_is_drawn_only_with_a_claim(shelf) -> None:
     equal = shelf.suite("equal", datasets=[f"d{n}" for n in range(6)], seeds=2)
     shelf.fill(few)
     shelf.fill(many)
-    shelf.fill(equal, lambda cell: 10)  # noqa: ARG005  # all entries alike
-    assert over_datasets(read_board(few)) == []
-    assert over_datasets(read_board(equal)) == []
-    board = read_board(many)
-    [picture] = over_datasets(board)
+    shelf.fill(equal, lambda grid_point: 10)  # noqa: ARG005  # all entries alike
+    assert over_datasets(read_leaderboard(few)) == []
+    assert over_datasets(read_leaderboard(equal)) == []
+    leaderboard = read_leaderboard(many)
+    [picture] = over_datasets(leaderboard)
     assert picture.name == "many-ranks"
-    assert picture.numbers == (board.across.ranks, board.across.critical_difference)
+    assert picture.numbers == (leaderboard.across.ranks, leaderboard.across.critical_difference)
 
 
 def test_every_picture_has_a_name_of_its_own_that_says_what_of(shelf) -> None:
     file = shelf.suite(partitions=[{"name": "IID", "partitioner": "iid"}, {"name": "Dirichlet 0.3"}], seeds=2)
     shelf.fill(file)
-    of_tables, _ = of_board(read_board(file))
+    of_tables, _ = of_leaderboard(read_leaderboard(file))
     names = [picture.name for own in of_tables for picture in own]
     assert len(set(names)) == len(names) == 6
     assert "small-spots-dirichlet-0.3-tiny-curves" in names

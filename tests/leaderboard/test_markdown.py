@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from fedbench_core.leaderboard.board import build
 from fedbench_core.leaderboard.budget import read_budget
 from fedbench_core.leaderboard.index import index_page
+from fedbench_core.leaderboard.leaderboard import build
 from fedbench_core.leaderboard.markdown import page, pipe_table
 from fedbench_core.leaderboard.sheets import Sheet
-from fedbench_core.leaderboard.shelf import read_board
+from fedbench_core.leaderboard.shelf import read_leaderboard
 from fedbench_core.suites.filing import read_filed, records_of
 from fedbench_core.suites.suite import read_suite
 
@@ -18,11 +18,11 @@ from fedbench_core.suites.suite import read_suite
 def text(shelf) -> str:
     file = shelf.suite()
     shelf.fill(file)
-    return page(read_board(file))
+    return page(read_leaderboard(file))
 
 
 def tables(text: str) -> list[list[list[str]]]:
-    """Every pipe table, as cells."""
+    """Every pipe table, as grid_points."""
     blocks = re.findall(r"(?:^\|.*\|$\n?)+", text, re.MULTILINE)
     return [[re.split(r"(?<!\\)\|", line)[1:-1] for line in block.splitlines()] for block in blocks]
 
@@ -31,12 +31,12 @@ def test_every_table_is_whole(text) -> None:
     assert len(tables(text)) == 4, "qualities, costs, origins, claimed differences"
     for table in tables(text):
         assert len({len(row) for row in table}) == 1
-        assert all(re.fullmatch(r" -+:? ", cell) for cell in table[1])
+        assert all(re.fullmatch(r" -+:? ", grid_point) for grid_point in table[1])
         assert len({tuple(map(len, row)) for row in table}) == 1, "padded, so that it reads well as text"
 
 
 def test_the_columns_are_those_of_a_leaderboard(text) -> None:
-    heads = [cell.strip() for table in tables(text)[:3] for cell in table[0]]
+    heads = [grid_point.strip() for table in tables(text)[:3] for grid_point in table[0]]
     assert heads == [
         *("rank", "entry", "personalization ↑", "generalization ↑", "macro-AUC ↑", "balanced accuracy ↑"),
         *("worst client ↑", "ECE (pooled) ↓"),
@@ -75,21 +75,21 @@ def test_no_reconstruction_no_dagger(text) -> None:
 
 
 def test_a_reconstruction_is_marked_and_the_mark_explained(shelf) -> None:
-    def reconstruct(record, cell) -> None:
-        if cell.entry == "fedavg":
+    def reconstruct(record, grid_point) -> None:
+        if grid_point.entry == "fedavg":
             record["method"]["fidelity"] = "reconstruction"
 
     file = shelf.suite()
     shelf.fill(file, change=reconstruct)
-    text = page(read_board(file))
+    text = page(read_leaderboard(file))
     assert text.count("| fedavg † ") == 3
     assert "† Reconstruction: the method's paper leaves open" in text
 
 
 def test_seeds_that_differ_are_told(shelf) -> None:
     file = shelf.suite()
-    shelf.fill(file, lambda cell: None if cell.entry == "fedavg" and cell.seed in (1, 4) else 10)
-    text = page(read_board(file))
+    shelf.fill(file, lambda grid_point: None if grid_point.entry == "fedavg" and grid_point.seed in (1, 4) else 10)
+    text = page(read_leaderboard(file))
     assert "**Seeds differ between entries**" in text
     assert "(0 to 4: local, “local, equal FLOPs”, centralized, fedavg-ft; 0, 2 to 3: fedavg): no paired test" in text
     assert "No score was undefined" in text, "a seed that was not run is not undefined"
@@ -97,27 +97,27 @@ def test_seeds_that_differ_are_told(shelf) -> None:
 
 
 def test_what_was_undefined_is_counted(shelf) -> None:
-    def forget(record, cell) -> None:
-        if cell.entry == "fedavg":
+    def forget(record, grid_point) -> None:
+        if grid_point.entry == "fedavg":
             record["test"]["undefined"] = {"personalization": 1}
             record["test"]["metrics"]["auc"] = None
 
     file = shelf.suite()
     shelf.fill(file, change=forget)
-    text = page(read_board(file))
+    text = page(read_leaderboard(file))
     assert "personalization of a client, 5 times; macro-AUC of a whole run, 5 times." in text
     assert re.search(r"\| fedavg +\|[^\n]*\| +– \|", text)
 
 
 def test_other_versions_and_unofficial_images_are_told(shelf) -> None:
-    def change(record, cell) -> None:
+    def change(record, grid_point) -> None:
         record["data"]["official"] = False
-        if cell.entry == "fedavg":
+        if grid_point.entry == "fedavg":
             record["versions"]["torch"] = "9.9"
 
     file = shelf.suite()
     shelf.fill(file, change=change)
-    text = page(read_board(file))
+    text = page(read_leaderboard(file))
     assert re.search(r"\*\*Versions differ between records\*\*: torch .*9\.9", text)
     assert "Not the published images of spots" in text
 
@@ -125,16 +125,16 @@ def test_other_versions_and_unofficial_images_are_told(shelf) -> None:
 def test_what_a_budget_leaves_out_is_told(shelf) -> None:
     file = shelf.suite()
     shelf.fill(file)
-    text = page(read_board(file, budgets=[read_budget("bytes=1MB")]))
+    text = page(read_leaderboard(file, budgets=[read_budget("bytes=1MB")]))
     assert "Left out, beyond 1 MB per client and round: fedavg (1.50 MB); fedavg-ft (1.50 MB)." in text
-    everything = page(read_board(file, budgets=[read_budget("seconds=0.1")]))
+    everything = page(read_leaderboard(file, budgets=[read_budget("seconds=0.1")]))
     assert "No entry is within the budget" in everything
 
 
 def test_one_seed_has_no_interval_and_no_claim(shelf) -> None:
     file = shelf.suite(seeds=1)
     shelf.fill(file)
-    text = page(read_board(file))
+    text = page(read_leaderboard(file))
     assert "±" not in text.split("## How to read")[0]
     assert "10 without a test" in text
 
@@ -155,18 +155,25 @@ def test_the_order_of_records_and_seeds_does_not_matter(shelf) -> None:
 
 def test_several_tables_are_told_apart_by_what_differs(shelf) -> None:
     file = shelf.suite(partitions=[{"name": "IID", "partitioner": "iid"}, {"name": "Dirichlet 0.3"}])
-    shelf.fill(file, lambda cell: 28 - cell.seed % 2 if (cell.entry, cell.partition) == ("fedavg", "IID") else 9)
-    board = read_board(file)
-    text = page(board)
+    shelf.fill(
+        file,
+        lambda grid_point: (
+            28 - grid_point.seed % 2 if (grid_point.entry, grid_point.partition) == ("fedavg", "IID") else 9
+        ),
+    )
+    leaderboard = read_leaderboard(file)
+    text = page(leaderboard)
     assert "- IID: **fedavg** is better than every other entry (centralized aside)\n- Dirichlet 0.3: no claim" in text
     assert "## spots, IID, tiny" in text
-    assert "IID: fedavg; Dirichlet 0.3: no claim" in index_page([(board.suite, board)])
+    assert "IID: fedavg; Dirichlet 0.3: no claim" in index_page([(leaderboard.suite, leaderboard)])
 
 
 def test_the_index_names_winners_or_no_claim(shelf) -> None:
     file = shelf.suite(question="Who wins?")
-    shelf.fill(file, lambda cell: {"fedavg": 28, "centralized": 29}.get(cell.entry, 5) + cell.seed % 2)
+    shelf.fill(
+        file, lambda grid_point: {"fedavg": 28, "centralized": 29}.get(grid_point.entry, 5) + grid_point.seed % 2
+    )
     suite = read_suite(file)
-    text = index_page([(suite, read_board(file)), (read_suite(shelf.suite("later")), None)])
+    text = index_page([(suite, read_leaderboard(file)), (read_suite(shelf.suite("later")), None)])
     assert re.search(r"\| \[small\]\(small\.md\) +\| Who wins\? +\| fedavg +\| +25 \|", text)
     assert re.search(r"\| later +\| Does it help\? +\| not run yet +\| +0 \|", text)

@@ -21,7 +21,9 @@ def test_what_does_not_fit_is_cut_between_columns_and_each_part_names_its_rows()
         ["rank", "entry", "personalization ↑", "AUC ↑"],
         ["rank", "entry", "ECE ↓"],
     ]
-    assert [part.rows[0] for part in fitted(SHEET, 10)] == [["1", "fedavg", cell] for cell in SHEET.rows[0][2:]]
+    assert [part.rows[0] for part in fitted(SHEET, 10)] == [
+        ["1", "fedavg", grid_point] for grid_point in SHEET.rows[0][2:]
+    ]
 
 
 @given(st.integers(1, 100))

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from fedbench_core.api import RequestError, RunError
-from fedbench_core.leaderboard.shelf import check, read_board, read_boards, render, write
+from fedbench_core.leaderboard.shelf import check, read_leaderboard, read_leaderboards, render, write
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +74,8 @@ def test_what_is_missing_is_named(what, folder) -> None:
 
 
 def test_one_digit_of_a_record_is_found_though_its_seal_was_made_anew(folder, shelf) -> None:
-    def nudge(record, cell) -> None:
-        if (cell.entry, cell.seed) == ("fedavg", 3):
+    def nudge(record, grid_point) -> None:
+        if (grid_point.entry, grid_point.seed) == ("fedavg", 3):
             record["costs"]["bytes_up"] += 1_000_000
 
     shelf.fill(shelf.suite(), change=nudge)
@@ -89,23 +89,23 @@ def test_one_digit_of_a_record_is_found_though_its_seal_was_made_anew(folder, sh
 def test_a_score_that_the_images_do_not_bear_out_is_refused_though_its_seal_was_made_anew(claimed, shelf) -> None:
     """Whether or not anything is claimed of it: a mean that is shown is believed."""
 
-    def flatter(record, cell) -> None:
-        if (cell.entry, cell.seed) == ("fedavg", 3):
+    def flatter(record, grid_point) -> None:
+        if (grid_point.entry, grid_point.seed) == ("fedavg", 3):
             metrics = record["test"]["metrics"]
             metrics["personalization"] = claimed and metrics["personalization"] + claimed
 
     file = shelf.suite()
-    shelf.fill(file, lambda cell: 10, flatter)  # noqa: ARG005  # all entries alike
+    shelf.fill(file, lambda grid_point: 10, flatter)  # noqa: ARG005  # all entries alike
     with pytest.raises(
         RunError, match=r"of fedavg, seed 3 says that its personalization is (None|0\.\d+), but .* make it 0\.\d+"
     ):
-        read_board(file)
-    assert read_board(file, "auc")  # whose images are not kept
+        read_leaderboard(file)
+    assert read_leaderboard(file, "auc")  # whose images are not kept
 
 
 def test_a_point_of_a_learning_curve_is_in_its_picture(folder, shelf) -> None:
-    def nudge(record, cell) -> None:
-        if (cell.entry, cell.seed) == ("fedavg", 3):
+    def nudge(record, grid_point) -> None:
+        if (grid_point.entry, grid_point.seed) == ("fedavg", 3):
             record["curve"][0]["personalization"] += 0.001
 
     shelf.fill(shelf.suite(), change=nudge)
@@ -142,5 +142,8 @@ def test_an_unknown_suite_and_an_empty_folder_are_told(folder, tmp_path) -> None
         render(tmp_path)
 
 
-def test_suites_without_records_have_no_board(folder) -> None:
-    assert {suite.name: board is not None for suite, board in read_boards(folder)} == {"larger": False, "small": True}
+def test_suites_without_records_have_no_leaderboard(folder) -> None:
+    assert {suite.name: leaderboard is not None for suite, leaderboard in read_leaderboards(folder)} == {
+        "larger": False,
+        "small": True,
+    }

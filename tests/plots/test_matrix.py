@@ -24,10 +24,10 @@ def test_every_score_stands_where_its_model_and_its_distribution_cross(record) -
     axes = draw_matrix({**record, "test": test}).axes[0]
     by_client = [[0.4, 0.5, 0.6], [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]
     assert axes.images[0].get_array().tolist() == by_client
-    for cell in axes.texts:
-        column, row = map(int, cell.get_position())
-        assert cell.get_text() == f"{by_client[row][column]:.2f}"
-        assert cell.get_color() == ("white" if by_client[row][column] < 0.5 else "black")
+    for grid_point in axes.texts:
+        column, row = map(int, grid_point.get_position())
+        assert grid_point.get_text() == f"{by_client[row][column]:.2f}"
+        assert grid_point.get_color() == ("white" if by_client[row][column] < 0.5 else "black")
     assert len(axes.texts) == 9
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("distribution of client", "model of client")
 

@@ -85,24 +85,24 @@ def test_a_dataset_without_every_score_is_left_out_and_named() -> None:
 
 
 def test_a_block_is_the_mean_over_seeds_and_then_over_partitions() -> None:
-    boards = [
+    leaderboards = [
         ("breast", {"a": {0: 0.1, 1: 0.3}, "b": {0: 0.5, 1: 0.7}}),
         ("breast", {"b": {0: 0.2}, "a": {0: 1.0}}),
         ("blood", {"a": {0: 0.4, 1: None}, "b": {0: math.nan, 1: 0.9}}),
     ]
-    found = blocks(boards)
+    found = blocks(leaderboards)
     assert list(found.index) == ["breast", "blood"]
     assert found.loc["breast"].to_dict() == pytest.approx({"a": (0.2 + 1.0) / 2, "b": (0.6 + 0.2) / 2})
     assert found.loc["blood"].to_dict() == pytest.approx({"a": 0.4, "b": 0.9})
 
 
 def test_a_partition_that_lacks_an_entry_counts_for_none() -> None:
-    boards = [
+    leaderboards = [
         ("breast", {"a": {0: 0.1}, "b": {0: 0.5}}),
         ("breast", {"a": {0: 0.9}}),
         ("blood", {"a": {0: 0.9}, "b": {0: None}}),
     ]
-    found = blocks(boards)
+    found = blocks(leaderboards)
     assert found.loc["breast"].to_dict() == {"a": 0.1, "b": 0.5}
     assert found.loc["blood"].isna().all()
     assert across(found).left_out == ("blood",)

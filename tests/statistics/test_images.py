@@ -181,7 +181,7 @@ def test_large_tests_are_multiplied_in_blocks(monkeypatch) -> None:
 
 
 class TestAgreement:
-    """Three entries that the seeds tell apart on every board; what the images say of them."""
+    """Three entries that the seeds tell apart on every leaderboard; what the images say of them."""
 
     SEEDS = compare(
         {

@@ -7,13 +7,13 @@ from scipy import stats
 from fedbench_core.statistics.images import agree, compare_images, resample
 from fedbench_core.statistics.pairs import compare
 
-BOARDS = 200
+LEADERBOARDS = 200
 BOUND = 21
-"""The 99.9 % bound of a true 5 % in 200 boards."""
+"""The 99.9 % bound of a true 5 % in 200 leaderboards."""
 
 
-def _board(table):
-    """Scores (seeds, entries) as a board holds them."""
+def _leaderboard(table):
+    """Scores (seeds, entries) as a leaderboard holds them."""
     return {f"entry {i}": dict(enumerate(column)) for i, column in enumerate(np.transpose(table).tolist())}
 
 
@@ -28,16 +28,16 @@ def _few_images(rng, seeds, entries):
 
 
 def test_the_bound_is_that_of_a_true_5_percent() -> None:
-    assert stats.binom.ppf(0.999, BOARDS, 0.05) == BOUND
+    assert stats.binom.ppf(0.999, LEADERBOARDS, 0.05) == BOUND
 
 
 @pytest.mark.parametrize("draw", [_normal, _few_images])
 @pytest.mark.parametrize("entries", [2, 7])
 def test_equals_are_called_different_no_more_often_than_the_level_allows(draw, entries) -> None:
-    """Two: one method under two names, trained anew. Seven: any claim at all on the board counts."""
+    """Two: one method under two names, trained anew. Seven: any claim at all on the leaderboard counts."""
     rng = np.random.default_rng(6)
-    boards = [compare(_board(draw(rng, 12, entries))) for _ in range(BOARDS)]
-    false = sum(any(pair.significant for pair in pairs) for pairs in boards)
+    leaderboards = [compare(_leaderboard(draw(rng, 12, entries))) for _ in range(LEADERBOARDS)]
+    false = sum(any(pair.significant for pair in pairs) for pairs in leaderboards)
     assert 0 < false <= BOUND
 
 
@@ -45,7 +45,7 @@ def test_the_same_records_under_two_names_are_never_called_different() -> None:
     rng = np.random.default_rng(6)
     for _ in range(20):
         table = _normal(rng, 12, 5)
-        pairs = compare(_board(np.hstack([table, table[:, :1]])))
+        pairs = compare(_leaderboard(np.hstack([table, table[:, :1]])))
         assert not next(pair for pair in pairs if (pair.a, pair.b) == ("entry 0", "entry 5")).significant
 
 
@@ -56,9 +56,9 @@ def test_a_true_difference_of_one_and_a_half_spreads_is_found(entries, seeds, ot
     rng = np.random.default_rng(6)
     truth = np.full(entries, 0.0 if others == "below" else 0.75)
     truth[:2] = 1.5, 0.0
-    noise = rng.normal(size=(BOARDS, seeds, entries)) / np.sqrt(2) + rng.normal(size=(BOARDS, seeds, 1))
-    found = [compare(_board(truth + board))[0] for board in noise]
-    assert sum(pair.significant and pair.difference > 0 for pair in found) >= 0.8 * BOARDS
+    noise = rng.normal(size=(LEADERBOARDS, seeds, entries)) / np.sqrt(2) + rng.normal(size=(LEADERBOARDS, seeds, 1))
+    found = [compare(_leaderboard(truth + leaderboard))[0] for leaderboard in noise]
+    assert sum(pair.significant and pair.difference > 0 for pair in found) >= 0.8 * LEADERBOARDS
 
 
 def test_a_test_set_that_happens_to_suit_a_method_makes_no_winner() -> None:
@@ -66,12 +66,12 @@ def test_a_test_set_that_happens_to_suit_a_method_makes_no_winner() -> None:
     rng = np.random.default_rng(6)
     drawn = resample(np.zeros(156, np.int64), rng, 1000)
     claimed = {"seeds": 0, "both": 0}
-    for _ in range(BOARDS):
+    for _ in range(LEADERBOARDS):
         right = (rng.random((7, 1, 156)) < 0.8) ^ (rng.random((7, 12, 156)) < 0.02)
         scores = {f"entry {i}": dict(enumerate(own.mean(axis=1).tolist())) for i, own in enumerate(right)}
         images = {f"entry {i}": dict(enumerate(own / 156)) for i, own in enumerate(right)}
         pairs = compare(scores)
         claimed["seeds"] += any(pair.significant for pair in pairs)
         claimed["both"] += any(pair.significant for pair in agree(pairs, compare_images(images, drawn)))
-    assert claimed["seeds"] > BOARDS / 2
+    assert claimed["seeds"] > LEADERBOARDS / 2
     assert claimed["both"] <= BOUND

@@ -9,7 +9,7 @@ from scipy import stats
 from fedbench_core.statistics.pairs import compare, holm, smallest_claimable
 
 
-def _board(**scores):
+def _leaderboard(**scores):
     """Scores by seed, the first being 0."""
     return {name: dict(enumerate(values)) for name, values in scores.items()}
 
@@ -21,7 +21,7 @@ def _only(scores):
 
 def test_a_pair_by_hand() -> None:
     """Differences 0.1, 0.2, 0.3: t = 0.2 / (0.1 / sqrt(3)); with two degrees p = 1 - t / sqrt(t^2 + 2)."""
-    pair = _only(_board(one=[0.5, 0.7, 0.6], other=[0.4, 0.5, 0.3]))
+    pair = _only(_leaderboard(one=[0.5, 0.7, 0.6], other=[0.4, 0.5, 0.3]))
     assert (pair.a, pair.b, pair.seeds, pair.left_out, pair.why_not) == ("one", "other", 3, 0, "")
     assert pair.difference == pytest.approx(0.2)
     assert (pair.low, pair.high) == pytest.approx((0.2 - 0.248414, 0.2 + 0.248414), abs=1e-6)
@@ -31,7 +31,7 @@ def test_a_pair_by_hand() -> None:
 
 def test_all_pairs_in_their_order_and_holms_correction_by_hand() -> None:
     """The smallest p counts three times, the next twice, the largest once, and none less than one before it."""
-    scores = _board(a=[0.60, 0.71, 0.82], b=[0.50, 0.60, 0.70], c=[0.2, 0.5, 0.5])
+    scores = _leaderboard(a=[0.60, 0.71, 0.82], b=[0.50, 0.60, 0.70], c=[0.2, 0.5, 0.5])
     pairs = compare(scores)
     assert [(pair.a, pair.b) for pair in pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
 
@@ -48,9 +48,9 @@ def test_all_pairs_in_their_order_and_holms_correction_by_hand() -> None:
 
 
 def test_a_single_entry_has_nobody_to_compare_with() -> None:
-    assert compare(_board(alone=[0.5, 0.6])) == []
+    assert compare(_leaderboard(alone=[0.5, 0.6])) == []
     assert compare({}) == []
-    assert math.isnan(smallest_claimable(compare(_board(alone=[0.5, 0.6]))))
+    assert math.isnan(smallest_claimable(compare(_leaderboard(alone=[0.5, 0.6]))))
 
 
 @pytest.mark.parametrize(
@@ -62,17 +62,17 @@ def test_a_single_entry_has_nobody_to_compare_with() -> None:
     ],
 )
 def test_differences_of_nothing_or_without_a_spread_have_p_1(other) -> None:
-    pair = _only(_board(one=[0.1, 0.2, 0.3, 0.4], other=other))
+    pair = _only(_leaderboard(one=[0.1, 0.2, 0.3, 0.4], other=other))
     assert (pair.p, pair.p_holm, pair.significant, pair.why_not) == (1, 1, False, "")
     assert pair.difference == pytest.approx(0.1 - other[0], abs=1e-8)
     assert (pair.low, pair.high) == pytest.approx((pair.difference, pair.difference), abs=1e-8)
 
 
 def test_a_pair_without_a_spread_leaves_the_others_as_they_are() -> None:
-    with_twin = _board(a=[0.5, 0.6, 0.8], twin=[0.5, 0.6, 0.8], b=[0.4, 0.4, 0.4])
+    with_twin = _leaderboard(a=[0.5, 0.6, 0.8], twin=[0.5, 0.6, 0.8], b=[0.4, 0.4, 0.4])
     first, second, third = compare(with_twin)
     assert first.p == 1
-    assert second.p == third.p == _only(_board(a=[0.5, 0.6, 0.8], b=[0.4, 0.4, 0.4])).p
+    assert second.p == third.p == _only(_leaderboard(a=[0.5, 0.6, 0.8], b=[0.4, 0.4, 0.4])).p
 
 
 def test_unequal_seeds_are_not_tested_and_say_what_is_missing_where() -> None:
@@ -94,22 +94,22 @@ def test_seeds_that_both_lack_are_named_for_both() -> None:
 
 
 def test_an_undefined_score_leaves_its_seed_out_of_its_own_pairs_only() -> None:
-    whole = _board(a=[0.5, 0.6, 0.8, 0.7], b=[0.4, 0.4, 0.5, 0.3], c=[0.4, 0.1, 0.3, 0.2])
+    whole = _leaderboard(a=[0.5, 0.6, 0.8, 0.7], b=[0.4, 0.4, 0.5, 0.3], c=[0.4, 0.1, 0.3, 0.2])
     holed = {**whole, "a": {**whole["a"], 3: None}, "c": {**whole["c"], 0: math.nan}}
     first, second, third = compare(holed)
     assert (first.seeds, first.left_out) == (3, 1)
     assert (second.seeds, second.left_out) == (2, 2)
     assert (third.seeds, third.left_out) == (3, 1)
-    assert first.p == pytest.approx(_only(_board(a=[0.5, 0.6, 0.8], b=[0.4, 0.4, 0.5])).p)
+    assert first.p == pytest.approx(_only(_leaderboard(a=[0.5, 0.6, 0.8], b=[0.4, 0.4, 0.5])).p)
     assert not any(pair.why_not for pair in (first, second, third))
 
 
 @pytest.mark.parametrize(
     ("scores", "says"),
     [
-        (_board(a=[0.5], b=[0.4]), "1 seed with a score of both; a test needs 2"),
-        (_board(a=[0.5, None], b=[0.4, 0.3]), "1 seed with a score of both; a test needs 2"),
-        (_board(a=[None, None], b=[0.4, 0.3]), "0 seeds with a score of both; a test needs 2"),
+        (_leaderboard(a=[0.5], b=[0.4]), "1 seed with a score of both; a test needs 2"),
+        (_leaderboard(a=[0.5, None], b=[0.4, 0.3]), "1 seed with a score of both; a test needs 2"),
+        (_leaderboard(a=[None, None], b=[0.4, 0.3]), "0 seeds with a score of both; a test needs 2"),
         ({"a": {}, "b": {}}, "0 seeds with a score of both; a test needs 2"),
     ],
 )
@@ -162,13 +162,13 @@ def test_the_smallest_claimable_difference_is_just_claimed() -> None:
     """Among three entries, a mean difference above it is claimed, one below is not."""
     noise = np.array([0.01, -0.02, 0.02, -0.01, 0.03, -0.03])
     flat = np.zeros(6)
-    least = smallest_claimable(compare(_board(a=flat.tolist(), b=noise.tolist(), c=(-noise).tolist())))
+    least = smallest_claimable(compare(_leaderboard(a=flat.tolist(), b=noise.tolist(), c=(-noise).tolist())))
     error = noise.std(ddof=1) / math.sqrt(6)
     assert least == pytest.approx(stats.t.isf(0.05 / 6, 5) * error)
 
     def first(shift):
         noisy = 99 * np.array([1, 1, 1, -1, -1, -1])
-        return compare(_board(a=(flat + shift).tolist(), b=noise.tolist(), c=noisy.tolist()))[0]
+        return compare(_leaderboard(a=(flat + shift).tolist(), b=noise.tolist(), c=noisy.tolist()))[0]
 
     assert first(1.01 * least).significant
     assert not first(0.99 * least).significant
@@ -178,6 +178,6 @@ def test_the_smallest_claimable_difference_is_at_the_median_spread_and_in_the_wh
     """Five pairs spread by 1, 1, 2, 3 and 3; the twins don't, but theirs is one of six comparisons all the same."""
     noise = np.array([0.01, -0.02, 0.02, -0.01, 0.03, -0.03])
     flat = (0 * noise).tolist()
-    pairs = compare(_board(a=flat, twin=flat, b=noise.tolist(), c=(3 * noise).tolist()))
+    pairs = compare(_leaderboard(a=flat, twin=flat, b=noise.tolist(), c=(3 * noise).tolist()))
     error = noise.std(ddof=1) / math.sqrt(6)
     assert smallest_claimable(pairs) == pytest.approx(stats.t.isf(0.05 / 2 / 6, 5) * 2 * error)

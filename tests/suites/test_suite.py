@@ -1,4 +1,4 @@
-"""A suite's file, and the cells that it asks for."""
+"""A suite's file, and the grid points that it asks for."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ name = "two, longer"
 method = "two"
 steps = 16
 set = {"local_update.mu" = 0.1, "dataset.train" = 90}
-[controls]
+[baselines]
 steps = "one"
 unshared = {"two, longer" = "one"}
 """
@@ -59,18 +59,22 @@ def write(tmp_path):
 
 def test_a_suite_is_the_product_of_its_lists_seed_by_seed(write) -> None:
     suite = read_suite(write(SUITE))
-    cells = suite.cells()
-    assert len(cells) == 2 * 2 * 2 * 2 * 2
-    assert len({cell.key for cell in cells}) == len({cell.name for cell in cells}) == len(cells)
-    assert [cell.seed for cell in cells] == [3] * 16 + [1] * 16
-    assert suite.controls.unshared == {"two, longer": "one"}
+    grid_points = suite.grid_points()
+    assert len(grid_points) == 2 * 2 * 2 * 2 * 2
+    assert (
+        len({grid_point.key for grid_point in grid_points})
+        == len({grid_point.name for grid_point in grid_points})
+        == len(grid_points)
+    )
+    assert [grid_point.seed for grid_point in grid_points] == [3] * 16 + [1] * 16
+    assert suite.baselines.unshared == {"two, longer": "one"}
     assert suite.metric == "personalization"
 
 
-def test_a_cell_is_what_run_would_be_asked(write) -> None:
-    cells = read_suite(write(SUITE)).cells()
-    (cell,) = [c for c in cells if c.block.items() >= WANTED.items()]
-    assert cell.settings == {
+def test_a_grid_point_is_what_run_would_be_asked(write) -> None:
+    grid_points = read_suite(write(SUITE)).grid_points()
+    (grid_point,) = [c for c in grid_points if c.block.items() >= WANTED.items()]
+    assert grid_point.settings == {
         "method": "two",
         "dataset": "spots",
         "backbones": ["tiny", "wide"],
@@ -80,18 +84,22 @@ def test_a_cell_is_what_run_would_be_asked(write) -> None:
         "partitioner": "dirichlet",
         "set": {"partitioner.alpha": 1.0, "local_update.mu": 0.1, "dataset.train": 90},
     }
-    text = json.dumps(cell.settings, sort_keys=True, separators=(",", ":"))
-    assert cell.key == hashlib.sha256(text.encode()).hexdigest()
-    assert cell.name == f"two-longer-spots-dirichlet-1.0-s1-{cell.key[:8]}"
-    assert (cell.spec.steps, cell.spec.epochs, cell.spec.backbones) == (16, None, ("tiny", "wide"))
+    text = json.dumps(grid_point.settings, sort_keys=True, separators=(",", ":"))
+    assert grid_point.key == hashlib.sha256(text.encode()).hexdigest()
+    assert grid_point.name == f"two-longer-spots-dirichlet-1.0-s1-{grid_point.key[:8]}"
+    assert (grid_point.spec.steps, grid_point.spec.epochs, grid_point.spec.backbones) == (16, None, ("tiny", "wide"))
 
 
 WANTED = {"entry": "two, longer", "dataset": "spots", "partition": "Dirichlet 1.0", "backbones": "tiny,wide", "seed": 1}
 
 
 def test_an_entry_may_stand_in_a_comparison_with_backbones_of_its_own(write) -> None:
-    cells = read_suite(write(SUITE.replace('method = "one"', 'method = "one"\nbackbones = "wide"'))).cells()
-    own = {(cell.backbones, tuple(cell.settings["backbones"])) for cell in cells if cell.entry == "one"}
+    grid_points = read_suite(write(SUITE.replace('method = "one"', 'method = "one"\nbackbones = "wide"'))).grid_points()
+    own = {
+        (grid_point.backbones, tuple(grid_point.settings["backbones"]))
+        for grid_point in grid_points
+        if grid_point.entry == "one"
+    }
     assert own == {("tiny", ("wide",)), ("tiny,wide", ("wide",))}
 
 
@@ -106,7 +114,7 @@ def test_twelve_seeds_and_one_partition_are_the_default(write) -> None:
     text = 'name="small"\nquestion="?"\ndatasets=["spots"]\nbackbones=["tiny"]\n[[entries]]\nmethod="one"\n'
     suite = read_suite(write(text))
     assert suite.seeds == tuple(range(12))
-    assert len(suite.cells()) == 12
+    assert len(suite.grid_points()) == 12
     assert read_suite(write(f"seeds=3\n{text}")).seeds == (0, 1, 2)
 
 
@@ -135,13 +143,15 @@ def test_neither_key_order_nor_the_order_of_lists_changes_a_key(random) -> None:
         "entries": [{"method": "one", "rounds": 3}, {"name": "n", "method": "two", "set": {"a.b": 1, "c.d": "x"}}],
     }
     other = {name: listed(value) if isinstance(value, list) else shuffled(value) for name, value in values.items()}
-    assert {cell.key for cell in Suite(**shuffled(other)).cells()} == {cell.key for cell in Suite(**values).cells()}
+    assert {grid_point.key for grid_point in Suite(**shuffled(other)).grid_points()} == {
+        grid_point.key for grid_point in Suite(**values).grid_points()
+    }
 
 
 @pytest.mark.parametrize("other", [{"lr": 0.2}, {"set": {"partitioner.alpha": 2.0}}, {"steps": 4}])
 def test_a_setting_changes_the_key(other) -> None:
     values = {"name": "x", "question": "?", "datasets": ["a"], "backbones": ["p"], "partitions": [{}], "seeds": 1}
-    keys = [Suite(**values, entries=[{"method": "one", **more}]).cells()[0].key for more in ({}, other)]
+    keys = [Suite(**values, entries=[{"method": "one", **more}]).grid_points()[0].key for more in ({}, other)]
     assert keys[0] != keys[1]
 
 
@@ -159,7 +169,7 @@ WRONG = {
     "no datasets": ('["spots", "phantom"]', "[]", "datasets: tuple should have at least 1 item"),
     "seed": ("seeds = [3, 1]", "seeds = [-1]", "seeds.0: got -1; input should be greater than or equal to 0"),
     "no entries": ("[[entries]]", "[[rows]]", "entries: field required"),
-    "key": ("[controls]", "[control]", "control: extra inputs are not permitted"),
+    "key": ("[baselines]", "[control]", "control: extra inputs are not permitted"),
     "metric": ("seeds =", 'metric = "acuracy"\nseeds =', "No metric named 'acuracy'"),
     "setting": (
         "steps = 16",
@@ -170,10 +180,10 @@ WRONG = {
     "both": ("epochs = 2", "epochs = 2\nsteps = 3", "give --epochs or --steps, not both"),
     "no method": ('method = "two"', "rounds = 2", "an entry names its method"),
     "axis": ("steps = 16", "seed = 16", "seed is an axis of the suite"),
-    "control": ('steps = "one"', 'steps = "three"', "No entry (of [controls]) named 'three'"),
+    "control": ('steps = "one"', 'steps = "three"', "No entry (of [baselines]) named 'three'"),
     "twins": ('name = "two, longer"', 'name = "one"', "two entries are called 'one'"),
     "alike": ('name = "two, longer"\nmethod = "two"', 'name = "One"\nmethod = "two"', None),
-    "toml": ("[controls]", "[controls", "Expected ']'"),
+    "toml": ("[baselines]", "[baselines", "Expected ']'"),
     "no table": ('set = {"dataset.train" = 60}', "set = 3", "set: expected a table of options, got 3"),
 }
 
@@ -185,7 +195,7 @@ def test_a_wrong_file_is_named_with_what_is_wrong(write, case) -> None:
     path = write(SUITE.replace(old, new))
     if says is None:  # names that differ in case alone are told apart by their keys
         text = path.read_text().replace('"two, longer" = "one"', '"One" = "one"')
-        assert len(read_suite(write(text)).cells()) == 32
+        assert len(read_suite(write(text)).grid_points()) == 32
         return
     with pytest.raises(RequestError, match=f"^{re.escape(str(path))}: .*{re.escape(says)}"):
         read_suite(path)
@@ -212,6 +222,8 @@ SUITES = sorted((Path(__file__).parents[3] / "leaderboards" / "suites").glob("*.
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
 def test_the_suites_that_are_here_can_be_read(path) -> None:
     suite = read_suite(path)
-    controls = suite.controls
-    assert all((controls.steps, controls.flops, controls.centralized, controls.tuned)), "no board without these rows"
+    baselines = suite.baselines
+    assert all((baselines.steps, baselines.flops, baselines.centralized, baselines.tuned)), (
+        "no leaderboard without these rows"
+    )
     assert len(suite.seeds) == 12

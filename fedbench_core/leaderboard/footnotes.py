@@ -4,10 +4,10 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from fedbench_core.leaderboard.board import Board
+from fedbench_core.leaderboard.baselines import MEANINGS
 from fedbench_core.leaderboard.cases import Record, each
 from fedbench_core.leaderboard.columns import heading, scores
-from fedbench_core.leaderboard.controls import MEANINGS
+from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.table import Table
 from fedbench_core.statistics.datasets import Across
 from fedbench_core.statistics.images import IMAGES_DISAGREE
@@ -32,9 +32,9 @@ def under_table(table: Table) -> list[str]:
     ]
 
 
-def under_board(board: Board) -> list[str]:
-    """What holds for all of a board's tables."""
-    return [note for note in (*_columns(board), *_reading(board), *_reproduction(board)) if note]
+def under_leaderboard(leaderboard: Leaderboard) -> list[str]:
+    """What holds for all of a leaderboard's tables."""
+    return [note for note in (*_columns(leaderboard), *_reading(leaderboard), *_reproduction(leaderboard)) if note]
 
 
 def _population(table: Table) -> str:
@@ -151,19 +151,19 @@ def across_notes(across: Across) -> list[str]:
     return notes
 
 
-def _columns(board: Board) -> Iterator[str]:
-    meanings = "; ".join(f"{column.heading}: {column.meaning}" for column in scores(board.ranked_by))
+def _columns(leaderboard: Leaderboard) -> Iterator[str]:
+    meanings = "; ".join(f"{column.heading}: {column.meaning}" for column in scores(leaderboard.ranked_by))
     yield (
         "Estimand: the score after the last round, on test images, as expected of another seed; ± is half "
         f"of its 95 % interval over seeds (Student's t). {meanings[0].upper()}{meanings[1:]}."
     )
     yield (
-        f"Validated round: {board.ranked_by.heading} on test images after the round in which it was best on "
+        f"Validated round: {leaderboard.ranked_by.heading} on test images after the round in which it was best on "
         "validation images. Test images choose nothing."
     )
 
 
-def _reading(board: Board) -> Iterator[str]:
+def _reading(leaderboard: Leaderboard) -> Iterator[str]:
     yield (
         "Rank: from one more than the entries claimed to be better, to all but those claimed to be worse. Claims: "
         "paired t-tests over seeds for every pair of entries, with Holm's correction over all pairs of a table (5 %)."
@@ -174,21 +174,25 @@ def _reading(board: Board) -> Iterator[str]:
         "weights need no broadcast; papers quote 2R. GFLOPs: training of the whole federation. Seconds: on whatever "
         "machine the record was made."
     )
-    if any(row.fidelity != "full" for table in board.tables for row in table.rows):
+    if any(row.fidelity != "full" for table in leaderboard.tables for row in table.rows):
         yield "† Reconstruction: the method's paper leaves open what its plugin's README lists as inferred."
-    controls = board.suite.controls
-    named = [(kind, getattr(controls, kind)) for kind in ("steps", "flops", "centralized", "tuned")]
+    baselines = leaderboard.suite.baselines
+    named = [(kind, getattr(baselines, kind)) for kind in ("steps", "flops", "centralized", "tuned")]
     rows = [f"{name} ({MEANINGS[kind]})" for kind, name in named if name]
-    rows += [f"{name} ({entry} with {MEANINGS['unshared']})" for entry, name in controls.unshared.items()]
+    rows += [f"{name} ({entry} with {MEANINGS['unshared']})" for entry, name in baselines.unshared.items()]
     yield f"Rows to compare with: {'; '.join(rows)}."
 
 
-def _reproduction(board: Board) -> Iterator[str]:
-    suite = board.suite.name
-    left = f" ({board.cells - board.records} are missing)" if board.records < board.cells else ""
-    yield f"{board.records} records of the {_count(board.cells, 'run')} that the suite asks for{left}."
-    if board.strangers:
-        yield f"{_count(board.strangers, 'filed record')} belong to no run that the suite asks for, and were left out."
+def _reproduction(leaderboard: Leaderboard) -> Iterator[str]:
+    suite = leaderboard.suite.name
+    left = (
+        f" ({leaderboard.grid_points - leaderboard.records} are missing)"
+        if leaderboard.records < leaderboard.grid_points
+        else ""
+    )
+    yield f"{leaderboard.records} records of the {_count(leaderboard.grid_points, 'run')} that the suite asks for{left}."
+    if leaderboard.strangers:
+        yield f"{_count(leaderboard.strangers, 'filed record')} belong to no run that the suite asks for, and were left out."
     yield (
         f"Reproduce: `fedbench suite run leaderboards/suites/{suite}.toml`, and `fedbench leaderboard {suite} --write`."
     )

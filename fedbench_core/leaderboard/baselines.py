@@ -21,15 +21,15 @@ _ENOUGH = 0.9
 
 def required(suite: Suite, runs: Runs) -> list[tuple[str, str | None, str]]:
     """The compulsory rows of a case: which it is, the entry that the suite names for it, and what calls for it."""
-    controls = suite.controls
-    rows = [(kind, getattr(controls, kind), "every leaderboard") for kind in ("steps", "flops", "centralized")]
+    baselines = suite.baselines
+    rows = [(kind, getattr(baselines, kind), "every leaderboard") for kind in ("steps", "flops", "centralized")]
     personal = next((name for name, own in runs.items() if _any(own, _personalizes)), None)
     if personal is not None:
-        rows.append(("tuned", controls.tuned, f"{personal!r}, which gives clients models of their own"))
+        rows.append(("tuned", baselines.tuned, f"{personal!r}, which gives clients models of their own"))
     for name, own in runs.items():
-        if name != controls.tuned and _any(own, _scores_two_models):
+        if name != baselines.tuned and _any(own, _scores_two_models):
             why = f"{name!r}, which scores a second model of each client"
-            rows.append(("unshared", controls.unshared.get(name), why))
+            rows.append(("unshared", baselines.unshared.get(name), why))
     return rows
 
 
@@ -39,7 +39,7 @@ def check(suite: Suite, case: Case, runs: Runs) -> None:
     if problems:
         raise RequestError(
             f"No leaderboard of suite {suite.name} for {case}, because compulsory rows are missing: "
-            f"{'; '.join(problems)}. Name the rows under [controls] in leaderboards/suites/{suite.name}.toml, "
+            f"{'; '.join(problems)}. Name the rows under [baselines] in leaderboards/suites/{suite.name}.toml, "
             f"and run what is missing: fedbench suite run leaderboards/suites/{suite.name}.toml"
         )
 
