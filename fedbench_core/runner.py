@@ -1,10 +1,9 @@
-"""One run from its spec to its record, begun or taken up again."""
+"""One run from its spec to its record, started or resumed."""
 
 import os
 import platform
 import resource
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,13 +17,14 @@ from fedbench_core.api import DataRequest, RequestError, RunError, Splits
 from fedbench_core.data import default_cache
 from fedbench_core.federation.blame import label
 from fedbench_core.federation.costs import Probe
-from fedbench_core.federation.engine import Engine, Event, Progress
+from fedbench_core.federation.engine import Engine
 from fedbench_core.federation.executors import Executor
-from fedbench_core.federation.executors.processes import ATTEMPTS, Processes, StateLostError
+from fedbench_core.federation.executors.processes import Processes
 from fedbench_core.federation.executors.serial import Serial
 from fedbench_core.federation.executors.start import Start
-from fedbench_core.federation.partition import Partition, deal
+from fedbench_core.federation.partition import Partition, load_public, make_partition
 from fedbench_core.federation.partition import load as load_splits
+from fedbench_core.federation.progress import Progress, Watch
 from fedbench_core.federation.resolved import ResolvedRun, resolve
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.store import Store, read_journal, was_begun
@@ -34,18 +34,17 @@ from fedbench_core.records.differences import differences
 from fedbench_core.records.folder import claimed, folder_of, is_done
 from fedbench_core.records.record import RECORD, read_record, write_record
 
-Watch = Callable[[Event], None]
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class How:
-    """What may differ between equal runs: where and with what they are computed.
+    """How a run is computed: nothing that its numbers depend on.
 
-    base: what a relative npz:PATH starts from. workers: processes, None for all cores. fresh: run again what is
-    recorded already, into a folder of its own. checkpoint_every: rounds between commits, at most so many are redone.
-    client_timeout: seconds. ray_address: HOST:PORT or "auto", None for a cluster on this machine; gpus_per_client: how
-    much of a GPU a turn takes there, a whole one if nothing is given.
+    base: the folder of a relative npz:PATH. workers: processes, None for all cores. fresh: run again what is recorded,
+    in a new folder. checkpoint_every: rounds between commits; at most this many are repeated after a crash.
+    client_timeout: seconds per turn. ray_address: HOST:PORT or "auto", None for a cluster on this machine;
+    gpus_per_client: the fraction of a GPU that a turn takes there, a whole one by default.
     """
 
     out: Path = Path("runs")
@@ -75,8 +74,8 @@ class Finished:
     before: bool = False
 
     @property
-    def turns(self) -> pd.DataFrame:
-        """`clients.csv`: a row per turn."""
+    def clients(self) -> pd.DataFrame:
+        """`clients.csv`: a row per client, round and phase."""
         return pd.read_csv(self.folder / "clients.csv")
 
     @property
@@ -86,27 +85,27 @@ class Finished:
 
 
 def _ignore(_news: object) -> None:
-    """Watch nothing."""
+    """Ignore events."""
 
 
 def run(
     spec: RunSpec, how: How | None = None, watch: Watch = _ignore, say: Say = _ignore, splits: Splits | None = None
 ) -> Finished:
-    """Run `spec` and record it; one that was interrupted goes on, one that is recorded is only read.
+    """Run `spec` and record it; an interrupted run is resumed, a recorded one is only read.
 
-    watch: told after each turn and round; say: told what takes long before the first round; splits: its images, where
-    they are at hand.
-    Raises RequestError before anything is written if the spec cannot run, RunError if it fails.
+    watch: called after each turn and round; say: called with a line about what takes long before the first round;
+    splits: the images, if they are loaded already.
+    RequestError before anything is written if the spec can't run, RunError if the run fails.
     """
     how = how or How()
     check_how(how, [spec])
-    setting = resolve(spec)
-    folder = folder_of(setting.spec, how.out, fresh=how.fresh)
-    return _run(setting, folder, how, watch, say, splits)
+    resolved = resolve(spec)
+    folder = folder_of(resolved.spec, how.out, fresh=how.fresh)
+    return _run(resolved, folder, how, watch, say, splits)
 
 
 def resume(folder: Path, how: How | None = None, watch: Watch = _ignore, say: Say = _ignore) -> Finished:
-    """Go on with the run in `folder`; RequestError if none was begun there."""
+    """Resume the run in `folder`; RequestError if none was started there."""
     how = how or How()
     if is_done(folder):
         return _finished(folder)
@@ -118,7 +117,7 @@ def resume(folder: Path, how: How | None = None, watch: Watch = _ignore, say: Sa
 
 
 def check_how(how: How, specs: Iterable[RunSpec]) -> None:
-    """RequestError for what does not go together, or a cluster that does not answer, before anything is read."""
+    """RequestError for options that exclude each other, or a cluster that does not answer, before anything is read."""
     if how.executor == "serial" and how.client_timeout is not None:
         raise RequestError("--client-timeout ends a worker's process; the serial executor has none. Leave one out.")
     if how.executor == "ray":
@@ -147,113 +146,108 @@ def _check_ray(how: How, specs: Iterable[RunSpec]) -> None:
         answering(how.ray_address)
 
 
-def load(setting: ResolvedRun, how: How, say: Say | None = None) -> Splits:
+def load(run: ResolvedRun, how: How, say: Say | None = None) -> Splits:
     """The images of a run."""
-    return load_splits(setting, how.request(setting.spec, say))
+    return load_splits(run, how.request(run.spec, say))
 
 
-def _run(
-    setting: ResolvedRun, folder: Path, how: How, watch: Watch, say: Say, splits: Splits | None = None
-) -> Finished:
+def partition_of(run: ResolvedRun, how: How, say: Say | None = None, splits: Splits | None = None) -> Partition:
+    """Which client of a run holds which images, and the public images."""
+    splits = splits or load(run, how, say)
+    return make_partition(run, splits, load_public(run, how.request(run.spec, say), splits))
+
+
+def _run(run: ResolvedRun, folder: Path, how: How, watch: Watch, say: Say, splits: Splits | None = None) -> Finished:
     with claimed(folder):
-        splits = splits or load(setting, how, say)
+        splits = splits or load(run, how, say)
         if is_done(folder):
-            return _same(_finished(folder), setting, splits)
-        shares = deal(setting, splits)
-        probe = Probe(setting, shares)
+            return _same(_finished(folder), run, splits)
+        partition = partition_of(run, how, say, splits)
+        probe = Probe(run, partition)
         notes = probe.check()
+        store = Store(folder / "state")
         try:
-            engine, test, made = _train(setting, shares, folder, how, watch)
-            record = build(setting, shares, engine.progress, test, probe, notes, made)
+            progress, test, made = _train(run, partition, store, folder, how, watch)
+            record = build(run, partition, progress, test, probe, notes, made)
             write_record(folder / RECORD, record)
         except KeyboardInterrupt:
-            go_on = f"fedbench resume {folder}" if was_begun(folder / "state") else "the same command"
-            raise KeyboardInterrupt(f"Go on with: {go_on}") from None
-        engine.store.clear()
+            command = f"fedbench resume {folder}" if was_begun(folder / "state") else "the same command"
+            raise KeyboardInterrupt(f"Continue with: {command}") from None
+        store.clear()
     return Finished(folder, record)
 
 
 def _finished(folder: Path) -> Finished:
-    """A run that was finished before; what a kill right behind its record left is removed."""
+    """A run that was finished before; state that a kill after its record left behind is removed."""
     record = read_record(folder)
     if (folder / "state").exists():
         Store(folder / "state").clear()
     return Finished(folder, record, before=True)
 
 
-def _same(finished: Finished, setting: ResolvedRun, splits: Splits) -> Finished:
-    """A finished run, if it is what would be run now; RequestError says what differs."""
+def _same(finished: Finished, run: ResolvedRun, splits: Splits) -> Finished:
+    """A finished run, if running it now would use the same data and versions; RequestError names what differs."""
     before = {"data": finished.record["data"]["digest"], **finished.record["versions"]}
-    told = list(map(str, differences(before, {"data": splits.digest, **versions(setting)})))
-    if told:
+    changed = list(map(str, differences(before, {"data": splits.digest, **versions(run)})))
+    if changed:
         raise RequestError(
-            f"{finished.folder} was recorded with {'; '.join(told)}. Use --fresh to run it again, or "
+            f"{finished.folder} was recorded with {'; '.join(changed)}. Use --fresh to run it again, or "
             f"`fedbench resume {finished.folder}` to see what was recorded."
         )
     return finished
 
 
 def _train(
-    setting: ResolvedRun, shares: Partition, folder: Path, how: How, watch: Watch
-) -> tuple[Engine, dict[str, Any], dict[str, Any]]:
-    """The federation, from its last commit to its end; and what is to be told of how it was computed."""
+    run: ResolvedRun, partition: Partition, store: Store, folder: Path, how: How, watch: Watch
+) -> tuple[Progress, dict[str, Any], dict[str, Any]]:
+    """Run the federation from its last commit to its end; its progress, test evaluation, and how it was computed."""
     started, clock = datetime.now(UTC), time.perf_counter()
-    lost: Counter[int] = Counter()
-    stamp = _stamp(setting, shares, how)
-    while True:
-        store = Store(folder / "state")
-        engine = Engine(setting, shares, store, folder, _progress(stamp, store), stamp)
-        executor = _executor(setting, shares, folder / "state", how, careful=bool(lost))
-        try:
-            test = engine.run(executor, watch, how.checkpoint_every)
-        except StateLostError:
-            lost[engine.progress.round] += 1
-            if lost[engine.progress.round] >= ATTEMPTS:
-                raise
-        else:
-            break
-        finally:
-            executor.close()
-    seconds = time.perf_counter() - clock
-    return (
-        engine,
-        test,
-        {**_machine(setting, how, executor.workers), "started": started.isoformat(), "seconds": seconds},
-    )
+    stamp = _stamp(run, partition, how)
+    progress = _progress(stamp, store)
+    executor = _executor(run, partition, folder / "state", how)
+    try:
+        test = Engine(run, partition, executor, store, folder, progress, stamp).run(watch, how.checkpoint_every)
+    finally:
+        executor.close()
+    made = {
+        **_machine(run, how, executor.workers),
+        "started": started.isoformat(),
+        "seconds": time.perf_counter() - clock,
+        "aggregation_seconds": progress.totals.aggregation_seconds,
+    }
+    return progress, test, made
 
 
-def _executor(setting: ResolvedRun, shares: Partition, folder: Path, how: How, *, careful: bool) -> Executor:
+def _executor(run: ResolvedRun, partition: Partition, folder: Path, how: How) -> Executor:
     if how.executor == "serial":
-        return Serial(Worker(setting, shares))
-    whose = label("local_update", setting.method.local_update)
+        return Serial(Worker(run, partition))
+    whose = label("local_update", run.method.local_update)
     if how.executor == "ray":
-        return _on_ray(setting, shares, how, whose)
-    start = Start(setting.spec, how.request(setting.spec))
-    return Processes(
-        start, how.workers or os.cpu_count() or 1, folder, how.client_timeout, careful=careful, whose=whose
-    )
+        return _on_ray(run, partition, how, whose)
+    start = Start(run.spec, how.request(run.spec))
+    return Processes(start, how.workers or os.cpu_count() or 1, folder, how.client_timeout, whose=whose)
 
 
-def _on_ray(setting: ResolvedRun, shares: Partition, how: How, whose: str) -> Executor:
-    from fedbench_core.federation.executors.ray_cluster import Asked  # noqa: PLC0415  # Ray: only for who asks for it
+def _on_ray(run: ResolvedRun, partition: Partition, how: How, whose: str) -> Executor:
+    from fedbench_core.federation.executors.ray_cluster import Asked  # noqa: PLC0415  # Ray is imported on request only
     from fedbench_core.federation.executors.ray_executor import RayExecutor  # noqa: PLC0415  # as above
     from fedbench_core.federation.executors.ray_node import Begin  # noqa: PLC0415  # as above
 
-    asked = Asked(how.ray_address, how.workers, gpus(how, setting.spec))
-    return RayExecutor(Begin(setting.spec, shares, versions(setting), how.client_timeout), asked, whose)
+    asked = Asked(how.ray_address, how.workers, gpus(how, run.spec))
+    return RayExecutor(Begin(run.spec, partition, versions(run), how.client_timeout), asked, whose)
 
 
 def gpus(how: How, spec: RunSpec) -> float:
-    """How much of a GPU a turn takes: none on a CPU, a whole one unless the request says otherwise."""
+    """The fraction of a GPU that a client's turn takes: none on a CPU, a whole one by default."""
     return 0.0 if spec.device == "cpu" else how.gpus_per_client or 1.0
 
 
-def _stamp(setting: ResolvedRun, shares: Partition, how: How) -> dict[str, Any]:
-    """What a journal says besides the state."""
+def _stamp(run: ResolvedRun, partition: Partition, how: How) -> dict[str, Any]:
+    """What a journal holds besides state and progress."""
     root = None if how.data_root is None else str(how.data_root.resolve())
     where = {"data_root": root, "base": str(how.base.resolve())}
-    spec = setting.spec.model_dump(mode="json")
-    return {"spec": spec, "versions": versions(setting), "data": {"data": shares.splits.digest}, **where}
+    spec = run.spec.model_dump(mode="json")
+    return {"spec": spec, "versions": versions(run), "data": {"data": partition.splits.digest}, **where}
 
 
 def _path(text: str | None) -> Path | None:
@@ -261,7 +255,7 @@ def _path(text: str | None) -> Path | None:
 
 
 def _progress(stamp: Mapping[str, Any], store: Store) -> Progress:
-    """Where the run left off; RunError if it was another run's, or with other data or versions."""
+    """The progress of the last commit; RunError if it is of another run, or of other data or versions."""
     journal = store.resume()
     if journal is None:
         return Progress()
@@ -269,13 +263,13 @@ def _progress(stamp: Mapping[str, Any], store: Store) -> Progress:
     told = [str(difference) for name in compared for difference in differences(journal[name], stamp[name])]
     if told:
         raise RunError(
-            f"This run can't be resumed, because it was begun with {'; '.join(told)}. "
-            "Bring that back, or start over with --fresh."
+            f"This run can't be resumed, because it was started with {'; '.join(told)}. "
+            "Restore that, or start over with --fresh."
         )
-    return Progress(**journal["progress"])
+    return Progress.from_json(journal["progress"])
 
 
-def _machine(setting: ResolvedRun, how: How, workers: int) -> dict[str, Any]:
+def _machine(run: ResolvedRun, how: How, workers: int) -> dict[str, Any]:
     """The machine; on a cluster that of the driver, and nothing of the others' memory, which nobody asked."""
     own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
@@ -286,5 +280,5 @@ def _machine(setting: ResolvedRun, how: How, workers: int) -> dict[str, Any]:
         "machine": platform.platform(),
         "processor": platform.machine(),
         "cores": os.cpu_count(),
-        "device": setting.spec.device,
+        "device": run.spec.device,
     }

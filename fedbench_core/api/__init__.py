@@ -1,22 +1,23 @@
-"""The contract between fedbench and its plugins: everything a plugin may import, with `fedbench_core.learning`.
+"""The contract between fedbench and its plugins: everything a plugin may import, beside `fedbench_core.learning`.
 
-Names are imported when they are asked for, so that errors and settings can be had without torch.
+Names are imported on first use, so that errors and settings do not need torch.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedbench_core.api.context import Backbone, Build, Outputs, RoundContext
+    from fedbench_core.api.backbones import Backbone, Outputs
+    from fedbench_core.api.context import SERVER, Builder, Node, RoundContext
     from fedbench_core.api.datasets import SPLITS, Architecture, DataRequest, Dataset, Splits
     from fedbench_core.api.errors import DataError, FedbenchError, RequestError, RunError, unknown
-    from fedbench_core.api.examples import Examples, Indices
+    from fedbench_core.api.examples import Examples, Images, Indices
     from fedbench_core.api.hookspecs import API_VERSION, hookimpl, hookspec
     from fedbench_core.api.parts import (
         NOTED,
-        SERVER,
         Accumulator,
         Aggregator,
+        AggregatorState,
         Client,
         Compressor,
         Labels,
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
         Memory,
         Message,
         Method,
+        ModuleFactory,
         Partitioner,
-        Place,
+        Phase,
         Topology,
         Turn,
         Update,
@@ -42,9 +44,10 @@ __all__ = [
     "SPLITS",
     "Accumulator",
     "Aggregator",
+    "AggregatorState",
     "Architecture",
     "Backbone",
-    "Build",
+    "Builder",
     "Client",
     "Compressor",
     "DataError",
@@ -52,17 +55,20 @@ __all__ = [
     "Dataset",
     "Examples",
     "FedbenchError",
+    "Images",
     "Indices",
     "Labels",
     "LocalUpdate",
     "Memory",
     "Message",
     "Method",
+    "ModuleFactory",
+    "Node",
     "Outputs",
     "Partitioner",
     "Payload",
     "PayloadError",
-    "Place",
+    "Phase",
     "RequestError",
     "RoundContext",
     "RunError",
@@ -82,28 +88,30 @@ __all__ = [
 ]
 
 _MODULES = {
-    "context": ("Backbone", "Build", "Outputs", "RoundContext"),
-    "datasets": ("Architecture", "DataRequest", "Dataset", "SPLITS", "Splits"),
+    "backbones": ("Backbone", "Outputs"),
+    "context": ("SERVER", "Builder", "Node", "RoundContext"),
+    "datasets": ("SPLITS", "Architecture", "DataRequest", "Dataset", "Splits"),
     "errors": ("DataError", "FedbenchError", "RequestError", "RunError", "unknown"),
-    "examples": ("Examples", "Indices"),
+    "examples": ("Examples", "Images", "Indices"),
     "hookspecs": ("API_VERSION", "hookimpl", "hookspec"),
     "parts": (
+        "NOTED",
+        "Accumulator",
         "Aggregator",
+        "AggregatorState",
         "Client",
         "Compressor",
-        "SERVER",
-        "NOTED",
         "Labels",
-        "Message",
         "LocalUpdate",
         "Memory",
-        "Accumulator",
+        "Message",
         "Method",
+        "ModuleFactory",
         "Partitioner",
-        "Place",
-        "Update",
+        "Phase",
         "Topology",
         "Turn",
+        "Update",
     ),
     "payload": ("Payload", "PayloadError", "pack", "unpack"),
     "seeds": ("stream", "torch_seed"),

@@ -1,80 +1,113 @@
-"""What a part is told about the moment it acts in."""
+"""What a part knows about the moment in which it runs."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from fedbench_core.api.backbones import Backbone
+from fedbench_core.api.examples import Images
 from fedbench_core.api.seeds import Word, stream, torch_seed
 from fedbench_core.api.task import Task
 from fedbench_core.api.training import Training
 
-
-@dataclass(frozen=True)
-class Outputs:
-    """What a backbone gives for a batch of b images.
-
-    logits: (b, outputs); embedding: (b, d), what the head reads; maps: one (b, c, h, w) per stage end, the last is
-    the feature map.
-    """
-
-    logits: Tensor
-    embedding: Tensor
-    maps: tuple[Tensor, ...]
+Node = int
+SERVER: Node = -1
+"""The id of the server. Clients have the ids 0 to N - 1."""
 
 
-class Backbone(nn.Module):
-    """A network that classifies images; calling it gives logits, `outputs` everything else too."""
+class Builder(Protocol):
+    """Builds networks with reproducible initial weights."""
 
-    name: str
-    """The exact id of the architecture, such as `mobilenetv3_small_100`."""
-    embedding_size: int
-    """The length of one embedding."""
+    def backbone(self, name: str, role: str) -> Backbone:
+        """A backbone with the initial weights of the stream (seed, "init", name, role)."""
+        ...
 
-    def outputs(self, images: Tensor) -> Outputs:
-        """Logits, embeddings and maps of `images` (b, C, H, W); the logits are those of a plain call, to the bit."""
-        raise NotImplementedError
-
-
-class Build(Protocol):
-    """Lends a backbone for the length of a turn."""
-
-    def __call__(self, backbone: str, role: str = "") -> Backbone:
-        """A backbone with the initial weights of the stream (seed, "init", backbone, role)."""
+    def module(self, name: str, role: str, sizes: dict[str, int]) -> nn.Module:
+        """A declared module with the initial weights of the stream (seed, "init", name, role, sizes)."""
         ...
 
 
-def _unbuildable(backbone: str, role: str = "") -> Backbone:
-    raise NotImplementedError(f"this context lends no backbones (asked for {backbone!r}, role {role!r})")
+class _NoBuilder:
+    def backbone(self, name: str, role: str) -> Backbone:
+        raise NotImplementedError(f"no network can be built here (asked for backbone {name!r}, role {role!r})")
+
+    def module(self, name: str, role: str, sizes: dict[str, int]) -> nn.Module:
+        raise NotImplementedError(f"no network can be built here (asked for module {name!r}, role {role!r}, {sizes})")
+
+
+_NO_BUILDER = _NoBuilder()
 
 
 @dataclass(frozen=True)
 class RoundContext:
-    """One moment of a run: which round and step of how many, and the streams that belong to it."""
+    """One phase of one round, as the node that acts in it sees it.
+
+    backbones: of every client, by its id; kind: what the phase is for, as the topology names it; public: images
+    without labels that every node has, or None.
+    """
 
     round: int
     rounds: int
-    step: int
+    phase: int
     seed: int
     task: Task
     training: Training
+    node: Node = SERVER
+    kind: str = ""
     device: str = "cpu"
-    build: Build | Callable[..., Backbone] = _unbuildable
-    clients: int = 1
-    """How many clients train in this run, present or not."""
+    backbones: tuple[str, ...] = ("",)
+    public: Images | None = None
+    builder: Builder = _NO_BUILDER
+
+    @property
+    def clients(self) -> int:
+        """The number of clients that train in this run, participating in this round or not."""
+        return len(self.backbones)
 
     @property
     def progress(self) -> float:
-        """The part of training that is over: 0 in the first round, 1 in the last."""
+        """The fraction of the rounds that is over: 0 in the first round, 1 in the last."""
         return self.round / max(1, self.rounds - 1)
 
-    def rng(self, *who: Word) -> np.random.Generator:
-        """A numpy generator for `who` (a purpose, a client's id) in this round and step."""
-        return stream(self.seed, *who, self.round, self.step)
+    @property
+    def lr(self) -> float:
+        """The learning rate of this round."""
+        return self.training.lr
 
-    def generator(self, *who: Word) -> torch.Generator:
-        """A torch generator (on the CPU) for `who` in this round and step."""
-        return torch.Generator().manual_seed(torch_seed(self.seed, *who, self.round, self.step))
+    def with_training(self, **changes: Any) -> "RoundContext":
+        """The same moment with another local recipe: `ctx.with_training(steps=10, lr=0.001)`."""
+        return replace(self, training=replace(self.training, **changes))
+
+    def build(self, backbone: str, role: str = "") -> Backbone:
+        """A backbone with its initial weights: equal names and roles have equal weights on every node."""
+        return self.builder.backbone(backbone, role)
+
+    def build_module(self, name: str, role: str = "", **sizes: int) -> nn.Module:
+        """A module that the part declares in `modules`, made with `sizes`, with its initial weights."""
+        return self.builder.module(name, role, sizes)
+
+    def rng(self, *who: Word, round: int | None = None, phase: int | None = None) -> np.random.Generator:  # noqa: A002  # the field's word
+        """A numpy generator for the purpose `who`, of this node in this round and phase (or in those given)."""
+        return stream(self.seed, *who, self.node, *self._moment(round, phase))
+
+    def generator(self, *who: Word, round: int | None = None, phase: int | None = None) -> torch.Generator:  # noqa: A002  # as above
+        """A torch generator (on the CPU) for the purpose `who`, of this node in this round and phase."""
+        return _generator(self.seed, *who, self.node, *self._moment(round, phase))
+
+    def shared_rng(self, *who: Word, round: int | None = None, phase: int | None = None) -> np.random.Generator:  # noqa: A002  # as above
+        """A numpy generator whose draws are the same on all nodes."""
+        return stream(self.seed, "shared", *who, *self._moment(round, phase))
+
+    def shared_generator(self, *who: Word, round: int | None = None, phase: int | None = None) -> torch.Generator:  # noqa: A002  # as above
+        """A torch generator (on the CPU) whose draws are the same on all nodes."""
+        return _generator(self.seed, "shared", *who, *self._moment(round, phase))
+
+    def _moment(self, round_: int | None, phase: int | None) -> tuple[int, int]:
+        return self.round if round_ is None else round_, self.phase if phase is None else phase
+
+
+def _generator(seed: int, *words: Word) -> torch.Generator:
+    return torch.Generator().manual_seed(torch_seed(seed, *words))

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fedbench_core.api.context import Backbone
+from fedbench_core.api.backbones import Backbone
 from fedbench_core.api.examples import Examples
 from fedbench_core.api.task import Task
 

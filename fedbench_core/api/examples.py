@@ -1,4 +1,4 @@
-"""Labelled images that a part may look at: a view into arrays that are mapped, never copied."""
+"""Images that a part may look at, with or without labels: views into arrays that are mapped, never copied."""
 
 from dataclasses import dataclass, replace
 
@@ -26,16 +26,66 @@ class Examples:
     def __len__(self) -> int:
         return len(self.indices)
 
+    @property
+    def item_bytes(self) -> int:
+        """The size of one image as a float32 tensor."""
+        return self.without_labels().item_bytes
+
     def pick(self, positions: Indices) -> "Examples":
         """The examples at `positions` of this view."""
         return replace(self, indices=self.indices[positions])
 
     def on(self, device: str) -> "Examples":
-        """The same examples, whose tensors will lie on `device`."""
+        """The same examples, whose tensors are made on `device`."""
         return replace(self, device=device)
 
     def tensors(self, positions: Indices | None = None) -> tuple[Tensor, Tensor]:
         """Images (b, C, H, W) as float32 in [-1, 1]; labels int64 (b,), or float32 (b, L) when there are L > 1."""
+        return self.without_labels().tensors(positions)[0], self.targets(positions).to(self.device)
+
+    def targets(self, positions: Indices | None = None) -> Tensor:
+        """The labels alone, on the CPU: int64 (b,), or float32 (b, L) when there are L > 1."""
+        rows = self.indices if positions is None else self.indices[positions]
+        labels = torch.from_numpy(np.asarray(self.labels[rows]))
+        return labels[:, 0] if labels.shape[1] == 1 else labels.to(torch.float32)
+
+    def without_labels(self) -> "Images":
+        """The images alone."""
+        return Images(self.images, self.indices, self.channels, self.device)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images without labels, such as public ones; the fields are those of `Examples`."""
+
+    images: npt.NDArray[np.uint8]
+    indices: Indices
+    channels: str
+    device: str = "cpu"
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the images in bytes, uncompressed."""
+        return len(self) * int(np.prod(self.images.shape[1:]))
+
+    @property
+    def item_bytes(self) -> int:
+        """The size of one image as a float32 tensor."""
+        return 4 * int(np.prod(self.images.shape[1:]))
+
+    def pick(self, positions: Indices) -> "Images":
+        """The images at `positions` of this view."""
+        return replace(self, indices=self.indices[positions])
+
+    def on(self, device: str) -> "Images":
+        """The same images, whose tensors are made on `device`."""
+        return replace(self, device=device)
+
+    def tensors(self, positions: Indices | None = None) -> tuple[Tensor, Tensor]:
+        """Images (b, C, H, W) as float32 in [-1, 1]; and in place of labels an empty tensor (b, 0)."""
         rows = self.indices if positions is None else self.indices[positions]
         images = torch.from_numpy(np.asarray(self.images[rows])).to(self.device)
         if self.channels == "none":
@@ -43,10 +93,4 @@ class Examples:
         elif self.channels == "last":
             images = images.permute(0, 3, 1, 2)
         scaled = images.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
-        return scaled, self.targets(positions).to(self.device)
-
-    def targets(self, positions: Indices | None = None) -> Tensor:
-        """The labels alone, on the CPU: int64 (b,), or float32 (b, L) when there are L > 1."""
-        rows = self.indices if positions is None else self.indices[positions]
-        labels = torch.from_numpy(np.asarray(self.labels[rows]))
-        return labels[:, 0] if labels.shape[1] == 1 else labels.to(torch.float32)
+        return scaled, torch.empty(len(rows), 0, device=self.device)

@@ -2,9 +2,9 @@
 
 A factory is a callable with annotated keyword parameters and a default for each: its signature is the part's list of
 options. Write ranges and meanings into the annotation: `Annotated[float, Field(gt=0, description="...")]` (pydantic).
-Announce the module that implements the hooks as an entry point of the group `fedbench`. A module may say for which
-version of the contract it was written, `api_version = 1`: under another one its hooks are not called, and
-`fedbench plugins` says so.
+Declare the module that implements the hooks as an entry point of the group `fedbench`. A module may declare the
+version of the contract that it was written for, `api_version = 2`: under another version its hooks are not called, and
+`fedbench plugins` shows why.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from fedbench_core.api.datasets import Architecture, Dataset
     from fedbench_core.api.parts import Aggregator, Compressor, LocalUpdate, Method, Partitioner, Topology
 
-API_VERSION: Final = 1
-"""Of the contract: of all that `fedbench_core.api` holds. It grows when plugins must be changed to go on working."""
+API_VERSION: Final = 2
+"""The version of the contract, that is, of `fedbench_core.api`. It grows when plugins have to be changed."""
 
 hookspec = pluggy.HookspecMarker("fedbench")
 hookimpl = pluggy.HookimplMarker("fedbench")
@@ -25,12 +25,12 @@ hookimpl = pluggy.HookimplMarker("fedbench")
 
 @hookspec
 def fedbench_register_partitioners() -> Mapping[str, Callable[..., "Partitioner"]]:  # type: ignore[empty-body]
-    """Ways to deal training images out to clients."""
+    """Ways to split the training images among the clients."""
 
 
 @hookspec
 def fedbench_register_local_updates() -> Mapping[str, Callable[..., "LocalUpdate"]]:  # type: ignore[empty-body]
-    """What clients do on their turns."""
+    """What clients do in their turns."""
 
 
 @hookspec
@@ -40,17 +40,17 @@ def fedbench_register_compressors() -> Mapping[str, Callable[..., "Compressor"]]
 
 @hookspec
 def fedbench_register_aggregators() -> Mapping[str, Callable[..., "Aggregator"]]:  # type: ignore[empty-body]
-    """Ways to make one payload of many messages."""
+    """Ways to turn the messages that a node received into what it publishes."""
 
 
 @hookspec
 def fedbench_register_topologies() -> Mapping[str, Callable[..., "Topology"]]:  # type: ignore[empty-body]
-    """Who turns when, and where they write."""
+    """Who takes a turn when, and who sends to whom."""
 
 
 @hookspec
 def fedbench_register_datasets() -> Mapping[str, Callable[..., "Dataset"]]:  # type: ignore[empty-body]
-    """Labelled images in three splits."""
+    """Labeled images in three splits."""
 
 
 @hookspec
@@ -60,4 +60,4 @@ def fedbench_register_backbones() -> Mapping[str, Callable[..., "Architecture"]]
 
 @hookspec
 def fedbench_register_methods() -> Mapping[str, "Method"]:  # type: ignore[empty-body]
-    """Methods: each a `Method`, which names its parts."""
+    """Methods: each is a `Method`, which names its parts."""

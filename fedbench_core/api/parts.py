@@ -1,10 +1,10 @@
-"""The parts a method is made of. A part is a value that holds its options and nothing else.
+"""The parts that make up a method. A part is a value: it holds its options and nothing else.
 
-What must survive a turn lives in the client (`models`, `memory`) or in the memory that is handed in. Subclass one of
-these as a frozen dataclass, and register a factory for it (see `hookspecs`).
+What must survive a turn lives in the `models`, `modules` and `memory` of a client or of an aggregator's state. Subclass
+one of these protocols as a frozen dataclass and register a factory for it (see `hookspecs`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
@@ -12,16 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from fedbench_core.api.context import Backbone, RoundContext
+from fedbench_core.api.backbones import Backbone
+from fedbench_core.api.context import SERVER, Node, RoundContext
 from fedbench_core.api.examples import Examples, Indices
 from fedbench_core.api.payload import Payload
 
-Place = int
-SERVER: Place = -1
-"""The place of the server. Every other place is a client's own inbox and has the client's number."""
-
 Memory = dict[str, Tensor | int | float | str]
-"""What a party keeps between turns; it rests on disk as safetensors and JSON."""
+"""Values that a node keeps between turns, stored as safetensors and JSON."""
+ModuleFactory = Callable[..., nn.Module]
+"""Makes a module from sizes: `lambda inputs, outputs: nn.Linear(inputs, outputs)`."""
 
 
 @dataclass(frozen=True)
@@ -38,47 +37,76 @@ class Labels:
 
 @dataclass
 class Client:
-    """A hospital on a turn. `models` and `memory` are kept between turns, nothing else is."""
+    """A client in its turn. Only `models`, `modules` and `memory` are kept between turns.
+
+    turns: how many it has taken before this one; last_round: when it took the last one.
+    """
 
     id: int
     backbone: str
     train: Examples
     val: Examples
     models: dict[str, Backbone] = field(default_factory=dict)
+    modules: dict[str, nn.Module] = field(default_factory=dict)
     memory: Memory = field(default_factory=dict)
+    turns: int = 0
+    last_round: int | None = None
+
+
+@dataclass
+class AggregatorState:
+    """What a node keeps between aggregations: `models`, `modules`, `memory`, and what it last published per channel.
+
+    `published` is loaded when it is read, as the readers decode it. Change it by the result of an aggregation only.
+    """
+
+    id: Node
+    models: dict[str, Backbone] = field(default_factory=dict)
+    modules: dict[str, nn.Module] = field(default_factory=dict)
+    memory: Memory = field(default_factory=dict)
+    published: Mapping[str, Payload] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Update:
-    """What a turn ends with. `weight` is the number of training samples; `metrics` go to `clients.csv`."""
+    """The result of a turn: what the client sends (None for nothing), and `metrics` for `clients.csv`."""
 
     payload: Payload | None
-    weight: float
+    num_examples: float
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Message:
-    """A reply that has arrived, as its receiver decoded it."""
+    """An update that has arrived, as its receiver decoded it."""
 
     sender: int
     payload: Payload
-    weight: float
+    num_examples: float
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One client's turn: it hears what lies at its home and writes to these places."""
+    """One client's work in one phase: it receives from a node (None: nothing), trains, and sends to nodes."""
 
     client: int
-    writes: tuple[Place, ...]
+    sends_to: tuple[Node, ...] = (SERVER,)
+    receives_from: Node | None = SERVER
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Turns that are simultaneous. kind: what the phase is for, such as "digest"; parts read it as `ctx.kind`."""
+
+    turns: Sequence[Turn]
+    kind: str = ""
 
 
 class Partitioner(Protocol):
-    """Deals the training images out to the clients."""
+    """Splits the training images among the clients."""
 
     by: Literal["labels", "sites"] = "labels"
-    """What shares differ in. Under "labels" images of one class are alike everywhere; under "sites" they are not."""
+    """How clients differ: "labels" in class proportions only, "sites" also in how images of one class look."""
 
     def split(self, labels: Labels, clients: int, rng: np.random.Generator) -> list[Indices]:
         """One array of indices per client: disjoint, complete, none empty; RequestError where that is impossible."""
@@ -86,46 +114,53 @@ class Partitioner(Protocol):
 
 
 class LocalUpdate(Protocol):
-    """What a client does on its turn, and what it would predict with."""
+    """What a client does in its turn, and the models that it would deploy."""
+
+    modules: ClassVar[Mapping[str, ModuleFactory]] = {}
+    """Further networks that `ctx.build_module` can build, such as a projection head, by name."""
 
     @property
-    def builds(self) -> Sequence[str]:
-        """Backbones it builds beside the client's own, such as a student: named here, they are known before a run."""
+    def backbones(self) -> Sequence[str]:
+        """Further backbones that `ctx.build` can build, such as a student."""
         return ()
 
     def check(self, client: Client, ctx: RoundContext) -> Sequence[str]:
-        """Look at a client of each backbone before the first round; what it gives is noted in the record.
+        """Notes for the record on a client of each backbone, before the first round.
 
-        The client is untouched and may be used up. RequestError where this update can't work with its backbone.
+        The client is a copy. RequestError if this update can't work with its backbone or these settings.
         """
         return ()
 
     def setup(self, client: Client, ctx: RoundContext) -> None:
-        """Make what the client keeps, at its first turn (or before it is evaluated untrained)."""
+        """Create what the client keeps, before its first turn; `ctx` is that of round 0."""
 
     def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
-        """Train. `received` is what lies at the client's home, None if nothing has been left there yet."""
+        """Train. `received` is what the source of this turn published, None if there is nothing yet."""
         ...
 
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
-        """The models this client could deploy now, by role; the first is the headline. Changes nothing it is given.
+        """The client's own models, by role; the first is the headline score. Changes nothing it is given.
 
-        Two models that predict differently must differ in their class, `name` or `state_dict`: equal ones run once.
+        Not called for clients that never took part, if `setup` creates something: they have no model of their own.
         """
-        ...
+        return {}
+
+    def global_predictors(self, received: Payload | None, backbone: str, ctx: RoundContext) -> Mapping[str, nn.Module]:
+        """The models that clients with this backbone have in common, by role; scored once for all of them."""
+        return {}
 
 
 NOTED = "noted"
-"""Where in its meta a compressor says what a user must know of a payload."""
+"""The meta entry in which a compressor leaves a note for the record."""
 
 
 class Compressor(Protocol):
-    """Makes payloads smaller on their way; what the receiver gets is what `decode` gives."""
+    """Makes payloads smaller; the receiver works on what `decode` returns."""
 
     def encode(self, payload: Payload, ctx: RoundContext, memory: Memory) -> Payload:
         """The payload to send. `memory` is the sender's, for error feedback and the like.
 
-        What a user must know of it goes into its meta entry NOTED, as a sentence; equal ones are recorded once.
+        A note for the user goes into the meta entry NOTED; equal notes are recorded once.
         """
         ...
 
@@ -135,52 +170,77 @@ class Compressor(Protocol):
 
 
 class Accumulator(Protocol):
-    """A fold over the messages that arrive at one place in one step."""
+    """One aggregation: takes the messages that a node received in one phase, one by one."""
 
     def add(self, message: Message) -> None:
-        """Take in one message; messages come in order of sender."""
+        """Add one message; messages come in order of sender."""
         ...
 
-    def close(self) -> Payload:
-        """What now lies at the place."""
+    def result(self) -> Payload | Mapping[str, Payload]:
+        """What the node publishes: a payload for channel "", or payloads by channel.
+
+        A channel that is not in the result keeps its payload.
+        """
         ...
 
 
 class Aggregator(Protocol):
-    """Makes one payload of the messages written to a place."""
+    """Turns the messages that a node receives into what it publishes."""
 
     takes: Literal["many", "one"] = "many"
-    """How many messages a place may get in one step."""
+    """How many messages a node may receive in one phase."""
     streaming: ClassVar[bool] = True
-    """Whether messages are let go as they come, so that memory does not grow with the clients; a median says False."""
+    """Whether memory stays flat as messages arrive; an aggregator that keeps all of them declares False."""
+    trains: ClassVar[bool] = False
+    """Whether it builds or trains networks. It then runs in a worker, with `ctx.build` and the run's device."""
+    modules: ClassVar[Mapping[str, ModuleFactory]] = {}
+    """Networks that `ctx.build_module` can build, by name."""
 
-    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Accumulator:
-        """Start a merge. `memory` is the place's; `standing` is its present payload as its readers decoded it."""
+    def check(self, ctx: RoundContext) -> Sequence[str]:
+        """Notes for the record, before the first round; RequestError if it can't work with these settings."""
+        return ()
+
+    def setup(self, state: AggregatorState, ctx: RoundContext) -> None:
+        """Create what the node keeps, before its first aggregation."""
+
+    def channel(self, state: AggregatorState, client: int, ctx: RoundContext) -> str:
+        """The channel that a client reads. Of the state only `id`, `memory` and `published` are there."""
+        return ""
+
+    def start(self, state: AggregatorState, ctx: RoundContext) -> Accumulator:
+        """Start an aggregation."""
         ...
+
+    def predictors(self, state: AggregatorState, ctx: RoundContext) -> Mapping[str, nn.Module]:
+        """Models of the server that never travel, by role; scored on all clients. Only if `trains`."""
+        return {}
 
 
 class Topology(Protocol):
-    """Who turns in which step of a round, and where they write."""
+    """Who takes a turn in which phase of a round, where they receive from and where they send to."""
 
     connected: ClassVar[bool] = True
-    """Whether what one client says reaches every other in time; False where clients are kept apart on purpose."""
+    """Whether information of every client reaches every other; False where clients are kept apart on purpose."""
+    reaches_absent: ClassVar[bool] = False
+    """Whether messages may go to clients that don't take part in the round."""
 
-    def home(self, client: int) -> Place:
-        """Where this client hears: SERVER, or its own inbox (its own number)."""
+    def receives_from(self, client: int) -> Node:
+        """The node whose payload a client's models follow from when they are scored: SERVER, or the client itself."""
         ...
 
-    def plan(self, present: Sequence[int], clients: int, ctx: RoundContext) -> Iterable[Sequence[Turn]]:
-        """The steps of a round for the clients present (sorted); turns in one step are simultaneous."""
+    def plan(self, participating: Sequence[int], clients: int, ctx: RoundContext) -> Iterable[Phase]:
+        """The phases of a round for the participating clients (sorted)."""
         ...
 
 
 @dataclass(frozen=True)
 class Method:
-    """A federated method: four parts by name, and what holds of them. Pure data, so that every part can be swapped.
+    """A federated method: parts by name, and its properties. Pure data, so that every part can be replaced.
 
-    options: {"compressor": {"energy_end": 0.98}}, they lapse when the part is swapped. downlink: the server's compressor,
-    None for the same as the clients'. data: "centralized" joins all shares before clients are made. pinned: parts
-    ("topology") and options ("aggregator.accumulate") without which the method would silently be another.
+    options: {"compressor": {"energy_end": 0.98}}; they lapse when the part is replaced. downlink: the server's
+    compressor, None for that of the clients. data: "centralized" trains one client on all images. pinned: parts
+    ("topology") and options ("aggregator.accumulate") that can't be replaced, because the result would be another
+    method. requires: run settings that it needs, such as {"momentum": 0.0}. uses_public: needs public images.
     """
 
     local_update: str
@@ -193,6 +253,8 @@ class Method:
     mixed_backbones: bool = False
     partial_participation: bool = True
     pinned: tuple[str, ...] = ()
+    requires: Mapping[str, object] = field(default_factory=dict)
+    uses_public: bool = False
     fidelity: Literal["full", "reconstruction"] = "full"
     paper: str = ""
     summary: str = ""

@@ -1,7 +1,7 @@
-"""What one party says to another: named tensors and a few words about them."""
+"""What nodes send to each other: named tensors and metadata."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from fedbench_core.api.errors import FedbenchError
 
-# The layout is that of safetensors (8 bytes of header length, a JSON header, the data), written here because tensors
-# come by the hundred and small: one copy in, one copy out, and equal payloads are equal bytes.
+# The format is that of safetensors (8 bytes of header length, a JSON header, the data). It is written here because
+# payloads have hundreds of small tensors: this way each is copied once, and equal payloads are equal bytes.
 _META = "meta"
 _CODES = {
     "F64": torch.float64,
@@ -29,7 +29,7 @@ _NAMES = {dtype: code for code, dtype in _CODES.items()}
 
 
 class PayloadError(FedbenchError):
-    """Bytes that are no payload, or tensors that do not fit where they are put."""
+    """Bytes that are not a payload, or tensors that do not fit the network they are loaded into."""
 
 
 def pack(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> bytes:
@@ -90,28 +90,53 @@ def _tensor(data: Tensor, entry: Mapping[str, Any]) -> Tensor:
     return data[start:stop].view(_CODES[entry["dtype"]]).view(entry["shape"])
 
 
+Tensors = nn.Module | Mapping[str, Tensor]
+"""A network, whose parameters and buffers are meant, or named tensors."""
+
+
 @dataclass(frozen=True)
 class Payload:
-    """Named tensors plus metadata, both strings to strings; the only thing that ever travels."""
+    """Named tensors and metadata (strings to strings): the only thing that is ever sent."""
 
     tensors: Mapping[str, Tensor]
     meta: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, module: nn.Module, **meta: str) -> "Payload":
-        """Every parameter and buffer of `module`, as views: encode it before the module trains on."""
-        return cls({name: value.detach() for name, value in module.state_dict().items()}, meta)
+    def of(cls, whole: Tensors | None = None, *, meta: Mapping[str, str] | None = None, **parts: Tensors) -> "Payload":
+        """Every parameter and buffer of a network, as views: serialize them before the network trains on.
 
-    def load_into(self, module: nn.Module) -> None:
-        """Copy the tensors into `module`; raises PayloadError that names what is missing, extra or misshapen."""
+        Of several networks, or groups of tensors, as `Payload.of(model=net, control=controls)`: the names of the
+        tensors are then "model/...", "control/...", and `part` returns one group.
+        """
+        tensors = {} if whole is None else _state(whole)
+        for part, group in parts.items():
+            tensors |= {f"{part}/{name}": value for name, value in _state(group).items()}
+        return cls(tensors, dict(meta or {}))
+
+    def part(self, name: str) -> "Payload":
+        """The tensors of one group, under their own names, with the same meta."""
+        prefix = f"{name}/"
+        tensors = {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+        return Payload(tensors, self.meta)
+
+    def select(self, names: Collection[str]) -> "Payload":
+        """The tensors with these names, such as those of a network that are shared, with the same meta."""
+        return Payload({name: value for name, value in self.tensors.items() if name in names}, self.meta)
+
+    def load_into(self, module: nn.Module, *, partial: bool = False) -> None:
+        """Copy the tensors into `module`; PayloadError names what is missing, extra or misshapen.
+
+        partial: the payload may hold a part of the module's tensors; the others stay as they are.
+        """
         own = module.state_dict()
-        misfits = [
-            name for name in sorted(own.keys() | self.tensors.keys()) if _shape(own, name) != _shape(self.tensors, name)
-        ]
+        names = self.tensors.keys() if partial else own.keys() | self.tensors.keys()
+        misfits = [name for name in sorted(names) if _shape(own, name) != _shape(self.tensors, name)]
         if misfits:
-            told = [f"{name} ({_shape(self.tensors, name)} for {_shape(own, name)})" for name in misfits[:3]]
-            raise PayloadError(f"this payload does not fit the model in {len(misfits)} tensors: {', '.join(told)}")
-        torch._foreach_copy_(list(own.values()), [self.tensors[name] for name in own])  # one call, not one per tensor
+            shown = [f"{name} ({_shape(self.tensors, name)} for {_shape(own, name)})" for name in misfits[:3]]
+            raise PayloadError(f"this payload does not fit the model in {len(misfits)} tensors: {', '.join(shown)}")
+        targets = [value for name, value in own.items() if name in self.tensors]
+        sources = [self.tensors[name] for name in own if name in self.tensors]
+        torch._foreach_copy_(targets, sources)  # one call, not one per tensor
 
     def to_bytes(self) -> bytes:
         """The payload as a safetensors file, deterministic."""
@@ -119,8 +144,13 @@ class Payload:
 
     @classmethod
     def from_bytes(cls, blob: bytes | memoryview) -> "Payload":
-        """What `to_bytes` wrote; raises PayloadError on anything else."""
+        """The payload that `to_bytes` wrote; PayloadError on anything else."""
         return cls(*unpack(blob))
+
+
+def _state(tensors: Tensors) -> dict[str, Tensor]:
+    named = tensors.state_dict() if isinstance(tensors, nn.Module) else tensors
+    return {name: value.detach() for name, value in named.items()}
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> str:

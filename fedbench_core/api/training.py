@@ -10,7 +10,7 @@ class Training:
     epochs: int = 1
     steps: int | None = None
     batch_size: int = 32
-    lr: float = 0.05
+    lr: float = 0.02
     optimizer: str = "sgd"
     momentum: float = 0.9
     weight_decay: float = 0.0

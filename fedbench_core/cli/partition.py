@@ -19,19 +19,18 @@ def command(config: Path | None, data_root: Path | None, as_json: bool, **flags:
     Takes the flags of `fedbench run`; those that don't concern the data change nothing, and --method may be left out.
     """
     spec = read_spec(flags, config, method="local")
-    from fedbench_core.federation.partition import deal  # noqa: PLC0415  # as above
     from fedbench_core.federation.resolved import resolve  # noqa: PLC0415  # torch: seconds that --help does not need
-    from fedbench_core.runner import How, load  # noqa: PLC0415  # as above
+    from fedbench_core.runner import How, partition_of  # noqa: PLC0415  # as above
 
-    setting = resolve(spec)
-    shares = deal(setting, load(setting, How(data_root=data_root), lambda line: click.echo(line, err=True)))
-    classes = shares.splits.task.classes
-    single = shares.splits.task.kind != "multi-label"
+    how = How(data_root=data_root)
+    partition = partition_of(resolve(spec), how, lambda line: click.echo(line, err=True))
+    classes = partition.splits.task.classes
+    single = partition.splits.task.kind != "multi-label"
     rows = [
         {
             "client": client,
-            **(dict(zip(classes, map(int, shares.counts[client]), strict=False)) if single else {}),
-            **{split: len(indices[client]) for split, indices in shares.indices.items()},
+            **(dict(zip(classes, map(int, partition.counts[client]), strict=False)) if single else {}),
+            **{split: len(indices[client]) for split, indices in partition.indices.items()},
         }
         for client in range(spec.clients)
     ]

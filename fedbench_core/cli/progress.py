@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from fedbench_core.cli.units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
-    from fedbench_core.federation.engine import Event
+    from fedbench_core.federation.progress import Event
     from fedbench_core.suites.conduct import Step
 
 Watch = Callable[["Event"], None]
@@ -82,12 +82,12 @@ def _bar(progress: Progress) -> Watch:
     task = progress.add_task("starting", total=None, news="")
 
     def watch(event: "Event") -> None:
-        done = event.round + event.turns / max(1, event.expected) if event.point is None else event.progress.round
+        done = event.round + event.turns / max(1, event.expected) if event.point is None else event.done
         progress.update(
             task,
             total=event.rounds,
             completed=min(done, event.rounds),
-            description=f"{event.progress.round}/{event.rounds} rounds",
+            description=f"{event.done}/{event.rounds} rounds",
             news=_news(event),
         )
 
@@ -99,9 +99,9 @@ def _lines() -> Watch:
 
     def watch(event: "Event") -> None:
         nonlocal before
-        if event.progress.round <= max(before, 0):
+        if event.done <= max(before, 0):
             return
-        before = event.progress.round
+        before = event.done
         left = (time.monotonic() - start) / before * (event.rounds - before)
         click.echo(f"{before}/{event.rounds} rounds  {_news(event)}  {seconds_text(left)} left", err=True)
 
@@ -110,9 +110,7 @@ def _lines() -> Watch:
 
 def _news(event: "Event") -> str:
     """The last point of the curve, and the bytes so far."""
-    progress = event.progress
-    point: dict[str, Any] | None = progress.curve[-1] if progress.curve else None
+    point = event.curve
     score = point and point["personalization"]
-    told = f"accuracy {score:.3f} ({point['split']})  " if point and score is not None else ""
-    moved = progress.bytes_up + progress.bytes_down + progress.bytes_peer
-    return f"{told}{bytes_text(moved)} sent"
+    told = f"personalization {score:.3f} ({point['split']})  " if point and score is not None else ""
+    return f"{told}{bytes_text(event.bytes_sent)} sent"

@@ -1,86 +1,172 @@
-"""What the engine asks of a worker, and what comes back. Small values: tensors go by file or as encoded bytes."""
+"""What the engine sends to a worker, and what comes back. Tensors are in files, or encoded as bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from fedbench_core.api.context import Node
+
 Blob = bytes | memoryview
 Form = Mapping[str, str]
 """The dtype and shape of each tensor of a payload, by name."""
+Forwards = Mapping[str, int]
+"""How many inputs went through a network, by what it takes to count the FLOPs of one (see `flops`)."""
+SERVER_WAY, PEER_WAY, OWN_WAY = "server", "peers", "own"
+"""Where a client's update goes: each way has a blob of its own, and the first two a compressor memory of their own."""
 
 
 @dataclass(frozen=True)
 class File:
-    """A file at rest and the sha256 of what is in it. `held`: not written yet, a worker has it in memory."""
+    """A stored file and the sha256 of its contents."""
 
     path: Path
     digest: str
-    held: bool = False
 
 
 @dataclass(frozen=True)
-class Received:
-    """What lies at a place: `encoded` if it has gone through the wire."""
+class Stored:
+    """A stored payload; `encoded` if a compressor made it, from `bytes_dense` uncompressed bytes."""
 
     file: File
     encoded: bool
+    bytes_dense: int = 0
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A serialized payload, its length without compression, and what its receiver must decode."""
+
+    blob: Blob
+    bytes_dense: int
+    form: Form | None = None
+    notes: tuple[str, ...] = ()
+    """Notes of the compressor."""
 
 
 @dataclass(frozen=True)
 class TurnCall:
-    """One turn. `state` is None at the first."""
+    """One client's turn. `state` is None at its first; `ways`: where its update goes."""
 
     client: int
     round: int
-    step: int
+    phase: int
+    kind: str
+    turns: int
+    last_round: int | None
     state: File | None
-    received: Received | None
-    own: bool
-    """Whether something is to be left on the client's own inbox."""
-    remote: bool
-    """Whether something is to be sent elsewhere."""
-    rests: Path
-    """Where the state is to be written."""
-    hold: bool = False
-    """The client is trained again before the next commit: its state may stay in the worker till then."""
+    received: Stored | None
+    ways: tuple[str, ...]
+    state_path: Path
+    """Where the new state is to be written."""
+
+    @property
+    def label(self) -> str:
+        """How errors name this call."""
+        return f"client {self.client}, round {self.round}"
+
+    @property
+    def files(self) -> Sequence[File]:
+        """The files that the worker reads."""
+        return [file for file in (self.state, self.received and self.received.file) if file]
 
 
 @dataclass(frozen=True)
 class TurnDone:
-    """A turn's outcome. `sent` is the encoded blob for other places, `left` the plain one for the own inbox."""
+    """The outcome of a turn. encoded: the update by way."""
 
     client: int
-    weight: float
+    num_examples: float
     metrics: Mapping[str, float]
     state: File | None
-    sent: Blob | None
-    left: Blob | None
-    bytes_dense: int
-    form: Form | None = None
-    """What is to be decoded from `sent`, where it is compressed."""
-    notes: tuple[str, ...] = ()
-    """What the compressor says of `sent`."""
+    encoded: Mapping[str, Encoded]
+    forwards: Forwards
+
+
+@dataclass(frozen=True)
+class StoredMessage:
+    """A message in a file, as it was sent."""
+
+    sender: int
+    stored: Stored
+    num_examples: float
+    form: Form | None
+
+
+@dataclass(frozen=True)
+class AggregateCall:
+    """One node's aggregation, for an aggregator that trains."""
+
+    node: Node
+    round: int
+    phase: int
+    kind: str
+    state: File | None
+    published: Mapping[str, Stored]
+    messages: tuple[StoredMessage, ...]
+    state_path: Path
+
+    @property
+    def label(self) -> str:
+        """How errors name this call."""
+        return f"{node_name(self.node)}, round {self.round}"
+
+    @property
+    def files(self) -> Sequence[File]:
+        """The files that the worker reads."""
+        stored = [*self.published.values(), *(message.stored for message in self.messages)]
+        return [*([self.state] if self.state else []), *(one.file for one in stored)]
+
+
+@dataclass(frozen=True)
+class AggregateDone:
+    """The outcome of an aggregation. encoded: what the node publishes, by channel."""
+
+    node: Node
+    state: File | None
+    encoded: Mapping[str, Encoded]
+    forwards: Forwards = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class ScoreCall:
-    """Score the predictors that a client has after a round, on one split."""
+    """Score models on one split: those of a client, those of all who received the same, or the server's own.
 
+    backbone: of the clients; clients: whose local images the predictions are wanted for.
+    """
+
+    of: Literal["client", "received", "server"]
     client: int
-    share: int
-    """Whose local images the own predictions are for: the client's, or everybody's in turn where data are centralized."""
+    backbone: str
+    clients: tuple[int, ...]
     round: int
     split: str
+    turns: int
+    last_round: int | None
     state: File | None
-    received: Received | None
+    received: Stored | None
+    published: Mapping[str, Stored] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """How errors name this call."""
+        who = {"client": f"client {self.client}", "received": f"clients with {self.backbone}", "server": "the server"}
+        return f"{who[self.of]}, round {self.round}"
+
+    @property
+    def files(self) -> Sequence[File]:
+        """The files that the worker reads."""
+        stored = [*([self.received] if self.received else []), *self.published.values()]
+        return [*([self.state] if self.state else []), *(one.file for one in stored)]
 
 
 @dataclass(frozen=True)
-class RoleScore:
-    """One predictor on one split: whole-split scores, and probabilities on the images of one share."""
+class ModelScore:
+    """The scores of one model on a whole split."""
 
     digest: str
     scores: Mapping[str, float | None]
@@ -88,18 +174,27 @@ class RoleScore:
     """(classes,), NaN where the split has no image of a class."""
     correct: npt.NDArray[np.uint8]
     """Packed bits: right or wrong per image (multi-label: per image and label)."""
-    own: npt.NDArray[np.float32]
-    """(images of the share, classes)."""
 
 
 @dataclass(frozen=True)
 class ScoreDone:
-    """Scores by role; the first role is the headline."""
+    """Scores by role, and probabilities (images, classes) for the local images of the call's clients, in order."""
 
-    client: int
-    share: int
-    roles: Mapping[str, RoleScore] = field(default_factory=dict)
+    call: ScoreCall
+    scores: Mapping[str, ModelScore]
+    local: Mapping[str, npt.NDArray[np.float32]]
+    forwards: Forwards = field(default_factory=dict)
+
+    @property
+    def encoded(self) -> Mapping[str, Encoded]:
+        """Nothing is sent."""
+        return {}
 
 
-Call = TurnCall | ScoreCall
-Done = TurnDone | ScoreDone
+Call = TurnCall | AggregateCall | ScoreCall
+Done = TurnDone | AggregateDone | ScoreDone
+
+
+def node_name(node: Node) -> str:
+    """`the server` or `the inbox of client 3`."""
+    return "the server" if node < 0 else f"the inbox of client {node}"

@@ -1,72 +1,64 @@
-"""What is known of a method before and beside its run, by one client of each backbone: notes, sizes, arithmetic."""
+"""What is known of a method beside its run: notes on each backbone, sizes of networks, FLOPs."""
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
+from torch import nn
 
-from fedbench_core.api import Client, Payload, RoundContext
-from fedbench_core.federation.lending import Lender
-from fedbench_core.federation.partition import Partition
+from fedbench_core.api import Client, Payload
+from fedbench_core.federation.calls import Forwards
+from fedbench_core.federation.flops import flops_of
+from fedbench_core.federation.partition import Partition, training_partition
 from fedbench_core.federation.resolved import ResolvedRun
-from fedbench_core.federation.worker import context
-from fedbench_core.models import count_flops, parameters
+from fedbench_core.federation.worker import base_context, networks_of
+from fedbench_core.models import parameters
 
-_PROBE = 4
-"""Images in a probe's batch: arithmetic grows in proportion, so a few tell."""
+_FEW = 4
+"""Images of the clients that a check may look at."""
 
 
 class Probe:
-    """Tries a method on one scratch client of each backbone, outside the run."""
+    """Builds the networks of a run outside it."""
 
-    def __init__(self, setting: ResolvedRun, shares: Partition) -> None:
-        self._setting = setting
-        self._shares = shares
-        self._lender = Lender(setting.architectures, shares.splits, setting.spec.seed, setting.spec.device)
-        ctx = context(setting, shares, 0, 0, self._lender)
-        self._ctx = replace(ctx, training=replace(ctx.training, batch_size=_PROBE, steps=1))
+    def __init__(self, run: ResolvedRun, partition: Partition) -> None:
+        self._run = run
+        self._partition = training_partition(run, partition)
+        self._networks = networks_of(run, partition)
+        self._context = base_context(run, partition, self._networks)
 
     def check(self) -> list[str]:
-        """What the local update has to say about each backbone; RequestError if it can't work with one."""
-        with self._setting.blaming("local_update", refuses=True):
-            update = self._setting.local_update
-            notes = [note for client in self._clients() for note in update.check(client, self._ctx)]
+        """The notes of the local update on each backbone, and of the aggregator; RequestError if one can't work."""
+        notes: list[str] = []
+        with self._run.blaming("local_update", refuses=True):
+            for client in self._clients():
+                notes += self._run.local_update.check(client, replace(self._context, node=client.id))
+        with self._run.blaming("aggregator", refuses=True):
+            notes += self._run.aggregator.check(self._context)
+            self._networks.recall()
         return list(dict.fromkeys(notes))
 
     def sizes(self) -> dict[str, dict[str, int]]:
-        """Of every backbone that is built: its trained `parameters`, and the `bytes` of one uncompressed payload."""
+        """Of every backbone that is used: its `parameters`, and the `bytes` of one uncompressed payload."""
         sizes = {}
-        for name in dict.fromkeys(architecture.name for architecture in self._setting.architectures.values()):
-            net = self._lender.build(name)
+        for name in dict.fromkeys(architecture.name for architecture in self._run.architectures.values()):
+            net = self._networks.backbone(name)
             sizes[name] = {"parameters": parameters(net), "bytes": len(Payload.of(net).to_bytes())}
-            self._lender.recall()
+            self._networks.recall()
         return sizes
 
-    def flops_per_image(self) -> dict[str, float]:
-        """FLOPs of this method's local steps for each image in them, by the client's backbone.
+    def flops(self, forwards: Forwards) -> float:
+        """The FLOPs of counted forward passes, with the backward passes behind them."""
+        return flops_of(forwards, self._build, self._run.spec.device)
 
-        A step is what a local update reports as `steps`; distillation between two models counts both.
-        """
-        for _ in range(2):  # A network tries itself out when it is built, which is not training: build all beforehand.
-            flops = {client.backbone: self._step(client, self._ctx) for client in self._clients()}
-        return flops
+    def _build(self, name: str, sizes: dict[str, int] | None) -> nn.Module:
+        self._networks.recall()
+        return self._networks.backbone(name) if sizes is None else self._networks.module(name, "", sizes)
 
     def _clients(self) -> Iterator[Client]:
-        """A scratch client of each backbone, with a few of its images."""
-        for number in range(min(self._setting.trained, len(self._setting.spec.backbones))):
-            own = self._shares.examples("train", number).on(self._ctx.device)
-            few = own.pick(np.arange(min(_PROBE, len(own))))
-            yield Client(number, self._setting.backbone(number), few, few)
-            self._lender.recall()
-
-    def _step(self, client: Client, ctx: RoundContext) -> float:
-        told: dict[str, Any] = {}
-
-        def turn() -> None:
-            told.update(self._setting.local_update.train(client, None, ctx).metrics)
-
-        with self._setting.blaming("local_update"):
-            self._setting.local_update.setup(client, ctx)
-            flops = count_flops(turn)
-        return flops / (max(2, len(client.train)) * max(1, int(told.get("steps", 1))))
+        """A client of each backbone, with a few of its images."""
+        for number in range(min(self._run.trained, len(self._run.spec.backbones))):
+            own = self._partition.examples("train", number).on(self._run.spec.device)
+            few = own.pick(np.arange(min(_FEW, len(own))))
+            yield Client(number, self._run.backbone(number), few, few)
+            self._networks.recall()

@@ -1,10 +1,11 @@
-"""The cross-evaluation matrix and what is read off it.
+"""The cross-evaluation matrix and the scores that follow from it.
 
-A[i, j] is the score of client i's predictor on client j's distribution. Personalization is the mean of its diagonal,
-generalization the mean off it. What is undefined is left out of a mean and of its count, and counted.
+A[i, j] is the score of client i's model on client j's distribution. Personalization is the mean of its diagonal,
+generalization the mean off the diagonal. What is undefined is left out of a mean and of its count, and is counted.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,58 +13,92 @@ import numpy.typing as npt
 import torch
 
 from fedbench_core.federation.bits import text_of_bits, text_of_codes
-from fedbench_core.federation.calls import RoleScore, ScoreDone
+from fedbench_core.federation.calls import ModelScore, ScoreDone
 from fedbench_core.federation.partition import Partition
 
 Matrix = npt.NDArray[np.float64]
+Probabilities = npt.NDArray[np.float32]
 DECILE_FROM = 20
 
 
-def evaluate(scored: Sequence[ScoreDone], shares: Partition, split: str, by: str) -> dict[str, Any]:
-    """Everything measured on one split: the headline role's summary, and each further role's under `roles`."""
-    roles = list(scored[0].roles)
-    primary = "label" if by == "labels" and shares.splits.task.kind != "multi-label" else "local"
-    summaries = {role: _summary([done.roles[role] for done in scored], shares, split, primary) for role in roles}
+@dataclass(frozen=True)
+class _Role:
+    """One role's model of each client, None for a client that has none; and its predictions for the client's images."""
+
+    scores: list[ModelScore | None]
+    local: list[Probabilities | None]
+
+    @classmethod
+    def empty(cls, clients: int) -> "_Role":
+        return cls([None] * clients, [None] * clients)
+
+    @property
+    def defined(self) -> list[ModelScore]:
+        return [score for score in self.scores if score is not None]
+
+
+def evaluate(done: Sequence[ScoreDone], partition: Partition, split: str, by: str) -> dict[str, Any]:
+    """Everything measured on one split: the summary of the headline role, and that of each further role in `roles`."""
+    roles = _by_role(done, partition, split)
+    headline, *further = roles
+    primary = "label" if by == "labels" and partition.splits.task.kind != "multi-label" else "local"
+    summaries = {role: _summary(models, partition, split, primary) for role, models in roles.items()}
     return {
-        "role": roles[0],
-        **summaries[roles[0]],
-        "roles": {role: summaries[role] for role in roles[1:]},
-        "groups": _groups(shares, split, primary),
+        "role": headline,
+        **summaries[headline],
+        "roles": {role: summaries[role] for role in further},
+        "groups": _groups(partition, split, primary),
     }
 
 
-def _groups(shares: Partition, split: str, primary: str) -> dict[str, Any]:
+def _by_role(done: Sequence[ScoreDone], partition: Partition, split: str) -> dict[str, _Role]:
+    """The scores by role: clients' own models first, then models in common, then the server's."""
+    sizes = [len(rows) for rows in partition.indices[split]]
+    order = {"client": 0, "received": 1, "server": 2}
+    roles: dict[str, _Role] = {}
+    for one in sorted(done, key=lambda one: order[one.call.of]):
+        cuts = np.cumsum(np.array([sizes[client] for client in one.call.clients], dtype=int))[:-1]
+        for role, score in one.scores.items():
+            models = roles.setdefault(role, _Role.empty(len(sizes)))
+            for client, own in zip(one.call.clients, np.split(one.local[role], cuts), strict=False):
+                models.scores[client], models.local[client] = score, own
+    return roles
+
+
+def _groups(partition: Partition, split: str, primary: str) -> dict[str, Any]:
     """Which images the primary matrix averages together: those of a class, or those of a client (the last: nobody's).
 
-    With them, its scores follow from per-image correctness.
+    With them, the matrix can be computed from per-image correctness.
     """
-    examples = getattr(shares.splits, split)
+    examples = getattr(partition.splits, split)
     if primary == "label":
-        codes, kinds = examples.targets().numpy(), shares.splits.task.outputs
+        codes, kinds = examples.targets().numpy(), partition.splits.task.outputs
     else:
-        codes, kinds = np.full(len(examples), len(shares.indices[split])), len(shares.indices[split]) + 1
-        for client, rows in enumerate(shares.indices[split]):
+        codes, kinds = np.full(len(examples), len(partition.indices[split])), len(partition.indices[split]) + 1
+        for client, rows in enumerate(partition.indices[split]):
             codes[rows] = client
     return {"of": "class" if primary == "label" else "client", "kinds": kinds, "images": text_of_codes(codes, kinds)}
 
 
-def _summary(scores: Sequence[RoleScore], shares: Partition, split: str, primary: str) -> dict[str, Any]:
-    digests = list(dict.fromkeys(score.digest for score in scores))
-    rows = [digests.index(score.digest) for score in scores]
-    distinct = [next(score for score in scores if score.digest == digest) for digest in digests]
-    matrices = {"label": _by_label(distinct, shares), "local": _by_images(distinct, shares, split)}
-    summary, undefined = _read(matrices[primary][rows])
-    for name in scores[0].scores:
+def _summary(models: _Role, partition: Partition, split: str, primary: str) -> dict[str, Any]:
+    distinct = list({score.digest: score for score in models.defined}.values())
+    digests = [score.digest for score in distinct]
+    rows = [None if score is None else digests.index(score.digest) for score in models.scores]
+    matrices = {"label": _by_label(distinct, partition), "local": _by_images(distinct, partition, split)}
+    summary, undefined = _read(_expanded(matrices[primary], rows))
+    names = distinct[0].scores if distinct else {}
+    for name in names:
         summary["global_accuracy" if name == "accuracy" else name], undefined[name] = _mean(
-            [score.scores[name] for score in scores]
+            [None if score is None else score.scores[name] for score in models.scores]
         )
-    rarest = int(_rarest(shares))
-    summary["rarest_recall"], undefined["rarest_recall"] = _mean([score.recalls[rarest] for score in scores])
-    summary |= _calibration(scores, shares, split)
+    rarest = int(_rarest(partition))
+    recalls = [None if score is None else float(score.recalls[rarest]) for score in models.scores]
+    summary["rarest_recall"], undefined["rarest_recall"] = _mean(recalls)
+    summary |= _calibration(models, partition, split)
     return {
         "metrics": summary,
         "undefined": {name: count for name, count in undefined.items() if count},
-        "rarest_class": shares.splits.task.classes[rarest],
+        "rarest_class": partition.splits.task.classes[rarest],
         "matrix": {
             "primary": primary,
             "predictor_of_client": rows,
@@ -73,24 +108,37 @@ def _summary(scores: Sequence[RoleScore], shares: Partition, split: str, primary
     }
 
 
-def _by_label(distinct: Sequence[RoleScore], shares: Partition) -> Matrix:
+def _expanded(matrix: Matrix, rows: Sequence[int | None]) -> Matrix:
+    """The matrix with a row per client; undefined for a client without a model."""
+    full = np.full((len(rows), len(rows)), np.nan)
+    for client, row in enumerate(rows):
+        if row is not None:
+            full[client] = matrix[row]
+    return full
+
+
+def _by_label(distinct: Sequence[ModelScore], partition: Partition) -> Matrix:
     """A[i, j] = sum_k share_j(k) recall_i(k): p(image | label) is the same everywhere, so all images serve."""
-    if shares.splits.task.kind == "multi-label":
-        return np.full((len(distinct), len(shares.counts)), np.nan)
+    if partition.splits.task.kind == "multi-label":
+        return np.full((len(distinct), len(partition.counts)), np.nan)
+    if not distinct:
+        return np.empty((0, len(partition.counts)))
     recalls = np.stack([score.recalls for score in distinct])
-    counts = shares.counts[:, : recalls.shape[1]].astype(np.float64)
+    counts = partition.counts[:, : recalls.shape[1]].astype(np.float64)
     known = ~np.isnan(recalls)
     weights = known.astype(np.float64) @ counts.T
     return _divide(np.where(known, recalls, 0.0) @ counts.T, weights)
 
 
-def _by_images(distinct: Sequence[RoleScore], shares: Partition, split: str) -> Matrix:
+def _by_images(distinct: Sequence[ModelScore], partition: Partition, split: str) -> Matrix:
     """A[i, j] = the part of client j's own images that predictor i gets right."""
-    examples = getattr(shares.splits, split)
-    width = shares.splits.task.outputs if shares.splits.task.kind == "multi-label" else 1
+    if not distinct:
+        return np.empty((0, len(partition.counts)))
+    examples = getattr(partition.splits, split)
+    width = partition.splits.task.outputs if partition.splits.task.kind == "multi-label" else 1
     bits = [np.unpackbits(score.correct, count=len(examples) * width) for score in distinct]
     right = np.stack([b.reshape(len(examples), width).mean(axis=1) for b in bits])
-    owned = shares.indices[split]
+    owned = partition.indices[split]
     sums = np.stack([right[:, rows].sum(axis=1) for rows in owned], axis=1)
     return _divide(sums, np.broadcast_to([float(len(rows)) for rows in owned], sums.shape))
 
@@ -122,22 +170,25 @@ def _mean(values: Sequence[float | None] | npt.NDArray[np.float64]) -> tuple[flo
     return (float(np.mean(known)) if known else None), len(values) - len(known)
 
 
-def _rarest(shares: Partition) -> int:
+def _rarest(partition: Partition) -> int:
     """The class with the fewest training images among those that have any."""
-    task = shares.splits.task
+    task = partition.splits.task
     if task.kind == "multi-label":
-        counts = np.asarray(shares.centralized("train").targets()).sum(axis=0)
+        counts = np.asarray(partition.centralized.examples("train", 0).targets()).sum(axis=0)
     else:
-        counts = shares.counts.sum(axis=0)[: task.outputs]
+        counts = partition.counts.sum(axis=0)[: task.outputs]
     return int(np.argmin(np.where(counts > 0, counts, np.inf)))
 
 
-def _calibration(scores: Sequence[RoleScore], shares: Partition, split: str) -> dict[str, Any]:
+def _calibration(models: _Role, partition: Partition, split: str) -> dict[str, Any]:
     """Calibration over all clients' predictions for their own images, pooled: binning few images would bias it."""
-    rows = np.concatenate(shares.indices[split])
-    own = np.concatenate([score.own for score in scores])
-    examples = getattr(shares.splits, split)
-    return shares.splits.task.calibration(torch.from_numpy(own), examples.targets(rows))
+    defined = [client for client, own in enumerate(models.local) if own is not None]
+    if not defined:
+        return {"ece": None, "brier": None, "n": 0}
+    rows = np.concatenate([partition.indices[split][client] for client in defined])
+    own = np.concatenate([own for own in models.local if own is not None])
+    examples = getattr(partition.splits, split)
+    return partition.splits.task.calibration(torch.from_numpy(own), examples.targets(rows))
 
 
 def _plain(matrix: Matrix) -> list[list[float | None]]:

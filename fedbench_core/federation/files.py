@@ -16,7 +16,7 @@ class Storage(Protocol):
         """What is in a file; RunError if it cannot be had."""
         ...
 
-    def write(self, path: Path, blob: bytes) -> File:
+    def write(self, path: Path, blob: Blob) -> File:
         """Let a file rest; gives it with its digest."""
         ...
 
@@ -44,7 +44,7 @@ def replace_file(path: Path, blob: Blob, *, durable: bool = False) -> None:
         raise RunError(f"{path} could not be written: {error.strerror}.") from error
 
 
-def write(path: Path, blob: bytes) -> File:
+def write(path: Path, blob: Blob) -> File:
     """Write a file whole and remember its digest."""
     replace_file(path, blob)
     return File(path, hashlib.sha256(blob).hexdigest())

@@ -1,5 +1,6 @@
-"""What a party keeps between turns, as bytes: safetensors for tensors, JSON for the rest, nothing pickled."""
+"""What a node keeps between turns, as bytes: safetensors for tensors, JSON for the rest, nothing pickled."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,84 +9,79 @@ from torch import Tensor
 from fedbench_core.api import Memory, RunError, pack, unpack
 from fedbench_core.federation.calls import Blob
 
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The tensors of a network, its name, and (for a declared module) the sizes that it was made with."""
+
+    name: str
+    tensors: Tensors
+    sizes: Mapping[str, int] | None = None
+
 
 @dataclass
-class Kept:
-    """A client between turns: weights by role, its memory, and its compressor's memory."""
+class NodeState:
+    """A client or an aggregator between turns. compressors: the memory of each, by way or channel."""
 
-    models: dict[str, tuple[str, dict[str, Tensor]]] = field(default_factory=dict)
+    models: dict[str, Weights] = field(default_factory=dict)
+    modules: dict[str, Weights] = field(default_factory=dict)
     memory: Memory = field(default_factory=dict)
-    sent: Memory = field(default_factory=dict)
+    compressors: dict[str, Memory] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.models or self.memory or self.sent)
-
-    @property
-    def nbytes(self) -> int:
-        """What its tensors take in memory."""
-        tensors = [tensor for _, weights in self.models.values() for tensor in weights.values()]
-        tensors += [value for value in (*self.memory.values(), *self.sent.values()) if isinstance(value, Tensor)]
-        return sum(tensor.nbytes for tensor in tensors)
-
-    def check(self) -> None:
-        """RunError that names an entry which cannot rest."""
-        for memory in (self.memory, self.sent):
-            check_memory(memory)
+        return bool(self.models or self.modules or self.memory or any(self.compressors.values()))
 
     def to_bytes(self) -> bytes:
-        """The state as one safetensors file."""
-        tensors, values = _parted({"memory": self.memory, "sent": self.sent})
-        for number, (_, weights) in enumerate(self.models.values()):
-            tensors |= {f"model {number}/{name}": value for name, value in weights.items()}
-        roles = [[role, backbone] for role, (backbone, _) in self.models.items()]
-        return pack(tensors, {"values": values, "roles": roles})
+        """The state as one safetensors file; RunError names an entry that can't be stored."""
+        networks = [*self.models.values(), *self.modules.values()]
+        tensors = {
+            f"network {n}/{name}": value for n, one in enumerate(networks) for name, value in one.tensors.items()
+        }
+        memories = [self.memory, *self.compressors.values()]
+        for number, memory in enumerate(memories):
+            check_memory(memory)
+            tensors |= {f"memory {number}/{key}": v for key, v in memory.items() if isinstance(v, Tensor)}
+        plain = [{key: v for key, v in memory.items() if not isinstance(v, Tensor)} for memory in memories]
+        meta = {
+            "models": [[role, one.name] for role, one in self.models.items()],
+            "modules": [[role, one.name, one.sizes] for role, one in self.modules.items()],
+            "compressors": list(self.compressors),
+            "plain": plain,
+        }
+        return pack(tensors, meta)
 
     @classmethod
-    def from_bytes(cls, blob: Blob) -> "Kept":
-        """What `to_bytes` wrote."""
+    def from_bytes(cls, blob: Blob) -> "NodeState":
+        """The state that `to_bytes` wrote."""
         tensors, meta = unpack(blob)
-        memories = _joined(
-            {key: value for key, value in tensors.items() if not key.startswith("model ")}, meta["values"]
-        )
-        models = {
-            role: (backbone, _below(f"model {number}/", tensors))
-            for number, (role, backbone) in enumerate(meta["roles"])
+        names = [*((role, name, None) for role, name in meta["models"]), *meta["modules"]]
+        networks = {
+            (number, role): Weights(name, _group(f"network {number}/", tensors), sizes)
+            for number, (role, name, sizes) in enumerate(names)
         }
-        return cls(models, memories.get("memory", {}), memories.get("sent", {}))
+        memories = [{**plain, **_group(f"memory {n}/", tensors)} for n, plain in enumerate(meta["plain"])]
+        count = len(meta["models"])
+        return cls(
+            {role: one for (number, role), one in networks.items() if number < count},
+            {role: one for (number, role), one in networks.items() if number >= count},
+            memories[0],
+            dict(zip(meta["compressors"], memories[1:], strict=True)),
+        )
 
 
 def copied(memory: Memory, device: str) -> Memory:
-    """A memory on `device` whose tensors may be changed in place without changing the original."""
+    """A copy of a memory, with its tensors on `device`."""
     return {key: value.to(device, copy=True) if isinstance(value, Tensor) else value for key, value in memory.items()}
 
 
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-
-
-def _parted(memories: dict[str, Memory]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    tensors: dict[str, Tensor] = {}
-    values: dict[str, dict[str, Any]] = {}
-    for section, memory in memories.items():
-        check_memory(memory)
-        for key, value in memory.items():
-            if isinstance(value, Tensor):
-                tensors[f"{section}/{key}"] = value
-            else:
-                values.setdefault(section, {})[key] = value
-    return tensors, values
-
-
 def check_memory(memory: Memory) -> None:
-    """RunError that names an entry which cannot rest."""
+    """RunError that names an entry which can't be stored."""
     for key, value in memory.items():
         if not isinstance(value, Tensor | int | float | str):
-            raise RunError(f"memory holds tensors, numbers and strings; {key!r} is a {type(value).__name__}")
+            raise RunError(f"memory holds tensors, numbers and strings; {key!r} is of type {type(value).__name__}")
 
 
-def _joined(tensors: dict[str, Tensor], values: dict[str, Any]) -> dict[str, Memory]:
-    memories: dict[str, Memory] = {section: dict(entries) for section, entries in values.items()}
-    for path, tensor in tensors.items():
-        section, _, key = path.partition("/")
-        memories.setdefault(section, {})[key] = tensor
-    return memories
+def _group(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -1,88 +1,137 @@
-"""The server and the inboxes: what lies there, and the merges that change it."""
+"""The server and the clients' inboxes: what they published, and the messages that arrive there in a phase."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
-from fedbench_core.api import SERVER, Accumulator, Message, Payload, Place, RoundContext
-from fedbench_core.federation.blame import BlamedError, expect, label
-from fedbench_core.federation.calls import Received
-from fedbench_core.federation.files import read
-from fedbench_core.federation.node_state import Kept, check_memory
+from fedbench_core.api import SERVER, AggregatorState, Message, Node, Payload, RoundContext
+from fedbench_core.federation import files
+from fedbench_core.federation.aggregation import Aggregation, Published, channels
+from fedbench_core.federation.blame import at
+from fedbench_core.federation.calls import (
+    OWN_WAY,
+    AggregateCall,
+    AggregateDone,
+    Call,
+    Encoded,
+    File,
+    Stored,
+    StoredMessage,
+    node_name,
+)
+from fedbench_core.federation.executors import Executor
+from fedbench_core.federation.node_state import NodeState
 from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.store import Store
-from fedbench_core.federation.wire import check_finite, receive, send
+from fedbench_core.federation.wire import receive
+
+PUBLISHED, STATE, MESSAGE = "published", "state", "message"
+"""Kinds of files."""
 
 
-def _name(place: Place) -> str:
-    return "server" if place == SERVER else f"inbox-{place}"
+@dataclass
+class Arrivals:
+    """The messages of one phase by receiver: folded as they come, or stored if the aggregator trains."""
+
+    ctx: RoundContext
+    folds: dict[Node, Aggregation] = field(default_factory=dict)
+    stored: defaultdict[Node, list[StoredMessage]] = field(default_factory=lambda: defaultdict(list))
 
 
-class Places:
-    """What lies where, at rest in the store. `dense` is the uncompressed length of what lies at the server, in bytes."""
+class Nodes:
+    """What each node published, by channel, and its state. dense: uncompressed bytes by channel of the server."""
 
-    def __init__(self, setting: ResolvedRun, store: Store, dense: int = 0) -> None:
-        self._setting = setting
-        self._store = store
+    def __init__(self, run: ResolvedRun, store: Store, dense: dict[str, int]) -> None:
         self.dense = dense
+        self._run = run
+        self._store = store
+        self._published: defaultdict[Node, dict[str, Stored]] = defaultdict(dict)
+        for (kind, node, channel), file in store.files():
+            if kind == PUBLISHED:
+                self._published[int(node)][channel] = self._stored(int(node), channel, file)
 
-    def received(self, place: Place) -> Received | None:
-        """What a visitor to `place` hears."""
-        file = self._store.get(_name(place))
-        return None if file is None else Received(file, encoded=place == SERVER)
+    def published(self, node: Node) -> dict[str, Stored]:
+        """What a node has published, by channel."""
+        return dict(self._published[node])
 
-    def open(self, place: Place, ctx: RoundContext) -> "OpenPlace":
-        """Start a merge of the messages written to `place`."""
-        memory = self._store.get(f"{_name(place)}-memory")
-        kept = Kept() if memory is None else Kept.from_bytes(read(memory))
-        standing = self._standing(place)
-        with self._setting.blaming("aggregator"):
-            return OpenPlace(self._setting.aggregator.open(ctx, kept.memory, standing), kept)
+    def channels(self, node: Node, clients: Sequence[int], ctx: RoundContext) -> list[str]:
+        """The channel of a node that each client reads."""
+        kept = self._kept(node)
+        memory = {} if kept is None else kept.memory
+        state = AggregatorState(node, memory=memory, published=self._payloads(node))
+        return channels(self._run, state, replace(ctx, node=node), clients)
 
-    def add(self, place: "OpenPlace", message: Message) -> None:
-        """Take a message into a merge; an error names whose messages they are, too."""
-        try:
-            with self._setting.blaming("aggregator"):
-                place.merge.add(message)
-        except BlamedError as error:
-            author = label("local_update", self._setting.method.local_update)
-            raise BlamedError(f"{error} (the messages are those of {author})") from error
+    def add(self, arrivals: Arrivals, node: Node, sender: int, way: str, sent: Encoded, num_examples: float) -> None:
+        """Take in a message for a node."""
+        if self._run.aggregator.trains:
+            key = (MESSAGE, str(node), f"{sender} {way}")
+            file = self._store.put(key, sent.blob, arrivals.ctx.round, arrivals.ctx.phase)
+            stored = Stored(file, encoded=way != OWN_WAY)
+            arrivals.stored[node].append(StoredMessage(sender, stored, num_examples, sent.form))
+            return
+        if node not in arrivals.folds:
+            ctx = replace(arrivals.ctx, node=node)
+            arrivals.folds[node] = Aggregation(self._run, self._kept(node), self._payloads(node), ctx)
+        payload = self._receive(way, sent)
+        arrivals.folds[node].add(Message(sender, payload, num_examples))
 
-    def close(self, merges: Mapping[Place, "OpenPlace"], ctx: RoundContext) -> tuple[str, ...]:
-        """Close the merges of a step; the server encodes, once, for all who will read.
+    def aggregate(self, arrivals: Arrivals, executor: Executor) -> Iterator[AggregateDone]:
+        """Aggregate at every node that received messages; the result is what their readers receive from now on."""
+        ctx = arrivals.ctx
+        for node in sorted(arrivals.folds):
+            with at(f"{node_name(node)}, round {ctx.round}"):
+                encoded, state = arrivals.folds[node].finish()
+                yield self._keep(AggregateDone(node, self._put_state(node, state, ctx), encoded), ctx)
+        for done in executor.run(self._calls(arrivals)):
+            if not isinstance(done, AggregateDone):
+                raise TypeError(type(done))
+            yield self._keep(done, ctx)
+        self._store.drop(MESSAGE)
 
-        Gives what the downlink says of that.
-        """
-        notes: tuple[str, ...] = ()
-        for place in sorted(merges):
-            kept = merges[place].kept
-            with self._setting.blaming("aggregator"):
-                payload = merges[place].merge.close()
-                expect(payload, Payload, "what its merge came to")
-                check_finite(payload, "its merge")
-                check_memory(kept.memory)
-            if place == SERVER:
-                sent = send(self._setting, "downlink", payload, ctx, kept.sent)
-                if sent.form is not None:  # before anybody works on what it is not
-                    receive(self._setting, "downlink", sent.blob, sent.form)
-                blob, self.dense, notes = sent.blob, sent.bytes_dense, sent.notes
-            else:
-                blob = payload.to_bytes()
-            self._store.put(_name(place), blob, ctx.round, ctx.step)
-            if kept:
-                self._store.put(f"{_name(place)}-memory", kept.to_bytes(), ctx.round, ctx.step)
-        return notes
+    def _receive(self, way: str, sent: Encoded) -> Payload:
+        if way == OWN_WAY:
+            return Payload.from_bytes(sent.blob)
+        return receive(self._run, "compressor", sent.blob, sent.form)
 
-    def _standing(self, place: Place) -> Payload | None:
-        """What lies at a place, as its readers decode it."""
-        received = self.received(place)
-        if received is None:
+    def _calls(self, arrivals: Arrivals) -> Iterable[Call]:
+        ctx = arrivals.ctx
+        for node, messages in sorted(arrivals.stored.items()):
+            key = (STATE, str(node), "")
+            yield AggregateCall(
+                node=node,
+                round=ctx.round,
+                phase=ctx.phase,
+                kind=ctx.kind,
+                state=self._store.get(key),
+                published=self.published(node),
+                messages=tuple(messages),
+                state_path=self._store.path(key, ctx.round, ctx.phase),
+            )
+
+    def _keep(self, done: AggregateDone, ctx: RoundContext) -> AggregateDone:
+        """Store what a node published, and its state."""
+        for channel, sent in done.encoded.items():
+            file = self._store.put((PUBLISHED, str(done.node), channel), sent.blob, ctx.round, ctx.phase)
+            if done.node == SERVER:
+                self.dense[channel] = sent.bytes_dense
+            self._published[done.node][channel] = self._stored(done.node, channel, file)
+        if done.state is not None:
+            self._store.keep((STATE, str(done.node), ""), done.state)
+        return done
+
+    def _stored(self, node: Node, channel: str, file: File) -> Stored:
+        return Stored(file, encoded=node == SERVER, bytes_dense=self.dense.get(channel, 0))
+
+    def _put_state(self, node: Node, state: NodeState, ctx: RoundContext) -> File | None:
+        """Store a state; also an empty one that replaces another."""
+        key = (STATE, str(node), "")
+        if not state and self._store.get(key) is None:
             return None
-        blob = read(received.file)
-        return receive(self._setting, "downlink", blob) if received.encoded else Payload.from_bytes(blob)
+        return self._store.put(key, state.to_bytes(), ctx.round, ctx.phase)
 
+    def _kept(self, node: Node) -> NodeState | None:
+        file = self._store.get((STATE, str(node), ""))
+        return None if file is None else NodeState.from_bytes(files.read(file))
 
-class OpenPlace:
-    """A merge that is under way, and the memories of its place."""
-
-    def __init__(self, merge: Accumulator, kept: Kept) -> None:
-        self.merge = merge
-        self.kept = kept
+    def _payloads(self, node: Node) -> Published:
+        return Published(self._run, self._published[node], files)

@@ -1,4 +1,4 @@
-"""Who holds which images: training shares, and local validation and test sets that follow them."""
+"""Which client holds which images: training images, and local validation and test sets in the same proportions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from fedbench_core.api import SPLITS, DataRequest, Examples, Indices, Labels, RequestError, Splits, stream
+from fedbench_core.api import SPLITS, DataRequest, Examples, Images, Indices, Labels, RequestError, Splits, stream
 from fedbench_core.federation.blame import MisfitError, expect
 from fedbench_core.federation.resolved import ResolvedRun
 
@@ -15,32 +15,32 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Partition:
-    """Everybody's images. `indices[split][i]` are client i's rows of a split; `counts` (clients, classes) of training.
+    """Which client holds which images. `indices[split][i]`: client i's rows of a split; `counts`: (clients, classes).
 
-    Classes are the task's, or the distinct label sets of a multi-label task.
+    `counts` is of the training images; classes are the task's, or the distinct label sets of a multi-label task.
+    public: images that no client holds, or None; public_source: the name and digest of their dataset.
     """
 
     splits: Splits
     indices: dict[str, list[Indices]]
     counts: Counts
+    public: Images | None = None
+    public_source: tuple[str, str] = ("", "")
 
     def examples(self, split: str, client: int) -> Examples:
         """One client's images of a split."""
         whole: Examples = getattr(self.splits, split)
         return replace(whole, indices=self.indices[split][client])
 
-    def trained_on(self, client: int, *, centralized: bool) -> int:
-        """How many training images a client has."""
-        return sum(map(len, self.indices["train"])) if centralized else len(self.indices["train"][client])
-
-    def centralized(self, split: str) -> Examples:
-        """All clients' images of a split together."""
-        whole: Examples = getattr(self.splits, split)
-        return replace(whole, indices=np.sort(np.concatenate(self.indices[split])))
+    @property
+    def centralized(self) -> "Partition":
+        """The partition with one client that holds all images."""
+        joined = {split: [np.sort(np.concatenate(rows))] for split, rows in self.indices.items()}
+        return replace(self, indices=joined, counts=self.counts.sum(axis=0, keepdims=True))
 
 
 def apportion(total: int, weights: Counts) -> Counts:
-    """`total` items by `weights`: floors first, then largest remainders, ties to the lower index."""
+    """`total` items in proportion to `weights`: floors first, then largest remainders, ties to the lower index."""
     if not weights.sum():
         weights = np.ones_like(weights)
     quotas, remainders = np.divmod(total * weights, weights.sum())
@@ -49,51 +49,96 @@ def apportion(total: int, weights: Counts) -> Counts:
     return quotas
 
 
-def deal(setting: ResolvedRun, splits: Splits) -> Partition:
-    """Split the training images by the partitioner, then validation and test images after them.
+def make_partition(run: ResolvedRun, splits: Splits, public: Splits | None = None) -> Partition:
+    """Split the training images by the partitioner, then validation and test images in the same proportions.
 
-    Raises RequestError where the partition asked for is impossible.
+    public: the dataset of the public images, if they are another dataset's.
+    RequestError where the requested partition is impossible.
     """
-    seed, clients = setting.spec.seed, setting.spec.clients
+    seed, clients = run.spec.seed, run.spec.clients
     _refuse_if_short(splits, clients)
     codes = _codes(splits)
-    kept = _limited(setting, codes["train"])
+    kept, shared = _without_public(run, _limited(run, codes["train"]), codes["train"])
     sites = splits.sites.get("train")
     labels = Labels(_labels(splits, kept), None if sites is None else sites[kept], splits.task.kind)
-    with setting.blaming("partitioner", refuses=True):
-        parts = setting.partitioner.split(labels, clients, stream(seed, "partition"))
+    with run.blaming("partitioner", refuses=True):
+        parts = run.partitioner.split(labels, clients, stream(seed, "partition"))
         _check_parts(parts, len(kept), clients)
     train = [kept[np.sort(part)] for part in parts]
     classes = 1 + max(int(code.max()) for code in codes.values())
     counts = np.stack([np.bincount(codes["train"][rows], minlength=classes) for rows in train])
-    by_site = setting.partitioner.by == "sites"
+    by_site = run.partitioner.by == "sites"
     indices = {"train": train}
     for split in SPLITS[1:]:
         indices[split] = _by_site(splits, split, train) if by_site else _by_quota(codes[split], counts, seed, split)
-    return Partition(splits, indices, counts)
+    return Partition(splits, indices, counts, *_public_images(splits, shared, public))
 
 
-def load(setting: ResolvedRun, request: DataRequest) -> Splits:
-    """The images of a run; DataError or RequestError says why they cannot be had."""
-    with setting.blaming("dataset", refuses=True):
-        splits = setting.dataset.load(request)
-        expect(splits, Splits, "what load gave")
+def training_partition(run: ResolvedRun, partition: Partition) -> Partition:
+    """The partition that is trained on: one client with all images in centralized training."""
+    return partition.centralized if run.method.data == "centralized" else partition
+
+
+def _without_public(run: ResolvedRun, kept: Indices, codes: npt.NDArray[np.int64]) -> tuple[Indices, Indices]:
+    """The rows that clients share, and the public ones: a stratified draw."""
+    fraction = run.spec.public_fraction
+    if fraction is None:
+        return kept, kept[:0]
+    public = _stratified(kept, codes[kept], round(fraction * len(kept)), stream(run.spec.seed, "public"))
+    private = np.setdiff1d(kept, public)
+    if not len(public) or len(private) < run.spec.clients:
+        raise RequestError(
+            f"--public {run.spec.public} of {len(kept)} training images is {len(public)} public ones and leaves "
+            f"{len(private)} for --clients {run.spec.clients}. Use another fraction, or more images."
+        )
+    return private, public
+
+
+def _public_images(splits: Splits, rows: Indices, public: Splits | None) -> tuple[Images | None, tuple[str, str]]:
+    if public is None:
+        images = replace(splits.train.without_labels(), indices=rows) if len(rows) else None
+        return images, (splits.name, splits.digest)
+    got, expected = ((one.channels, one.image_size) for one in (public, splits))
+    if got != expected:
+        raise RequestError(
+            f"--public {public.name} has images of {got[0]} channels and {got[1]} pixels; {splits.name} has "
+            f"{expected[0]} channels and {expected[1]} pixels. Use a dataset of the same kind, or a fraction."
+        )
+    return public.train.without_labels(), (public.name, public.digest)
+
+
+def load(run: ResolvedRun, request: DataRequest) -> Splits:
+    """The images of a run; DataError or RequestError where they can't be loaded."""
+    return _load(run, "dataset", request)
+
+
+def load_public(run: ResolvedRun, request: DataRequest, splits: Splits) -> Splits | None:
+    """The dataset of the public images, at the image size of the run's; None if they are not another dataset's."""
+    return None if run.public is None else _load(run, "public", replace(request, image_size=splits.image_size))
+
+
+def _load(run: ResolvedRun, part: str, request: DataRequest) -> Splits:
+    with run.blaming(part, refuses=True):
+        splits: Splits = getattr(run, part).load(request)
+        expect(splits, Splits, "what load returned")
     return splits
 
 
 def _check_parts(parts: Sequence[Indices], images: int, clients: int) -> None:
-    """MisfitError unless every image has one owner and every client an image."""
+    """MisfitError unless every image belongs to one client and every client has an image."""
     if len(parts) != clients or not all(map(len, parts)):
-        raise MisfitError(f"it gave {clients} clients {[len(part) for part in parts]} images; expected some for each")
+        raise MisfitError(
+            f"it split images among {clients} clients as {[len(part) for part in parts]}; each needs some"
+        )
     dealt = np.sort(np.concatenate(parts))
     if not np.array_equal(dealt, np.arange(images)):
         raise MisfitError(
-            f"it dealt out {len(dealt)} indices to {images} images; expected each of 0..{images - 1} once"
+            f"it returned {len(dealt)} indices for {images} images; expected each of 0..{images - 1} once"
         )
 
 
 def _refuse_if_short(splits: Splits, clients: int) -> None:
-    """Everybody trains, selects and tests on images of their own, so no split may have fewer than clients."""
+    """Every client needs training, validation and test images of its own."""
     images = {split: len(getattr(splits, split)) for split in SPLITS}
     split = min(images, key=lambda name: images[name])
     if images[split] < clients:
@@ -119,29 +164,32 @@ def _codes(splits: Splits) -> dict[str, npt.NDArray[np.int64]]:
     return dict(zip(labels, np.split(codes, cuts), strict=True))
 
 
-def _limited(setting: ResolvedRun, codes: npt.NDArray[np.int64]) -> Indices:
+def _limited(run: ResolvedRun, codes: npt.NDArray[np.int64]) -> Indices:
     """The rows of a stratified subset of `--limit` training images, or all of them."""
-    limit = setting.spec.limit
+    limit = run.spec.limit
     if limit is None or limit >= len(codes):
         return np.arange(len(codes))
-    if limit < setting.spec.clients:
-        raise RequestError(f"--limit {limit} leaves fewer images than --clients {setting.spec.clients}. Raise it.")
-    counts = np.bincount(codes)
-    quotas = apportion(limit, counts)
-    rng = stream(setting.spec.seed, "limit")
-    rows = [rng.permutation(np.flatnonzero(codes == code))[:quota] for code, quota in enumerate(quotas)]
-    return np.sort(np.concatenate(rows))
+    if limit < run.spec.clients:
+        raise RequestError(f"--limit {limit} leaves fewer images than --clients {run.spec.clients}. Raise it.")
+    return _stratified(np.arange(len(codes)), codes, limit, stream(run.spec.seed, "limit"))
+
+
+def _stratified(rows: Indices, codes: npt.NDArray[np.int64], size: int, rng: np.random.Generator) -> Indices:
+    """`size` of the rows, with classes in proportion."""
+    quotas = apportion(size, np.bincount(codes))
+    drawn = [rng.permutation(rows[codes == code])[:quota] for code, quota in enumerate(quotas)]
+    return np.sort(np.concatenate(drawn))
 
 
 def _by_quota(codes: npt.NDArray[np.int64], counts: Counts, seed: int, split: str) -> list[Indices]:
-    """Client i gets, of class k's images, its part of the class's training images; disjoint and complete."""
-    shares: list[list[Indices]] = [[] for _ in counts]
+    """Client i gets the same fraction of class k as of its training images; disjoint and complete."""
+    parts: list[list[Indices]] = [[] for _ in counts]
     for code in np.unique(codes):
         rows = stream(seed, split, int(code)).permutation(np.flatnonzero(codes == code))
         cuts = np.cumsum(apportion(len(rows), counts[:, code]))[:-1]
-        for share, part in zip(shares, np.split(rows, cuts), strict=True):
-            share.append(part)
-    return [np.sort(np.concatenate(share)) for share in shares]
+        for own, part in zip(parts, np.split(rows, cuts), strict=True):
+            own.append(part)
+    return [np.sort(np.concatenate(own)) for own in parts]
 
 
 def _by_site(splits: Splits, split: str, train: list[Indices]) -> list[Indices]:

@@ -1,10 +1,10 @@
-"""A spec's names made into parts that fit together, before anything is read or trained."""
+"""The parts that a spec names, created and checked against each other before anything is read or trained."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from fedbench_core.api import (
     Dataset,
     LocalUpdate,
     Method,
+    ModuleFactory,
     Partitioner,
     RequestError,
     RoundContext,
@@ -26,6 +27,7 @@ from fedbench_core.api import (
     unknown,
 )
 from fedbench_core.federation.blame import MisfitError, blamed
+from fedbench_core.federation.calls import node_name
 from fedbench_core.federation.plans import planned
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.models import TimmArchitecture, knows
@@ -39,6 +41,7 @@ KINDS = {
     "downlink": "compressor",
     "topology": "topology",
     "dataset": "dataset",
+    "public": "dataset",
     "backbone": "backbone",
 }
 """Prefixes of options -> kind of part."""
@@ -46,11 +49,13 @@ KINDS = {
 
 @dataclass(frozen=True)
 class ResolvedRun:
-    """All parts of a run. `spec` is resolved: every part and option named, every backbone by its exact id."""
+    """All parts of a run. `spec` is resolved: every part and option is named, every backbone by its exact id."""
 
     spec: RunSpec
     method: Method
     dataset: Dataset
+    public: Dataset | None
+    """Where the public images come from, if they are another dataset's."""
     partitioner: Partitioner
     local_update: LocalUpdate
     aggregator: Aggregator
@@ -61,8 +66,23 @@ class ResolvedRun:
     """By exact id, and by the names under which the local update builds further ones."""
 
     def backbone(self, client: int) -> str:
-        """The backbone of a client: the list is dealt out in turn."""
+        """The backbone of a client; clients take the listed ones in turn."""
         return self.spec.backbones[client % len(self.spec.backbones)]
+
+    @cached_property
+    def backbones(self) -> tuple[str, ...]:
+        """The backbones of the clients that train, by client."""
+        return tuple(self.backbone(client) for client in range(self.trained))
+
+    @property
+    def trained(self) -> int:
+        """The number of clients that train: one in centralized training."""
+        return 1 if self.method.data == "centralized" else self.spec.clients
+
+    @property
+    def modules(self) -> Mapping[str, ModuleFactory]:
+        """The modules that the local update and the aggregator declare."""
+        return {**self.local_update.modules, **self.aggregator.modules}
 
     def blaming(self, part: str, *, refuses: bool = False) -> AbstractContextManager[None]:
         """`blamed` for a part of this run, by the name of its field: "local_update", "downlink"."""
@@ -72,14 +92,9 @@ class ResolvedRun:
             name = str(getattr(self.spec, part) or self.spec.compressor).partition(":")[0]
         return blamed(KINDS[part], name, getattr(self, part), refuses=refuses)
 
-    @property
-    def trained(self) -> int:
-        """How many clients train: one where the data are centralized."""
-        return 1 if self.method.data == "centralized" else self.spec.clients
-
 
 class _Options:
-    """The options of a request: those of `--set`, over those of the method for parts that were not swapped."""
+    """The options of a request: those of `--set`, over the method's own for parts that were not replaced."""
 
     def __init__(self, spec: RunSpec, method: Method) -> None:
         self.method = method
@@ -92,7 +107,7 @@ class _Options:
             self.given.setdefault(prefix, {})[option] = value
 
     def part(self, prefix: str, name: str, own: str | None = None) -> Any:
-        """The part `name`; the method's options hold if it is the method's `own`."""
+        """The part `name`; the method's options apply if it is the method's `own`."""
         options = {**(self.method.options.get(prefix, {}) if name == own else {}), **self.given.pop(prefix, {})}
         checked = registry().check(KINDS[prefix], name, options)
         self.used |= {f"{prefix}.{option}": value for option, value in checked.items()}
@@ -102,16 +117,17 @@ class _Options:
 def resolve(spec: RunSpec) -> ResolvedRun:
     """The parts of `spec`; RequestError for what doesn't exist, is out of range, or doesn't fit together.
 
-    RunError for a topology that plans what cannot be.
+    RunError for a topology whose plan can't be carried out.
     """
-    setting = assemble(spec)
-    check(setting)
-    return setting
+    run = assemble(spec)
+    check(run)
+    return run
 
 
 def assemble(spec: RunSpec) -> ResolvedRun:
     """The parts of `spec`, whether or not they fit together; RequestError for what doesn't exist or is out of range."""
     method = registry().method(spec.method)
+    spec = _with_requirements(spec, method)
     options = _Options(spec, method)
     names = {part: getattr(spec, part) or getattr(method, part) for part in ("aggregator", "compressor", "topology")}
     parts = {part: options.part(part, name, getattr(method, part)) for part, name in names.items()}
@@ -122,35 +138,45 @@ def assemble(spec: RunSpec) -> ResolvedRun:
     if names["downlink"] is not None:
         parts["downlink"] = options.part("downlink", names["downlink"], method.downlink)
     parts["dataset"] = _dataset(spec.dataset, options)
-    dealt = _architectures(spec.backbones, spec, options)
-    further = _architectures(parts["local_update"].builds, spec, options)
+    parts["public"] = None if spec.public is None or spec.public_fraction else _dataset(spec.public, options, "public")
+    own = _architectures(spec.backbones, spec, options)
+    further = _architectures(parts["local_update"].backbones, spec, options)
     options.given.pop("backbone", None)
-    architectures = {a.name: a for a in (*dealt, *further)} | dict(
-        zip(parts["local_update"].builds, further, strict=True)
-    )
+    by_request = dict(zip(parts["local_update"].backbones, further, strict=True))
+    architectures = {a.name: a for a in (*own, *further)} | by_request
     if options.given:
         prefix = next(iter(options.given))
-        raise RequestError(f"--set {prefix}.*: this run has no {prefix} of its own. It is the same as the compressor.")
+        raise RequestError(f"--set {prefix}.*: this run has no {prefix} of its own. Leave it out.")
     used = to_jsonable_python(dict(sorted(options.used.items())))
-    resolved = spec.model_copy(update={**names, "backbones": tuple(a.name for a in dealt), "set": used})
+    resolved = spec.model_copy(update={**names, "backbones": tuple(a.name for a in own), "set": used})
     return ResolvedRun(resolved, method, architectures=architectures, **parts)
 
 
+def _with_requirements(spec: RunSpec, method: Method) -> RunSpec:
+    """The spec with the run settings that the method needs; RequestError where it was given others."""
+    changed = {name: value for name, value in method.requires.items() if getattr(spec, name) != value}
+    for name, value in changed.items():
+        if name in spec.model_fields_set:
+            flag = f"--{name.replace('_', '-')}"
+            raise RequestError(f"{spec.method} needs {flag} {value}; got {getattr(spec, name)}. Leave {flag} out.")
+    return spec.model_copy(update=changed)
+
+
 def _downlink(spec: RunSpec, method: Method) -> str | None:
-    """The server's compressor; a swapped compressor takes the method's downlink with it."""
+    """The server's compressor; where the clients' is replaced, the method's own downlink lapses."""
     swapped = spec.compressor not in (None, method.compressor)
     return spec.downlink or (None if swapped else method.downlink)
 
 
-def _dataset(request: str, options: _Options) -> Dataset:
+def _dataset(request: str, options: _Options, prefix: str = "dataset") -> Dataset:
     name, colon, argument = request.partition(":")
     if colon:
-        given = options.given.setdefault("dataset", {})
+        given = options.given.setdefault(prefix, {})
         if given.setdefault("path", argument) != argument:
-            raise RequestError(f"--dataset {request} and --set dataset.path={given['path']} disagree. Give one.")
-    part: Dataset = options.part("dataset", name)
-    if colon:  # said once, in the dataset's name
-        options.used.pop("dataset.path", None)
+            raise RequestError(f"--{prefix} {request} and --set {prefix}.path={given['path']} disagree. Give one.")
+    part: Dataset = options.part(prefix, name)
+    if colon:  # the path is part of the dataset's name
+        options.used.pop(f"{prefix}.path", None)
     return part
 
 
@@ -172,41 +198,64 @@ def _architectures(names: Sequence[str], spec: RunSpec, options: _Options) -> li
 
 
 def _refuse_shadow(name: str) -> None:
-    """A plugin must not take timm's place in the runs of others."""
+    """A plugin must not replace a backbone of timm's in the runs of others."""
     if knows(name):
         whose = registry().describe("backbone", name).distribution
         raise RequestError(
-            f"backbone {name!r} is one of timm's, and {whose} claims the name too, so it says no more what is meant. "
+            f"backbone {name!r} is one of timm's, and {whose} registers the same name, so the name is ambiguous. "
             f"Uninstall {whose}, or give its backbone another name."
         )
 
 
-def check(setting: ResolvedRun) -> None:
-    """Refuse what cannot work, before the first round: RequestError for parts that don't fit together."""
-    spec, method = setting.spec, setting.method
-    dealt = sorted({setting.backbone(client) for client in range(spec.clients)})
-    if len(dealt) > 1 and not method.mixed_backbones:
+def check(run: ResolvedRun) -> None:
+    """RequestError for parts that don't fit together, before the first round."""
+    _check_backbones(run)
+    _check_participation(run)
+    _check_public(run)
+    _check_device(run.spec)
+    _check_pinned(run)
+    _check_modules(run)
+    _check_topology(run)
+
+
+def _check_backbones(run: ResolvedRun) -> None:
+    spec = run.spec
+    used = sorted({run.backbone(client) for client in range(spec.clients)})
+    if len(used) > 1 and not run.method.mixed_backbones:
         able = [name for name in registry().names("method") if registry().method(name).mixed_backbones]
         raise RequestError(
-            f"{spec.method} needs one backbone for all clients; got {', '.join(dealt)}. "
+            f"{spec.method} needs one backbone for all clients; got {', '.join(used)}. "
             f"Use --backbones {spec.backbones[0]}, or a method for mixed backbones: {', '.join(able)}."
         )
-    if len(dealt) < len(set(spec.backbones)):
-        raise RequestError(f"--backbones names {len(spec.backbones)} kinds for --clients {spec.clients}; give fewer.")
-    if not method.partial_participation and (spec.fraction < 1 or spec.dropout > 0):
+    if len(used) < len(set(spec.backbones)):
+        raise RequestError(f"--backbones lists {len(spec.backbones)} for --clients {spec.clients}; list fewer.")
+
+
+def _check_participation(run: ResolvedRun) -> None:
+    spec = run.spec
+    if not run.method.partial_participation and (spec.fraction < 1 or spec.dropout > 0):
         raise RequestError(
-            f"{spec.method} needs every client in every round (what one client misses is lost to it); "
+            f"{spec.method} needs every client in every round; "
             f"got --fraction {spec.fraction:g} --dropout {spec.dropout:g}. Leave both out."
         )
+
+
+def _check_public(run: ResolvedRun) -> None:
+    if run.method.uses_public and run.spec.public is None:
+        raise RequestError(
+            f"{run.spec.method} needs public images. Add --public 0.1 (that fraction of the training images), or "
+            "--public DATASET."
+        )
+
+
+def _check_device(spec: RunSpec) -> None:
     if spec.device != "cpu" and not torch.cuda.is_available():
         raise RequestError(f"--device {spec.device}: torch finds no GPU here. Leave --device out to use the CPU.")
-    _check_pinned(setting)
-    _check_topology(setting)
 
 
-def _check_pinned(setting: ResolvedRun) -> None:
-    """Refuse to change what a method can't do without."""
-    spec, method = setting.spec, setting.method
+def _check_pinned(run: ResolvedRun) -> None:
+    """Refuse to replace a part or an option that defines the method."""
+    spec, method = run.spec, run.method
     for pin in method.pinned:
         part, _, option = pin.partition(".")
         own, now = getattr(method, part), getattr(spec, part)
@@ -219,24 +268,33 @@ def _check_pinned(setting: ResolvedRun) -> None:
             own = options[option]
             now = spec.set[pin]
         if now != own:
-            raise RequestError(f"{spec.method} is {spec.method} only with {pin} {own}; got {now}. Leave it out.")
+            raise RequestError(f"{spec.method} is defined with {pin} {own}; got {now}. Leave it out.")
 
 
-def _check_topology(setting: ResolvedRun) -> None:
-    """Walk through one round on paper: places exist, and no place gets more messages than its aggregator takes."""
-    spec, clients = setting.spec, setting.trained
-    ctx = RoundContext(0, spec.rounds, 0, spec.seed, Task("multi-class", ("a", "b")), spec.training)
-    with setting.blaming("topology"):
+def _check_modules(run: ResolvedRun) -> None:
+    both = sorted(run.local_update.modules.keys() & run.aggregator.modules.keys())
+    if both:
+        raise RequestError(
+            f"local update {run.method.local_update} and aggregator {run.spec.aggregator} both declare a module "
+            f"{both[0]!r}. Use another --aggregator, or rename one of the modules."
+        )
+
+
+def _check_topology(run: ResolvedRun) -> None:
+    """Plan one round without running it: nodes exist, and no node receives more messages than its aggregator takes."""
+    spec, clients = run.spec, run.trained
+    task = Task("multi-class", ("a", "b"))
+    ctx = RoundContext(0, spec.rounds, 0, spec.seed, task, spec.training, backbones=run.backbones)
+    with run.blaming("topology"):
         for client in range(clients):
-            if setting.topology.home(client) not in (SERVER, client):
-                raise MisfitError(f"client {client}'s home is neither the server nor its own inbox.")
-        steps = planned(setting.topology, range(clients), clients, ctx)
-    for turns in steps:
-        messages = Counter(place for turn in turns for place in turn.writes)
-        crowded = [place for place, count in messages.items() if count > 1]
-        if crowded and setting.aggregator.takes == "one":
+            if run.topology.receives_from(client) not in (SERVER, client):
+                raise MisfitError(f"client {client} receives from neither the server nor its own inbox.")
+        phases = planned(run.topology, range(clients), clients, ctx)
+    for phase in phases:
+        messages = Counter(node for turn in phase.turns for node in turn.sends_to)
+        crowded = [node for node, count in messages.items() if count > 1]
+        if crowded and run.aggregator.takes == "one":
             raise RequestError(
-                f"aggregator {spec.aggregator} takes one message per place, but topology {spec.topology} brings "
-                f"{messages[crowded[0]]} to {'the server' if crowded[0] == SERVER else f'inbox {crowded[0]}'}. "
-                f"Use --aggregator mean, or another --topology."
+                f"aggregator {spec.aggregator} takes one message per node, but topology {spec.topology} sends "
+                f"{messages[crowded[0]]} to {node_name(crowded[0])}. Use --aggregator mean, or another --topology."
             )

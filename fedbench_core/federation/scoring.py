@@ -1,4 +1,4 @@
-"""Predictors scored on a whole split, each distinct one once."""
+"""Models scored on a whole split, each distinct one once."""
 
 import hashlib
 from collections import OrderedDict
@@ -7,44 +7,40 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fedbench_core.api import Examples, RunError
-from fedbench_core.federation.calls import RoleScore
-from fedbench_core.federation.partition import Partition
+from fedbench_core.api import Examples, RunError, Splits
+from fedbench_core.federation.calls import ModelScore
 
 _KEPT = 8
 _BATCH_BYTES = 2**24
 
 
 class Scorer:
-    """Scores predictors; a predictor met again (by digest) is not run again."""
+    """Scores models on the splits of a dataset; a model that was scored before (by digest) is not run again."""
 
-    def __init__(self, device: str, shares: Partition) -> None:
+    def __init__(self, device: str, splits: Splits) -> None:
         self._device = device
-        self._shares = shares
-        self._seen: OrderedDict[tuple[str, str], tuple[Tensor, RoleScore]] = OrderedDict()
+        self._splits = splits
+        self._seen: OrderedDict[tuple[str, str], tuple[Tensor, ModelScore]] = OrderedDict()
 
-    def score(self, net: nn.Module, split: str, share: int) -> RoleScore:
-        """Scores of `net` on the whole split, and its probabilities on the images of one share."""
+    def score(self, net: nn.Module, split: str) -> tuple[Tensor, ModelScore]:
+        """Class probabilities (images, classes) of `net` on the whole split, and its scores."""
         key = (digest(net), split)
         if key not in self._seen:
-            self._seen[key] = self._run(net, key[0], getattr(self._shares.splits, split))
+            self._seen[key] = self._run(net, key[0], getattr(self._splits, split))
         self._seen.move_to_end(key)
         if len(self._seen) > _KEPT:
             self._seen.popitem(last=False)
-        probabilities, score = self._seen[key]
-        own = probabilities[torch.from_numpy(self._shares.indices[split][share])].numpy()
-        return RoleScore(score.digest, score.scores, score.recalls, score.correct, own)
+        return self._seen[key]
 
-    def _run(self, net: nn.Module, digest: str, examples: Examples) -> tuple[Tensor, RoleScore]:
-        task = self._shares.splits.task
+    def _run(self, net: nn.Module, digest: str, examples: Examples) -> tuple[Tensor, ModelScore]:
+        task = self._splits.task
         raw = logits(net, examples.on(self._device))
         _check(raw, (len(examples), task.outputs))
         probabilities = task.probabilities(raw).cpu()
         labels = examples.targets()
         recalls = task.recalls(probabilities, labels).double().numpy()
         correct = np.packbits(task.correct(probabilities, labels).numpy())
-        none = np.empty((0, task.outputs), np.float32)
-        return probabilities, RoleScore(digest, task.scores(probabilities, labels), recalls, correct, none)
+        return probabilities, ModelScore(digest, task.scores(probabilities, labels), recalls, correct)
 
 
 def logits(net: nn.Module, examples: Examples) -> Tensor:
@@ -58,15 +54,16 @@ def logits(net: nn.Module, examples: Examples) -> Tensor:
 
 def _check(raw: Tensor, shape: tuple[int, int]) -> None:
     if tuple(raw.shape) != shape:
-        raise RunError(f"its predictor gave {tuple(raw.shape)} for {shape[0]} images; expected logits {shape}")
+        raise RunError(f"its predictor returned {tuple(raw.shape)} for {shape[0]} images; expected logits {shape}")
     if not raw.isfinite().all():
         raise RunError(
-            "its predictor gave NaN or infinity: training diverged. Try a smaller --lr, or --optimizer adam --lr 0.001."
+            "its predictor returned NaN or infinity: training diverged. "
+            "Try a smaller --lr, or --optimizer adam --lr 0.001."
         )
 
 
 def digest(net: nn.Module) -> str:
-    """sha256 of a predictor's class and every parameter and buffer: what tells two predictors apart."""
+    """sha256 of a model's class and every parameter and buffer, which identifies a model."""
     hasher = hashlib.sha256(f"{type(net).__qualname__} {getattr(net, 'name', '')}".encode())
     for name, value in net.state_dict().items():
         hasher.update(name.encode())

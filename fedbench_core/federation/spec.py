@@ -1,4 +1,4 @@
-"""What is asked for: every setting that decides a run's numbers, and nothing that doesn't."""
+"""The settings of a run: all that its numbers depend on, and nothing else."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from fedbench_core.api.errors import RequestError, unknown
@@ -17,7 +17,7 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class RunSpec(BaseModel):
-    """One run, whole: equal specs under equal versions give equal records.
+    """The settings of one run: equal specs and equal versions give equal records.
 
     `set` holds options of parts as {"part.option": value}, for instance {"partitioner.alpha": 0.1}. Parts that are None
     are the method's own. The local budget is `epochs` or `steps`; without either it is one epoch.
@@ -25,9 +25,9 @@ class RunSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    method: Annotated[Name, Field(description="what to run: see `fedbench list methods`")]
+    method: Annotated[Name, Field(description="method to run: see `fedbench list methods`")]
     backbones: Annotated[
-        tuple[Name, ...], Field(min_length=1, description="one or more, comma-separated, dealt to the clients in turn")
+        tuple[Name, ...], Field(min_length=1, description="one or more, comma-separated; clients take them in turn")
     ] = ("resnet18",)
     dataset: Annotated[Name, Field(description="a name of `fedbench list datasets`, or npz:PATH")] = "phantom"
     image_size: Annotated[
@@ -35,34 +35,40 @@ class RunSpec(BaseModel):
     ] = None
     clients: Annotated[int, Field(ge=1, description="hospitals in the federation")] = 4
     rounds: Annotated[int, Field(ge=1, description="communication rounds")] = 4
-    epochs: Annotated[
-        Positive | None, Field(description="local passes over a client's images per turn; 1 if not given")
-    ] = None
-    steps: Annotated[Positive | None, Field(description="local batches per turn, instead of epochs")] = None
+    epochs: Annotated[Positive | None, Field(description="local epochs per turn; 1 if not given")] = None
+    steps: Annotated[Positive | None, Field(description="local steps per turn, in place of epochs")] = None
     batch_size: Annotated[int, Field(ge=1, description="images per local batch")] = 32
     lr: Annotated[float, Field(gt=0, description="local learning rate")] = 0.02
-    optimizer: Annotated[Literal["sgd", "adam", "adamw"], Field(description="local optimizer, fresh at each turn")] = (
+    optimizer: Annotated[Literal["sgd", "adam", "adamw"], Field(description="local optimizer, new in each turn")] = (
         "sgd"
     )
-    momentum: Annotated[float, Field(ge=0, lt=1, description="of sgd")] = 0.9
-    weight_decay: Annotated[float, Field(ge=0, description="of the local optimizer")] = 0.0
-    partitioner: Annotated[Name, Field(description="how images are dealt out")] = "dirichlet"
+    momentum: Annotated[float, Field(ge=0, lt=1, description="momentum of sgd")] = 0.9
+    weight_decay: Annotated[float, Field(ge=0, description="weight decay of the local optimizer")] = 0.0
+    partitioner: Annotated[Name, Field(description="how training images are split among the clients")] = "dirichlet"
     aggregator: Annotated[Name | None, Field(description="in place of the method's own")] = None
     compressor: Annotated[Name | None, Field(description="in place of the method's own, in both directions")] = None
-    downlink: Annotated[
-        Name | None, Field(description="compressor from the server to the clients, if it is another")
-    ] = None
+    downlink: Annotated[Name | None, Field(description="compressor from the server to the clients, if different")] = (
+        None
+    )
     topology: Annotated[Name | None, Field(description="in place of the method's own")] = None
-    fraction: Annotated[float, Field(gt=0, le=1, description="part of the clients that is asked in each round")] = 1.0
-    dropout: Annotated[float, Field(ge=0, lt=1, description="chance that a client that is asked doesn't come")] = 0.0
-    limit: Annotated[Positive | None, Field(description="use a stratified subset of so many training images")] = None
-    seed: Annotated[int, Field(ge=0, description="of everything that is drawn")] = 0
-    pretrained: Annotated[bool, Field(description="start from published weights")] = False
+    fraction: Annotated[
+        float, Field(gt=0, le=1, description="fraction of the clients that is sampled in each round")
+    ] = 1.0
+    dropout: Annotated[float, Field(ge=0, lt=1, description="probability that a sampled client drops out")] = 0.0
+    limit: Annotated[Positive | None, Field(description="use a stratified subset of this many training images")] = None
+    public: Annotated[
+        Name | None,
+        Field(description="public images without labels: a fraction of the training images, such as 0.1, or a dataset"),
+    ] = None
+    seed: Annotated[int, Field(ge=0, description="seed of all random draws")] = 0
+    pretrained: Annotated[bool, Field(description="start from pretrained weights")] = False
     evaluate_on: Annotated[Literal["val", "test"], Field(description="split of the learning curve")] = "val"
-    evaluate_every: Annotated[int, Field(ge=0, description="rounds between points of the curve; 0 for none")] = 1
-    threads: Annotated[int, Field(ge=1, description="torch threads per process; other numbers give other bits")] = 1
+    evaluate_every: Annotated[
+        int, Field(ge=0, description="rounds between points of the learning curve; 0 for none")
+    ] = 1
+    threads: Annotated[int, Field(ge=1, description="torch threads per process; another number changes the bits")] = 1
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")] = "cpu"
-    allow_unofficial: Annotated[bool, Field(description="accept a file that is not the published one")] = False
+    allow_unofficial: Annotated[bool, Field(description="accept a file that differs from the published one")] = False
     set: Annotated[dict[str, Any], Field(description="an option of a part: see `fedbench show PART`")] = Field(
         default_factory=dict
     )
@@ -86,9 +92,27 @@ class RunSpec(BaseModel):
             raise PydanticCustomError("budget", "give --epochs or --steps, not both: one would be ignored")
         return values
 
+    @field_validator("public", mode="before")
+    @classmethod
+    def _as_text(cls, public: Any) -> Any:
+        return str(public) if isinstance(public, int | float) and not isinstance(public, bool) else public
+
+    @field_validator("public")
+    @classmethod
+    def _check_fraction(cls, public: str | None) -> str | None:
+        fraction = _number(public)
+        if fraction is not None and not 0 < fraction < 1:
+            raise PydanticCustomError("fraction", "expected a fraction between 0 and 1 (both excluded), or a dataset")
+        return public
+
+    @property
+    def public_fraction(self) -> float | None:
+        """The fraction of the training images that is public; None if there is none, or another dataset."""
+        return _number(self.public)
+
     @property
     def training(self) -> Training:
-        """The local budget."""
+        """The local recipe."""
         names = ("epochs", "steps", "batch_size", "lr", "optimizer", "momentum", "weight_decay")
         values = {name: getattr(self, name) for name in names}
         return Training(**{**values, "epochs": self.epochs or 1})
@@ -108,6 +132,13 @@ class RunSpec(BaseModel):
             return cls(**values)
         except ValidationError as error:
             raise RequestError("; ".join(_sentence(problem) for problem in error.errors())) from None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
 
 
 def _sentence(problem: Any) -> str:

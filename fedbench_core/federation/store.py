@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedbench_core.api import RequestError, RunError
-from fedbench_core.federation.calls import File
+from fedbench_core.federation.calls import Blob, File
 from fedbench_core.federation.files import read, replace_file, write
 
 JOURNAL = "journal.json"
@@ -19,7 +20,9 @@ DURABLE_SECONDS = 30.0
 """A commit waits for the disk (7 ms a file and more) if the last to do so is so long ago; a kill needs no waiting."""
 
 
-Commit = tuple[dict[str, Any], dict[str, File]]
+Key = tuple[str, str, str]
+"""What a file is of: a kind, a node or client, and a channel."""
+Commit = tuple[dict[str, Any], dict[Key, File]]
 
 
 class Store:
@@ -27,7 +30,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._files: dict[str, File] = {}
+        self._files: dict[Key, File] = {}
         self._kept: list[set[Path]] = [set(), set()]
         self._unsynced: set[Path] = set()
         self._synced = time.monotonic()
@@ -36,20 +39,31 @@ class Store:
         except OSError as error:
             raise RunError(f"{folder} could not be made: {error.strerror}. Give another --out.") from error
 
-    def path(self, key: str, round_: int, step: int) -> Path:
-        """Where the next generation of `key` is to be written."""
-        return self._folder / f"{key}.{round_}.{step}.safetensors"
+    def path(self, key: Key, round_: int, phase: int) -> Path:
+        """Where the next version of `key` is to be written."""
+        return self._folder / f"{_slug(key)}.{round_}.{phase}.safetensors"
 
-    def get(self, key: str) -> File | None:
-        """The newest generation, if there is one."""
+    def get(self, key: Key) -> File | None:
+        """The newest version, if there is one."""
         return self._files.get(key)
 
-    def put(self, key: str, blob: bytes, round_: int, step: int) -> None:
-        """Write the next generation."""
-        self.keep(key, write(self.path(key, round_, step), blob))
+    def files(self) -> list[tuple[Key, File]]:
+        """The newest versions of everything, by key."""
+        return list(self._files.items())
 
-    def keep(self, key: str, file: File) -> None:
-        """Take over a generation that somebody else wrote; the one before goes, unless it is a committed one."""
+    def put(self, key: Key, blob: Blob, round_: int, phase: int) -> File:
+        """Write the next version."""
+        file = write(self.path(key, round_, phase), blob)
+        self.keep(key, file)
+        return file
+
+    def drop(self, kind: str) -> None:
+        """Remove everything of one kind."""
+        dropped = [self._files.pop(key).path for key in list(self._files) if key[0] == kind]
+        self._remove(dropped)
+
+    def keep(self, key: Key, file: File) -> None:
+        """Take over the next version, which a worker wrote; the one before is removed, unless it is committed."""
         before = self._files.get(key)
         self._files[key] = file
         self._unsynced.add(file.path)
@@ -66,7 +80,7 @@ class Store:
         durable = time.monotonic() - self._synced >= DURABLE_SECONDS
         if durable:
             self._sync()
-        files = {key: [file.path.name, file.digest] for key, file in sorted(self._files.items())}
+        files = [[*key, file.path.name, file.digest] for key, file in sorted(self._files.items())]
         journal = self._folder / JOURNAL
         if journal.exists():
             journal.replace(self._folder / PREVIOUS)
@@ -114,7 +128,7 @@ class Store:
     def _read(self, name: str) -> "Commit":
         """One commit; RunError if the journal or one of its files is not what was written."""
         journal = _unsealed((self._folder / name).read_bytes())
-        files = {key: File(self._folder / where, digest) for key, (where, digest) in journal.pop("files").items()}
+        files = {(a, b, c): File(self._folder / where, digest) for a, b, c, where, digest in journal.pop("files")}
         for file in files.values():
             read(file)
         return journal, files
@@ -164,6 +178,13 @@ def read_journal(folder: Path) -> dict[str, Any]:
             f"This run can't be resumed: {'; '.join(damage)}. Start it over with `fedbench run ... --fresh`."
         )
     raise RequestError(f"No run was begun in {folder.parent}. Give the folder that `fedbench run` named.")
+
+
+def _slug(key: Key) -> str:
+    """A file name for a key; readable, and different for different keys."""
+    text = "-".join(word for word in key if word)
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", text)[:80]
+    return safe if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _sealed(content: Mapping[str, Any]) -> bytes:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from fedbench_core.api import RunError
 
-MESSAGE_COLUMNS = ("round", "step", "sender", "receiver", "bytes", "bytes_dense")
-CLIENT_COLUMNS = ("round", "step", "client", "samples", "bytes_up", "bytes_down", "bytes_peer")
+MESSAGE_COLUMNS = ("round", "phase", "sender", "receiver", "bytes", "bytes_dense")
+CLIENT_COLUMNS = ("round", "phase", "client", "num_examples", "bytes_up", "bytes_down", "bytes_peer")
 
 
 Committed = tuple[int, str]

@@ -1,176 +1,255 @@
-"""The pure function of a run: (client state, received bytes, context) -> (client state, said bytes, metrics)."""
+"""What a worker computes: (state, received bytes, context) -> (new state, sent bytes, metrics), a pure function."""
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Real
 
+import numpy as np
 from torch import Tensor, nn
 
-from fedbench_core.api import Client, LocalUpdate, Memory, Payload, RoundContext, RunError, Update, torch_seed
+from fedbench_core.api import (
+    SERVER,
+    Client,
+    LocalUpdate,
+    Message,
+    Payload,
+    RoundContext,
+    RunError,
+    Update,
+    torch_seed,
+)
 from fedbench_core.federation import files
+from fedbench_core.federation.aggregation import Aggregation, Published, load_state
 from fedbench_core.federation.blame import at, expect
-from fedbench_core.federation.cache import StateCache
-from fedbench_core.federation.calls import Call, Done, Received, ScoreCall, ScoreDone, TurnCall, TurnDone
+from fedbench_core.federation.calls import (
+    OWN_WAY,
+    AggregateCall,
+    AggregateDone,
+    Call,
+    Done,
+    Encoded,
+    File,
+    ScoreCall,
+    ScoreDone,
+    Stored,
+    TurnCall,
+    TurnDone,
+)
 from fedbench_core.federation.files import Storage
-from fedbench_core.federation.lending import Lender, load, own_generator, snapshot
-from fedbench_core.federation.node_state import Kept, check_memory, copied
-from fedbench_core.federation.partition import Partition
+from fedbench_core.federation.networks import Networks, own_generator
+from fedbench_core.federation.node_state import NodeState, check_memory, copied
+from fedbench_core.federation.partition import Partition, training_partition
 from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.scoring import Scorer
 from fedbench_core.federation.wire import check_finite, receive, send
 
 
 class Worker:
-    """Does turns and scorings in one process; keeps nothing that a result could depend on.
+    """Computes calls in one process; keeps nothing between calls that a result could depend on.
 
-    storage: where states and messages rest; the disk, if nothing is given.
+    storage: where states and payloads are; the disk by default.
     """
 
-    def __init__(self, setting: ResolvedRun, shares: Partition, storage: Storage = files) -> None:
+    def __init__(self, run: ResolvedRun, partition: Partition, storage: Storage = files) -> None:
+        spec = run.spec
+        self._run = run
         self._storage = storage
-        self._setting = setting
-        self._shares = shares
-        self._lender = Lender(setting.architectures, shares.splits, setting.spec.seed, setting.spec.device)
-        self._scorer = Scorer(setting.spec.device, shares)
-        self._states = StateCache(storage=self._storage)
-        self._broadcast: tuple[str, Payload] = ("", Payload({}))
+        self._partition = partition
+        self._training = training_partition(run, partition)
+        self._networks = networks_of(run, partition)
+        self._scorer = Scorer(spec.device, partition.splits)
+        self._received: tuple[str, Payload] = ("", Payload({}))
+        self._base = base_context(run, partition, self._networks)
 
     def do(self, call: Call) -> Done:
-        """One call; RunError names client, round, part and plugin, whatever a plugin raised or gave."""
-        seed = _torch_seed(self._setting.spec.seed, call)
+        """The outcome of one call; RunError names client, round, part and plugin, whatever a plugin raised."""
         try:
-            with at(f"client {call.client}, round {call.round}"), own_generator(seed, self._setting.spec.device):
-                return self._turn(call) if isinstance(call, TurnCall) else self._score(call)
+            with at(call.label), own_generator(_seed(self._run.spec.seed, call), self._run.spec.device):
+                self._networks.forwards()
+                if isinstance(call, TurnCall):
+                    return self._turn(call)
+                return self._aggregate(call) if isinstance(call, AggregateCall) else self._score(call)
         finally:
-            self._lender.recall()
-
-    def context(self, round_: int, step: int) -> RoundContext:
-        """The moment of a turn."""
-        return context(self._setting, self._shares, round_, step, self._lender)
+            self._networks.recall()
 
     def _turn(self, call: TurnCall) -> TurnDone:
-        ctx = self.context(call.round, call.step)
-        client, sent_memory = self._enter(call, ctx)
-        received = self._hear(call.received)
-        with self._setting.blaming("local_update"):
-            reply = _updated(self._setting.local_update, client, received, ctx)
-            left = reply.payload.to_bytes() if call.own and reply.payload is not None else None
-            check_memory(client.memory)
-            models = {role: (net.name, snapshot(net)) for role, net in client.models.items()}
-        sent = None
-        if call.remote and reply.payload is not None:
-            sent = send(self._setting, "compressor", reply.payload, ctx, sent_memory)
-        kept = Kept(models, copied(client.memory, "cpu"), copied(sent_memory, "cpu"))
-        rests = kept or call.state is not None  # also a state that is empty now: it takes the place of the last
-        state = self._states.put(call.rests, kept, hold=call.hold) if rests else None
-        if call.state is not None:
-            self._states.drop(call.state)
-        return TurnDone(
-            call.client,
-            reply.weight,
-            dict(reply.metrics),
-            state,
-            None if sent is None else sent.blob,
-            left,
-            0 if sent is None else sent.bytes_dense,
-            None if sent is None else sent.form,
-            () if sent is None else sent.notes,
-        )
+        ctx = replace(self._base, round=call.round, phase=call.phase, kind=call.kind, node=call.client)
+        kept = self._state(call.state)
+        client = self._client(call, kept, ctx)
+        received = self._receive(call.received)
+        with self._run.blaming("local_update"):
+            update = _trained(self._run.local_update, client, received, ctx)
+            state = self._kept(client, kept)
+        encoded = {} if update.payload is None else self._encode(call, update.payload, ctx, state)
+        file = None
+        if state or call.state is not None:  # also an empty state that replaces another
+            file = self._storage.write(call.state_path, state.to_bytes())
+        metrics = dict(update.metrics)
+        return TurnDone(call.client, update.num_examples, metrics, file, encoded, self._networks.forwards())
+
+    def _encode(self, call: TurnCall, payload: Payload, ctx: RoundContext, state: NodeState) -> dict[str, Encoded]:
+        """The update for each way it goes: as it is for the own inbox, through the wire for other nodes."""
+        encoded = {}
+        for way in call.ways:
+            if way == OWN_WAY:
+                blob = payload.to_bytes()
+                encoded[way] = Encoded(blob, len(blob))
+            else:
+                memory = copied(state.compressors.get(way, {}), ctx.device)
+                encoded[way] = send(self._run, "compressor", payload, ctx, memory)
+                if memory:
+                    state.compressors[way] = copied(memory, "cpu")
+                else:
+                    state.compressors.pop(way, None)
+        return encoded
+
+    def _aggregate(self, call: AggregateCall) -> AggregateDone:
+        started = time.perf_counter()
+        ctx = replace(self._base, round=call.round, phase=call.phase, kind=call.kind, node=call.node)
+        published = Published(self._run, call.published, self._storage)
+        kept = self._state(call.state)
+        aggregation = Aggregation(self._run, kept, published, ctx, self._networks)
+        for message in call.messages:
+            aggregation.add(Message(message.sender, self._message(message.stored, message.form), message.num_examples))
+        encoded, state = aggregation.finish()
+        state.memory = copied(state.memory, "cpu")
+        file = self._storage.write(call.state_path, state.to_bytes()) if state or call.state is not None else None
+        return AggregateDone(call.node, file, encoded, self._networks.forwards(), time.perf_counter() - started)
+
+    def _message(self, stored: Stored, form: Mapping[str, str] | None) -> Payload:
+        blob = self._storage.read(stored.file)
+        payload = receive(self._run, "compressor", blob, form) if stored.encoded else Payload.from_bytes(blob)
+        return self._on_device(payload)
 
     def _score(self, call: ScoreCall) -> ScoreDone:
-        ctx = self.context(call.round, 0)
-        client, _ = self._enter(call, ctx)
-        received = self._hear(call.received)
-        with self._setting.blaming("local_update"):
-            nets = self._setting.local_update.predictors(client, received, ctx)
-            _check_predictors(nets)
-            roles = {role: self._scorer.score(net, call.split, call.share) for role, net in nets.items()}
-        return ScoreDone(call.client, call.share, roles)
+        ctx = replace(self._base, round=call.round, node=SERVER if call.of == "server" else call.client)
+        nets = self._predictors(call, ctx)
+        forwards = self._networks.forwards()  # what it takes to predict; scoring itself is no cost of the method
+        scores, local = {}, {}
+        own = [self._partition.indices[call.split][client] for client in call.clients]
+        rows = np.concatenate([np.empty(0, np.int64), *own])
+        for role, net in nets.items():
+            with self._run.blaming("aggregator" if call.of == "server" else "local_update"):
+                probabilities, scores[role] = self._scorer.score(net, call.split)
+            local[role] = probabilities.numpy()[rows]
+        return ScoreDone(call, scores, local, forwards)
 
-    def _enter(self, call: Call, ctx: RoundContext) -> tuple[Client, Memory]:
-        """The client as it was left, or set up for the first time; and the memory of its compressor."""
-        centralized = self._setting.method.data == "centralized"
-        train, val = (
-            (self._shares.centralized(split) if centralized else self._shares.examples(split, call.client)).on(
-                ctx.device
-            )
-            for split in ("train", "val")
-        )
-        client = Client(call.client, self._setting.backbone(call.client), train, val)
-        if call.state is None:
-            with self._setting.blaming("local_update"):
-                self._setting.local_update.setup(client, ctx)
-            return client, {}
-        kept = self._states.get(call.state)
-        for role, (backbone, weights) in kept.models.items():
-            client.models[role] = self._lender.lend(backbone)
-            load(client.models[role], weights)
+    def _predictors(self, call: ScoreCall, ctx: RoundContext) -> Mapping[str, nn.Module]:
+        if call.of == "server":
+            published = Published(self._run, call.published, self._storage)
+            state = load_state(self._run, self._state(call.state), published, ctx, self._networks)
+            with self._run.blaming("aggregator"):
+                return _checked_predictors(self._run.aggregator.predictors(state, ctx))
+        received = self._receive(call.received)
+        update = self._run.local_update
+        if call.of == "received":
+            with self._run.blaming("local_update"):
+                return _checked_predictors(update.global_predictors(received, call.backbone, ctx))
+        client = self._client(call, self._state(call.state), ctx)
+        with self._run.blaming("local_update"):
+            return _checked_predictors(update.predictors(client, received, ctx))
+
+    def _client(self, call: TurnCall | ScoreCall, kept: NodeState | None, ctx: RoundContext) -> Client:
+        """The client as its last turn left it, or set up for its first."""
+        train, val = (self._training.examples(split, call.client).on(ctx.device) for split in ("train", "val"))
+        client = Client(call.client, self._run.backbone(call.client), train, val)
+        client.turns, client.last_round = call.turns, call.last_round
+        if kept is None:
+            with self._run.blaming("local_update"):
+                self._run.local_update.setup(client, replace(ctx, round=0, phase=0))
+            return client
+        client.models = self._networks.load_backbones(kept.models)
+        client.modules = self._networks.load_modules(kept.modules)
         client.memory = copied(kept.memory, ctx.device)
-        return client, copied(kept.sent, ctx.device)
+        return client
 
-    def _hear(self, received: Received | None) -> Payload | None:
-        """What was left, decoded; the last broadcast is decoded once."""
-        if received is None:
+    def _kept(self, client: Client, before: NodeState | None) -> NodeState:
+        """What is stored of a client after its turn."""
+        check_memory(client.memory)
+        return NodeState(
+            {role: self._networks.weights(net) for role, net in client.models.items()},
+            {role: self._networks.weights(net) for role, net in client.modules.items()},
+            copied(client.memory, "cpu"),
+            {} if before is None else before.compressors,
+        )
+
+    def _state(self, file: File | None) -> NodeState | None:
+        return None if file is None else NodeState.from_bytes(self._storage.read(file))
+
+    def _receive(self, stored: Stored | None) -> Payload | None:
+        """A published payload, decoded; the last one is kept, because many clients receive the same."""
+        if stored is None:
             return None
-        if self._broadcast[0] == received.file.digest:
-            return self._broadcast[1]
-        blob = self._storage.read(received.file)
-        payload = receive(self._setting, "downlink", blob) if received.encoded else Payload.from_bytes(blob)
-        payload = replace(payload, tensors={k: v.to(self._setting.spec.device) for k, v in payload.tensors.items()})
-        self._broadcast = (received.file.digest, payload)
-        return payload
+        if self._received[0] != stored.file.digest:
+            blob = self._storage.read(stored.file)
+            payload = receive(self._run, "downlink", blob) if stored.encoded else Payload.from_bytes(blob)
+            self._received = (stored.file.digest, self._on_device(payload))
+        return self._received[1]
+
+    def _on_device(self, payload: Payload) -> Payload:
+        device = self._run.spec.device
+        return replace(payload, tensors={name: tensor.to(device) for name, tensor in payload.tensors.items()})
 
 
-def context(
-    setting: ResolvedRun, shares: Partition, round_: int, step: int, lender: Lender | None = None
-) -> RoundContext:
-    """The moment of a turn, or (without a lender) of a merge."""
-    spec = setting.spec
-    task, clients = shares.splits.task, setting.trained
-    ctx = RoundContext(round_, spec.rounds, step, spec.seed, task, spec.training, spec.device, clients=clients)
-    return ctx if lender is None else replace(ctx, build=lender.build)
+def networks_of(run: ResolvedRun, partition: Partition) -> Networks:
+    """Networks for the images of a run."""
+    return Networks(run.architectures, run.modules, partition.splits, run.spec.seed, run.spec.device)
 
 
-def _torch_seed(seed: int, call: Call) -> int:
-    """What torch's global generator starts from in a call."""
+def base_context(run: ResolvedRun, partition: Partition, networks: Networks | None = None) -> RoundContext:
+    """The context of the server in round 0; with `networks` it can build."""
+    spec = run.spec
+    ctx = RoundContext(
+        *(0, spec.rounds, 0, spec.seed, partition.splits.task, spec.training),
+        device=spec.device,
+        backbones=run.backbones,
+        public=None if partition.public is None else partition.public.on(spec.device),
+    )
+    return ctx if networks is None else replace(ctx, builder=networks)
+
+
+def _seed(seed: int, call: Call) -> int:
+    """The seed of torch's global generator in a call."""
     if isinstance(call, TurnCall):
-        return torch_seed(seed, "torch", call.client, call.round, call.step)
+        return torch_seed(seed, "torch", call.client, call.round, call.phase)
+    if isinstance(call, AggregateCall):
+        return torch_seed(seed, "torch", "aggregate", call.node, call.round, call.phase)
     return torch_seed(seed, "score", call.client, call.round)
 
 
 def _versions(payload: Payload | None) -> list[int]:
-    return [] if payload is None else [tensor._version for tensor in payload.tensors.values()]  # noqa: SLF001 - torch has no public name for it
+    return [] if payload is None else [tensor._version for tensor in payload.tensors.values()]  # noqa: SLF001  # torch has no public name for it
 
 
-def _updated(update: LocalUpdate, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
-    """A reply that can travel; RunError for one that cannot, or where what was received has changed."""
+def _trained(local_update: LocalUpdate, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
+    """A valid update; RunError for another one, or where the received payload was changed."""
     versions = _versions(received)
-    reply = update.train(client, received, ctx)
+    update = local_update.train(client, received, ctx)
     if _versions(received) != versions:
-        raise RunError("it changed the payload it received, which others hear too. Clone the tensors first.")
-    expect(reply, Update, "what update gave")
-    if not (isinstance(reply.weight, int | float) and 0 <= reply.weight < math.inf):
-        raise RunError(f"its reply has weight {reply.weight}; expected the number of training samples")
-    for name, value in reply.metrics.items():
+        raise RunError("it changed the payload it received, which other clients share. Clone the tensors first.")
+    expect(update, Update, "what train returned")
+    if not (isinstance(update.num_examples, int | float) and 0 <= update.num_examples < math.inf):
+        raise RunError(f"its update has num_examples {update.num_examples}; expected the number of training images")
+    for name, value in update.metrics.items():
         expect(value, Real, f"its metric {name!r}")
-    if reply.payload is not None:
-        _check_payload(reply.payload)
-        check_finite(reply.payload, "its update", "Try a smaller --lr, or --optimizer adam --lr 0.001.")
-    return reply
+    if update.payload is not None:
+        _check_payload(update.payload)
+        check_finite(update.payload, "its update", "Try a smaller --lr, or --optimizer adam --lr 0.001.")
+    return update
 
 
 def _check_payload(payload: Payload) -> None:
-    expect(payload, Payload, "its reply's payload")
+    expect(payload, Payload, "its update's payload")
     for name, tensor in payload.tensors.items():
         expect(tensor, Tensor, f"its payload's {name!r}")
     for key, word in payload.meta.items():
         expect(word, str, f"its payload's meta {key!r}")
 
 
-def _check_predictors(nets: Mapping[str, nn.Module]) -> None:
-    expect(nets, Mapping, "what predictors gave")
-    if not nets:
-        raise RunError("predictors gave no model; the first is what the client would deploy now")
+def _checked_predictors(nets: Mapping[str, nn.Module]) -> Mapping[str, nn.Module]:
+    expect(nets, Mapping, "what it returned as predictors")
     for role, net in nets.items():
         expect(net, nn.Module, f"predictor {role!r}")
+    return nets

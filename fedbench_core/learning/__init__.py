@@ -1,9 +1,9 @@
-"""What parts are built from: local training, pairs of networks, similarities, messages that agree."""
+"""Building blocks of parts: local training, pairs of networks, similarities, model deltas, checks of messages."""
 
 from fedbench_core.learning.agreement import Agreement
-from fedbench_core.learning.batches import batches, positions
-from fedbench_core.learning.deltas import apply, change
-from fedbench_core.learning.local import Penalty, fit, load_global, optimizer
+from fedbench_core.learning.batches import Batch, Data, TensorData, batches, positions
+from fedbench_core.learning.deltas import apply_delta, delta
+from fedbench_core.learning.local import Loss, fit, load_global, optimizer, outputs_of
 from fedbench_core.learning.pair import (
     ForwardPass,
     Side,
@@ -18,21 +18,25 @@ from fedbench_core.learning.pair import (
 
 __all__ = [
     "Agreement",
+    "Batch",
+    "Data",
     "ForwardPass",
-    "Penalty",
+    "Loss",
     "Side",
+    "TensorData",
     "Terms",
     "adaptive_denominator",
-    "apply",
+    "apply_delta",
     "batches",
-    "change",
     "check_pair",
+    "delta",
     "fit",
     "fit_pair",
     "hint",
     "learnable",
     "load_global",
     "optimizer",
+    "outputs_of",
     "positions",
     "projection",
 ]

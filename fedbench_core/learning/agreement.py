@@ -1,4 +1,4 @@
-"""What the messages of one merge have to have in common."""
+"""What the messages of one aggregation must have in common."""
 
 import torch
 
@@ -9,9 +9,9 @@ Layout = dict[str, tuple[torch.dtype, torch.Size]]
 
 
 class Agreement:
-    """What the messages of a merge agree on: show it each message before you take it in.
+    """Checks that all messages of an aggregation have the same tensors. Call `add` before you use a message.
 
-    senders: who has written so far; layout: of the tensors, the same in every message.
+    senders: of the messages so far; layout: of the tensors, equal in every message.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Agreement:
         self._count: dict[str, int] = {}
 
     def add(self, message: Message) -> None:
-        """Take note of a message; RunError names two senders whose tensors or metadata differ."""
+        """Check a message; RunError names two senders whose tensors or metadata differ."""
         self._add_layout(message)
         self._add_meta(message)
         self.senders.append(message.sender)
@@ -43,18 +43,18 @@ class Agreement:
             known, sender = self._first.setdefault(key, (value, message.sender))
             if known != value:
                 raise RunError(
-                    f"Clients {sender} and {message.sender} disagree about the metadata {key!r}: {known!r} against "
-                    f"{value!r}. A merge keeps what all messages share: leave {key!r} out, or use --aggregator relay."
+                    f"Clients {sender} and {message.sender} sent different metadata {key!r}: {known!r} and {value!r}. "
+                    f"An aggregate keeps only what all messages share: leave {key!r} out, or use --aggregator relay."
                 )
             self._count[key] = self._count.get(key, 0) + 1
 
 
 def _mismatch(first: int, expected: Layout, second: int, got: Layout) -> RunError:
     name = min(name for name in expected.keys() | got.keys() if expected.get(name) != got.get(name))
-    told = [f"{_words(layout, name)} from client {sender}" for sender, layout in ((first, expected), (second, got))]
+    shown = [f"{_words(layout, name)} from client {sender}" for sender, layout in ((first, expected), (second, got))]
     return RunError(
-        f"A merge takes messages with the same tensors, but {name!r} is {' and '.join(told)}. Give all clients one "
-        "backbone (--backbones resnet18), or use a method for mixed backbones."
+        f"Only messages with the same tensors can be aggregated, but {name!r} is {' and '.join(shown)}. Give all "
+        "clients one backbone (--backbones resnet18), or use a method for mixed backbones."
     )
 
 

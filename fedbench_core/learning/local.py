@@ -1,47 +1,94 @@
-"""The local loop: one network, one client's batches, one optimizer."""
+"""The training loop: one network, batches of some data, one optimizer."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fedbench_core.api import Backbone, Client, Payload, RoundContext, Training
-from fedbench_core.learning.batches import batches
+from fedbench_core.api import Backbone, Outputs, Payload, RoundContext
+from fedbench_core.api.seeds import Word
+from fedbench_core.learning.batches import BATCHES, Batch, Data, batches
 
-Penalty = Callable[[nn.Module], Tensor]
+Loss = Callable[[Batch, Outputs, nn.Module], Tensor | Mapping[str, Tensor]]
+"""(batch, outputs of the network, the network) -> the loss, or named terms whose sum is the loss."""
 
 
-def optimizer(parameters: Iterable[nn.Parameter], training: Training) -> torch.optim.Optimizer:
-    """A fresh optimizer of the kind that the local budget names; fused, which is up to ten times faster on a CPU."""
-    shared: dict[str, Any] = {"lr": training.lr, "weight_decay": training.weight_decay, "fused": True}
+def optimizer(parameters: Iterable[nn.Parameter], ctx: RoundContext) -> torch.optim.Optimizer:
+    """A new optimizer as the local recipe defines it; fused, which is up to ten times faster on a CPU."""
+    training = ctx.training
+    shared: dict[str, Any] = {"lr": ctx.lr, "weight_decay": training.weight_decay, "fused": True}
     if training.optimizer == "sgd":
         return torch.optim.SGD(parameters, momentum=training.momentum, **shared)
     kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
     return kind(parameters, **shared)
 
 
-def fit(net: nn.Module, client: Client, ctx: RoundContext, penalty: Penalty | None = None) -> dict[str, float]:
-    """Train `net` on the client's images for the local budget, on the task's loss plus `penalty(net)`.
+def fit(
+    net: nn.Module,
+    data: Data,
+    ctx: RoundContext,
+    *,
+    loss: Loss | None = None,
+    who: tuple[Word, ...] = BATCHES,
+    parameters: Sequence[nn.Parameter] | None = None,
+    frozen: Sequence[nn.Module] = (),
+    step: torch.optim.Optimizer | None = None,
+    on_gradients: Callable[[nn.Module], object] | None = None,
+) -> dict[str, float]:
+    """Train `net` on `data` for the local budget; returns `loss` (a mean over the images seen) and `steps`.
 
-    Gives `loss`, the mean over the images seen of the task's loss alone, and `steps`.
+    loss: replaces the task's loss; named terms are added, and each is returned under its name.
+    who: the stream that orders the batches. parameters: trained in place of those of `net`, for instance those of two
+    networks. frozen: modules that stay in evaluation mode and are not trained. step: an optimizer in place of a new
+    one. on_gradients: called with `net` between the backward pass and the step.
     """
-    net.train()
-    step = optimizer(net.parameters(), ctx.training)
-    total, seen, steps = torch.zeros((), device=ctx.device), 0, 0
-    for images, labels in batches(client, ctx):
-        loss = ctx.task.loss(net(images), labels)
-        step.zero_grad()
-        (loss if penalty is None else loss + penalty(net)).backward()  # type: ignore[no-untyped-call]  # torch's gap
-        step.step()
-        total += loss.detach() * len(images)
-        seen, steps = seen + len(images), steps + 1
-    return {"loss": float(total) / max(1, seen), "steps": steps}
+    terms: dict[str, Tensor] = {}
+    seen = steps = 0
+    with _frozen(net.train(), frozen):
+        step = step or optimizer(net.parameters() if parameters is None else parameters, ctx)
+        for batch in batches(data, ctx, who):
+            losses = _losses(net, batch, loss, ctx)
+            step.zero_grad()
+            reduce(add, losses.values()).backward()  # type: ignore[no-untyped-call]  # torch's gap
+            if on_gradients is not None:
+                on_gradients(net)
+            step.step()
+            for name, value in losses.items():
+                terms[name] = terms.get(name, 0) + value.detach() * len(batch.images)
+            seen, steps = seen + len(batch.images), steps + 1
+    return {**{name: float(total) / max(1, seen) for name, total in terms.items()}, "steps": steps}
 
 
-def load_global(received: Payload | None, client: Client, ctx: RoundContext) -> Backbone:
-    """A lent backbone of the client's kind that holds the received weights, or initial ones if nothing was received."""
-    net = ctx.build(client.backbone)
+def _losses(net: nn.Module, batch: Batch, loss: Loss | None, ctx: RoundContext) -> Mapping[str, Tensor]:
+    if loss is None:
+        return {"loss": ctx.task.loss(net(batch.images), batch.labels)}
+    value = loss(batch, outputs_of(net, batch.images), net)
+    return {"loss": value} if isinstance(value, Tensor) else value
+
+
+def outputs_of(net: nn.Module, inputs: Tensor) -> Outputs:
+    """The outputs of a backbone; of another module its output as logits, and its input as embedding."""
+    return net.outputs(inputs) if isinstance(net, Backbone) else Outputs(net(inputs), inputs, ())
+
+
+@contextmanager
+def _frozen(net: nn.Module, modules: Sequence[nn.Module]) -> Iterator[None]:
+    for module in modules:
+        module.eval().requires_grad_(requires_grad=False)
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.train(net.training).requires_grad_(requires_grad=True)
+
+
+def load_global(received: Payload | None, backbone: str, ctx: RoundContext) -> Backbone:
+    """A backbone with the received weights, or with its initial weights if nothing was received."""
+    net = ctx.build(backbone)
     if received is not None:
         received.load_into(net)
     return net

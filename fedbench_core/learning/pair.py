@@ -1,4 +1,4 @@
-"""Two networks that learn side by side: the same batches, two losses, each for its own network."""
+"""Mutual distillation: two networks train on the same batches, each on its own loss."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,31 +8,31 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedbench_core.api import Backbone, Client, Outputs, RoundContext, RunError, torch_seed
-from fedbench_core.learning.batches import batches
+from fedbench_core.learning.batches import Batch, Data, batches
 from fedbench_core.learning.local import optimizer
 
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """What one network makes of a batch. loss: the task's, a mean over the batch."""
+    """The outputs of one network for a batch, and its task loss (a mean over the batch)."""
 
     outputs: Outputs
     loss: Tensor
 
     def detach(self) -> "ForwardPass":
-        """The same as constants."""
+        """The same values without gradients."""
         outputs = self.outputs
         maps = tuple(map_.detach() for map_ in outputs.maps)
         return ForwardPass(Outputs(outputs.logits.detach(), outputs.embedding.detach(), maps), self.loss.detach())
 
 
 Terms = Callable[[ForwardPass, ForwardPass], Mapping[str, Tensor]]
-"""(own, other) -> what is added to the own task loss, by name."""
+"""(own, other) -> the terms that are added to the network's own task loss, by name."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One network of a pair. role: under which its figures are told; matrices: further tensors that learn with it."""
+    """One network of a pair. role: its name in the metrics; matrices: further tensors that are trained with it."""
 
     role: str
     net: Backbone
@@ -40,36 +40,36 @@ class Side:
     matrices: Sequence[Tensor] = ()
 
 
-def fit_pair(first: Side, second: Side, client: Client, ctx: RoundContext, *, joint: bool = False) -> dict[str, float]:
-    """Train both networks on the client's images for the local budget, each on the task's loss plus its terms.
+def fit_pair(first: Side, second: Side, data: Data, ctx: RoundContext, *, joint: bool = False) -> dict[str, float]:
+    """Train both networks on `data` for the local budget, each on the task's loss plus its terms.
 
-    A side's terms get the other's outputs as constants, so a loss moves its own network alone; with `joint` they do
-    not, and both networks learn from both losses.
-    Gives, as means over the images seen: `loss`, the first's task loss; of each side its task loss, the length of its
-    embeddings, and its terms, all as ROLE_NAME; and `steps`.
+    The terms of one network see the outputs of the other detached, so each loss trains its own network only; with
+    `joint` nothing is detached, and both networks are trained by both losses.
+    Returns means over the images seen: `loss`, the task loss of the first network; and for each network its task loss,
+    its terms and the mean norm of its embeddings, all as ROLE_NAME; and `steps`.
     """
     sides = first, second
-    step = optimizer(_parameters(sides), ctx.training)
+    step = optimizer(_parameters(sides), ctx)
     totals: dict[str, Tensor] = {}
     seen = steps = 0
     for side in sides:
         side.net.train()
-    for images, labels in batches(client, ctx):
-        shown = [_show(side.net, images, labels, ctx) for side in sides]
-        losses = _losses(sides, shown, joint)
+    for batch in batches(data, ctx):
+        passes = [_forward(side.net, batch, ctx) for side in sides]
+        losses = _losses(sides, passes, joint)
         step.zero_grad()
-        # the two graphs have no node in common unless joint, so one way back serves both
+        # the graphs have no node in common unless joint, so one backward pass serves both
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]  # torch's gap
         step.step()
-        for name, value in (losses | _lengths(sides, shown)).items():
-            totals[name] = totals.get(name, 0) + value.detach() * len(images)
-        seen, steps = seen + len(images), steps + 1
+        for name, value in (losses | _lengths(sides, passes)).items():
+            totals[name] = totals.get(name, 0) + value.detach() * len(batch.images)
+        seen, steps = seen + len(batch.images), steps + 1
     means = {name: float(total) / max(1, seen) for name, total in totals.items()}
     return {"loss": means.get(f"{first.role}_task", 0.0), **means, "steps": steps}
 
 
 def check_pair(teacher: Backbone, student: Backbone, client: Client) -> list[str]:
-    """A sentence with both sizes if the student is the larger one; RequestError if one gives no embeddings."""
+    """A note with both sizes if the student is larger; RequestError if one of the networks has no embeddings."""
     images, _ = client.train.tensors()
     for net in (teacher, student):
         with torch.no_grad():
@@ -85,9 +85,9 @@ def check_pair(teacher: Backbone, student: Backbone, client: Client) -> list[str
 
 
 def adaptive_denominator(first: Tensor, second: Tensor, *, detach: bool, floor: float) -> Tensor:
-    """The sum of two task losses, by which distillation terms are divided: the surer both are, the more they count.
+    """The sum of two task losses, by which distillation terms are divided.
 
-    detach: as a constant; floor: not below this. Source: Wu et al., Nature Communications 13 (2022), the denominators
+    detach: without gradient; floor: its least value. Source: Wu et al., Nature Communications 13 (2022), the denominators
     of the distillation losses; neither detaching nor a floor is in the paper (detach=False, floor=0).
     """
     total = (first + second).detach() if detach else first + second
@@ -112,7 +112,7 @@ def projection(rows: int, columns: int, ctx: RoundContext, *who: str) -> Tensor:
 
 
 def learnable(client: Client, name: str, ctx: RoundContext) -> Tensor:
-    """The tensor `name` of the client's memory, which what trains it changes in place."""
+    """The tensor `name` of the client's memory, with gradients; an optimizer changes it in place."""
     kept = client.memory[name]
     if not isinstance(kept, Tensor):
         raise RunError(f"client {client.id}'s memory holds {type(kept).__name__} as {name!r}; expected a tensor.")
@@ -124,21 +124,21 @@ def _parameters(sides: Iterable[Side]) -> list[torch.nn.Parameter]:
     return [parameter for side in sides for parameter in (*side.net.parameters(), *side.matrices)]  # type: ignore[misc]  # any leaf will do
 
 
-def _show(net: Backbone, images: Tensor, labels: Tensor, ctx: RoundContext) -> ForwardPass:
-    outputs = net.outputs(images)
-    return ForwardPass(outputs, ctx.task.loss(outputs.logits, labels))
+def _forward(net: Backbone, batch: Batch, ctx: RoundContext) -> ForwardPass:
+    outputs = net.outputs(batch.images)
+    return ForwardPass(outputs, ctx.task.loss(outputs.logits, batch.labels))
 
 
-def _losses(sides: Sequence[Side], shown: Sequence[ForwardPass], joint: bool) -> dict[str, Tensor]:
-    """What is added up to both losses, by role and name."""
+def _losses(sides: Sequence[Side], passes: Sequence[ForwardPass], joint: bool) -> dict[str, Tensor]:
+    """The terms of both losses, by role and name."""
     losses: dict[str, Tensor] = {}
-    for side, own, other in zip(sides, shown, reversed(shown), strict=True):
+    for side, own, other in zip(sides, passes, reversed(passes), strict=True):
         terms = side.terms(own, other if joint else other.detach())
         losses |= {f"{side.role}_{name}": term for name, term in {"task": own.loss, **terms}.items()}
     return losses
 
 
-def _lengths(sides: Sequence[Side], shown: Sequence[ForwardPass]) -> dict[str, Tensor]:
-    """The mean length of each side's embeddings: near 0 if the two have agreed on saying nothing."""
-    embeddings = {side.role: own.outputs.embedding for side, own in zip(sides, shown, strict=True)}
+def _lengths(sides: Sequence[Side], passes: Sequence[ForwardPass]) -> dict[str, Tensor]:
+    """The mean norm of each network's embeddings: near 0 if the pair has collapsed."""
+    embeddings = {side.role: own.outputs.embedding for side, own in zip(sides, passes, strict=True)}
     return {f"{role}_embedding": embedding.detach().norm(dim=1).mean() for role, embedding in embeddings.items()}

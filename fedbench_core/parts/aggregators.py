@@ -1,45 +1,42 @@
-"""Ways to make one payload of the messages that arrive at a place."""
+"""Ways to turn the messages that a node received into what it publishes."""
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from fedbench_core.api import Accumulator, Aggregator, Memory, Message, Payload, RoundContext, RunError
+from fedbench_core.api import Accumulator, Aggregator, AggregatorState, Memory, Message, Payload, RoundContext, RunError
 from fedbench_core.learning import Agreement
 
 
 @dataclass(frozen=True)
 class Mean(Aggregator):
-    """The mean of the messages, weighted by training samples; integers, such as BatchNorm's batch counter, by maximum.
+    """The mean of the messages, weighted by training images; of integers, such as batch counters, the maximum.
 
-    With `accumulate` the place keeps the running sum of these means over the rounds, unrounded, and that sum is what
-    lies there: for clients who say what they changed. Integers then take the maximum over the rounds too.
+    With `accumulate` the node publishes the running sum of these means over the rounds, unrounded: for clients that
+    send model deltas. Of integers that is the maximum over the rounds.
     """
 
-    uniform: Annotated[bool, Field(description="every message counts the same, whatever its samples")] = False
-    accumulate: Annotated[bool, Field(description="add each round's mean to the sum of the means before")] = False
+    uniform: Annotated[bool, Field(description="equal weights in place of the numbers of training images")] = False
+    accumulate: Annotated[bool, Field(description="publish the sum of this mean and of those before")] = False
 
-    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Accumulator:
-        """A fold that holds one float64 copy of the tensors; RunError names two senders whose messages do not match."""
-        return _Mean(self.uniform, memory if self.accumulate else None)
+    def start(self, state: AggregatorState, ctx: RoundContext) -> Accumulator:
+        """Holds one float64 copy of the tensors; RunError names two senders whose messages do not match."""
+        return _Mean(self.uniform, state.memory if self.accumulate else None)
 
 
 @dataclass(frozen=True)
 class Relay(Aggregator):
-    """The one message that arrives, unchanged; a second message to the same place is an error."""
+    """The one message that arrives, unchanged; a second message to the same node is an error."""
 
     takes = "one"
 
-    def open(self, ctx: RoundContext, memory: Memory, standing: Payload | None) -> Accumulator:
-        """A fold of exactly one message; RunError names the senders of two."""
+    def start(self, state: AggregatorState, ctx: RoundContext) -> Accumulator:
+        """Takes exactly one message; RunError names the senders of two."""
         return _Relay()
-
-
-AGGREGATORS = {"mean": Mean, "relay": Relay}
 
 
 class _Relay(Accumulator):
@@ -49,14 +46,14 @@ class _Relay(Accumulator):
     def add(self, message: Message) -> None:
         if self._message is not None:
             raise RunError(
-                f"relay passes on exactly one message, but clients {self._message.sender} and {message.sender} wrote to "
-                "the same place. Use --topology ring, or an aggregator for many messages (--aggregator mean)."
+                f"relay takes exactly one message, but clients {self._message.sender} and {message.sender} sent to "
+                "the same node. Use --topology ring, or an aggregator for many messages (--aggregator mean)."
             )
         self._message = message
 
-    def close(self) -> Payload:
+    def result(self) -> Payload:
         if self._message is None:
-            raise RunError("relay passes on exactly one message, but its merge was closed without any.")
+            raise RunError("relay takes exactly one message, but got none.")
         return self._message.payload
 
 
@@ -66,9 +63,9 @@ _HALF = 0.5
 class _Mean(Accumulator):
     """Holds the mean so far and moves it towards each message, by the message's share of the weight so far.
 
-    Unlike dividing a weighted sum at the end, this gives equal payloads back to the bit in every dtype: their
-    difference is 0, and lerp, which from half way on subtracts from its end, keeps even the sign of a zero. Nor can
-    large weights overflow.
+    Unlike dividing a weighted sum at the end, this returns equal payloads to the bit in every dtype: their difference
+    is 0, and lerp, which from half way on subtracts from its end, keeps the sign of a zero. Large weights can't
+    overflow.
     """
 
     def __init__(self, uniform: bool, memory: Memory | None) -> None:
@@ -80,7 +77,7 @@ class _Mean(Accumulator):
         self._scratch = torch.empty(0, dtype=torch.float64)
 
     def add(self, message: Message) -> None:
-        weight = 1.0 if self._uniform else _checked_weight(message)
+        weight = 1.0 if self._uniform else _weight(message)
         self._agreement.add(message)
         self._weight += weight
         share = weight / self._weight if weight else 0.0
@@ -90,7 +87,7 @@ class _Mean(Accumulator):
             elif share:
                 self._move(name, tensor.detach(), share)
 
-    def close(self) -> Payload:
+    def result(self) -> Payload:
         if not self._weight:
             senders = self._agreement.senders
             who = f"clients {', '.join(map(str, senders))}" if senders else "nobody"
@@ -117,12 +114,12 @@ class _Mean(Accumulator):
             mean.lerp_(message, share)
 
 
-def _checked_weight(message: Message) -> float:
-    if message.weight >= 0 and math.isfinite(message.weight):
-        return float(message.weight)
+def _weight(message: Message) -> float:
+    if message.num_examples >= 0 and math.isfinite(message.num_examples):
+        return float(message.num_examples)
     raise RunError(
-        f"Client {message.sender}'s message has the weight {message.weight:g}; expected a number of training samples, "
-        "0 or more. Mend the local update's reply, or use --set aggregator.uniform=true."
+        f"Client {message.sender}'s message has num_examples {message.num_examples:g}; expected a number of training "
+        "images, 0 or more. Correct the local update, or use --set aggregator.uniform=true."
     )
 
 
@@ -132,7 +129,7 @@ def _accumulated(means: dict[str, Tensor], memory: Memory) -> dict[str, Tensor]:
     if held and {name: sum_.shape for name, sum_ in held.items()} != {name: mean.shape for name, mean in means.items()}:
         raise RunError(
             f"mean(accumulate) keeps a sum of {len(held)} tensors, and this round's {len(means)} differ from them in "
-            "name or shape. Say the same tensors in every round."
+            "name or shape. Send the same tensors in every round."
         )
     for name, mean in means.items():
         if not held:
@@ -142,3 +139,65 @@ def _accumulated(means: dict[str, Tensor], memory: Memory) -> dict[str, Tensor]:
         else:
             memory[f"sum {name}"] = torch.maximum(held[name], mean)
     return {name: value for name in means if isinstance(value := memory[f"sum {name}"], Tensor)}
+
+
+COUNTS = "counts"
+"""The tensor of a message with the number of images of each class, (classes,)."""
+
+
+@dataclass(frozen=True)
+class ClassMeans(Aggregator):
+    """The mean of each class over the clients that have it: row c of every tensor (classes, ...) is of class c.
+
+    A message holds `counts` (classes,); a class that no message has keeps what was published. Of `counts` itself the
+    sum is published.
+    """
+
+    weighting: Annotated[
+        Literal["images", "clients"], Field(description="weights: images of the class, or equal for each client")
+    ] = "images"
+
+    def start(self, state: AggregatorState, ctx: RoundContext) -> Accumulator:
+        """Holds one float64 copy of the tensors; RunError names two senders whose messages do not match."""
+        return _ClassMeans(self.weighting == "images", state.published.get(""))
+
+
+class _ClassMeans(Accumulator):
+    def __init__(self, by_image: bool, published: Payload | None) -> None:
+        self._by_image = by_image
+        self._published = published
+        self._agreement = Agreement()
+        self._weights = torch.zeros(())
+        self._sums: dict[str, Tensor] = {}
+
+    def add(self, message: Message) -> None:
+        self._agreement.add(message)
+        counts = message.payload.tensors.get(COUNTS)
+        if counts is None:
+            raise RunError(
+                f"class-means needs a tensor {COUNTS!r} (classes,), which client {message.sender} did not send."
+            )
+        weights = (counts if self._by_image else counts > 0).double()
+        self._weights = self._weights + weights
+        for name, tensor in message.payload.tensors.items():
+            part = tensor if name == COUNTS else _per_class(weights, tensor) * tensor.double()
+            self._sums[name] = self._sums.get(name, 0) + part
+
+    def result(self) -> Payload:
+        means = {name: self._mean(name, total) for name, total in self._sums.items()}
+        return Payload(means, self._agreement.meta)
+
+    def _mean(self, name: str, total: Tensor) -> Tensor:
+        before = None if self._published is None else self._published.tensors[name]
+        known = _per_class(self._weights > 0, total)
+        dtype, _ = self._agreement.layout[name]
+        mean = total if name == COUNTS else (total / _per_class(self._weights, total).clamp(min=1e-300)).to(dtype)
+        return mean if before is None else mean.where(known, before)
+
+
+def _per_class(values: Tensor, like: Tensor) -> Tensor:
+    """(classes,) values that broadcast over the rows of a tensor (classes, ...)."""
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
+AGGREGATORS = {"mean": Mean, "relay": Relay, "class-means": ClassMeans}

@@ -1,4 +1,4 @@
-"""Reference methods: the floor (nothing travels) and the ceiling (all data in one place)."""
+"""Reference methods: local training, in which nothing travels, and centralized training on all images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,24 +11,19 @@ from fedbench_core.learning import fit
 
 @dataclass(frozen=True)
 class Local(LocalUpdate):
-    """Train one's own model on one's own images and say nothing."""
+    """Train the client's own model on its own images and send nothing."""
 
     def setup(self, client: Client, ctx: RoundContext) -> None:
-        """Make the model that the client keeps."""
+        """Create the model that the client keeps."""
         client.models["model"] = ctx.build(client.backbone)
 
     def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
-        """Train the kept model further."""
-        metrics = fit(client.models["model"], client, ctx)
-        return Update(None, weight=len(client.train), metrics=metrics)
+        """Continue to train the model."""
+        metrics = fit(client.models["model"], client.train, ctx)
+        return Update(None, len(client.train), metrics)
 
-    def predictors(
-        self,
-        client: Client,
-        received: Payload | None,
-        ctx: RoundContext,
-    ) -> Mapping[str, nn.Module]:
-        """The kept model."""
+    def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
+        """The model."""
         return {"model": client.models["model"]}
 
 
@@ -37,11 +32,11 @@ METHODS = {
     "local": Method(
         local_update="local",
         mixed_backbones=True,
-        summary="Every client trains alone and nothing travels: the floor that federation must beat.",
+        summary="Every client trains alone on its own images; nothing is sent.",
     ),
     "centralized": Method(
         local_update="local",
         data="centralized",
-        summary="One model trained on all clients' images in one place: the ceiling.",
+        summary="One model is trained on the images of all clients in one place.",
     ),
 }

@@ -1,4 +1,4 @@
-"""Who turns in which step of a round, and where they write. Who is present is decided before."""
+"""Who takes a turn in which phase of a round, and who sends to whom. Who takes part in a round is drawn before."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,39 +6,39 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedbench_core.api import SERVER, Place, RoundContext, Topology, Turn
+from fedbench_core.api import SERVER, Node, Phase, RoundContext, Topology, Turn
 
 
 @dataclass(frozen=True)
 class Star(Topology):
-    """Everyone hears the server and writes to the server, in one step."""
+    """Every client receives from the server and sends to the server, in one phase."""
 
-    def home(self, client: int) -> Place:
+    def receives_from(self, client: int) -> Node:
         """The server."""
         return SERVER
 
-    def plan(self, present: Sequence[int], clients: int, ctx: RoundContext) -> Iterable[Sequence[Turn]]:
-        """One step with a turn of everyone present."""
-        return [[Turn(client, (SERVER,)) for client in present]] if present else []
+    def plan(self, participating: Sequence[int], clients: int, ctx: RoundContext) -> Iterable[Phase]:
+        """One phase with a turn of every participating client."""
+        return [Phase([Turn(client) for client in participating])] if participating else []
 
 
 @dataclass(frozen=True)
 class Ring(Topology):
-    """Everyone hears what lies on the own inbox and writes to the inbox of the next client present."""
+    """Every client receives from its own inbox and sends to the inbox of the next participating client."""
 
-    hops: Annotated[int, Field(ge=0, description="steps per round; 0 for a full circle of those present")] = 1
+    hops: Annotated[int, Field(ge=0, description="phases per round; 0 for a full circle of the participants")] = 1
 
-    def home(self, client: int) -> Place:
+    def receives_from(self, client: int) -> Node:
         """The client's own inbox."""
         return client
 
-    def plan(self, present: Sequence[int], clients: int, ctx: RoundContext) -> Iterable[Sequence[Turn]]:
-        """`hops` equal steps; one client alone writes to its own inbox."""
-        if not present:
+    def plan(self, participating: Sequence[int], clients: int, ctx: RoundContext) -> Iterable[Phase]:
+        """`hops` equal phases; a client that is alone sends to its own inbox."""
+        if not participating:
             return []
-        following = [*present[1:], present[0]]
-        step = [Turn(client, (inbox,)) for client, inbox in zip(present, following, strict=True)]
-        return [step] * (self.hops or len(present))
+        following = [*participating[1:], participating[0]]
+        turns = [Turn(client, (node,), client) for client, node in zip(participating, following, strict=True)]
+        return [Phase(turns)] * (self.hops or len(participating))
 
 
 TOPOLOGIES = {"star": Star, "ring": Ring}

@@ -7,8 +7,8 @@ from importlib.metadata import version
 from typing import Any
 
 from fedbench_core.federation.costs import Probe
-from fedbench_core.federation.engine import Progress
 from fedbench_core.federation.partition import Partition
+from fedbench_core.federation.progress import Progress
 from fedbench_core.federation.resolved import KINDS, ResolvedRun
 from fedbench_core.records.record import FORMAT, sealed
 from fedbench_core.registry import registry
@@ -17,11 +17,11 @@ _version = cache(version)
 """A library's metadata takes milliseconds to read, and a suite asks for them once per run."""
 
 
-def versions(setting: ResolvedRun) -> dict[str, str]:
+def versions(run: ResolvedRun) -> dict[str, str]:
     """The distributions that decide a run's numbers, with their versions."""
-    spec, method = setting.spec, setting.method
+    spec, method = run.spec, run.method
     used = {("method", spec.method), ("local_update", method.local_update), ("dataset", spec.dataset.partition(":")[0])}
-    for part in ("partitioner", "aggregator", "compressor", "downlink", "topology"):
+    for part in ("partitioner", "aggregator", "compressor", "downlink", "topology", "public"):
         used.add((KINDS[part], getattr(spec, part) or ""))
     used |= {("backbone", name) for name in spec.backbones}
     described = [registry().describe(kind, name) for kind, name in used if name in registry().names(kind)]
@@ -31,8 +31,8 @@ def versions(setting: ResolvedRun) -> dict[str, str]:
 
 
 def build(
-    setting: ResolvedRun,
-    shares: Partition,
+    run: ResolvedRun,
+    partition: Partition,
     progress: Progress,
     test: Mapping[str, Any],
     probe: Probe,
@@ -42,25 +42,25 @@ def build(
     """The record of a finished run, sealed."""
     contents = {
         "format": FORMAT,
-        "spec": setting.spec.model_dump(mode="json"),
-        "spec_digest": setting.spec.digest,
-        "method": {name: getattr(setting.method, name) for name in ("fidelity", "paper", "summary")},
-        "data": _data(shares),
-        "population": _population(setting, shares),
-        "test": {"round": setting.spec.rounds - 1, **test},
+        "spec": run.spec.model_dump(mode="json"),
+        "spec_digest": run.spec.digest,
+        "method": {name: getattr(run.method, name) for name in ("fidelity", "paper", "summary")},
+        "data": _data(partition),
+        "population": _population(run, partition),
+        "test": {"round": run.spec.rounds - 1, **test},
         "selected": _selected(progress, test),
         "curve": progress.curve,
         "rounds_skipped": progress.skipped,
         "notes": [*notes, *progress.notes],
         "costs": _costs(progress, probe),
-        "versions": versions(setting),
+        "versions": versions(run),
         "how": dict(how),
     }
     return sealed(contents)
 
 
-def _data(shares: Partition) -> dict[str, Any]:
-    splits = shares.splits
+def _data(partition: Partition) -> dict[str, Any]:
+    splits = partition.splits
     return {
         "name": splits.name,
         "digest": splits.digest,
@@ -69,25 +69,33 @@ def _data(shares: Partition) -> dict[str, Any]:
         "classes": list(splits.task.classes),
         "image_shape": list(splits.train.images.shape[1:]),
         "images": {split: len(getattr(splits, split)) for split in ("train", "val", "test")},
+        "public": _public(partition),
     }
 
 
-def _population(setting: ResolvedRun, shares: Partition) -> dict[str, Any]:
+def _public(partition: Partition) -> dict[str, Any] | None:
+    if partition.public is None:
+        return None
+    name, digest = partition.public_source
+    return {"name": name, "digest": digest, "images": len(partition.public)}
+
+
+def _population(run: ResolvedRun, partition: Partition) -> dict[str, Any]:
     return {
-        "clients": setting.spec.clients,
-        "trained": setting.trained,
-        "backbones": [setting.backbone(client) for client in range(setting.trained)],
-        "images": {split: [len(rows) for rows in shares.indices[split]] for split in shares.indices},
-        "counts": _counts(shares),
+        "clients": run.spec.clients,
+        "trained": run.trained,
+        "backbones": list(run.backbones),
+        "images": {split: [len(rows) for rows in partition.indices[split]] for split in partition.indices},
+        "counts": _counts(partition),
     }
 
 
-def _counts(shares: Partition) -> list[list[int]]:
+def _counts(partition: Partition) -> list[list[int]]:
     """Training images of each client (rows) by class, or with each of several labels (columns)."""
-    train, task = shares.splits.train, shares.splits.task
+    train, task = partition.splits.train, partition.splits.task
     if task.kind == "multi-label":
-        return [train.targets(rows).sum(dim=0).long().tolist() for rows in shares.indices["train"]]
-    return [counts[: task.outputs].tolist() for counts in shares.counts]
+        return [train.targets(rows).sum(dim=0).long().tolist() for rows in partition.indices["train"]]
+    return [counts[: task.outputs].tolist() for counts in partition.counts]
 
 
 def _selected(progress: Progress, test: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -98,15 +106,16 @@ def _selected(progress: Progress, test: Mapping[str, Any]) -> dict[str, Any] | N
 
 
 def _costs(progress: Progress, probe: Probe) -> dict[str, Any]:
-    """Bytes as they were counted, beside what they would have been uncompressed, and with whole own models."""
-    sizes, flops = probe.sizes(), probe.flops_per_image()
-    total = sum(flops[name] * images for name, images in progress.images.items()) / 1e9
+    """Bytes as they were counted, beside those without compression and those of whole models; and FLOPs."""
+    totals, sizes = progress.totals, probe.sizes()
     return {
-        "bytes_up": progress.bytes_up,
-        "bytes_down": progress.bytes_down,
-        "bytes_peer": progress.bytes_peer,
-        "bytes_dense": progress.bytes_dense,
-        "bytes_whole_models": sum(sizes[name]["bytes"] * count for name, count in progress.messages.items()),
-        "training_gflops": None if progress.uncounted else total,
+        "bytes_up": totals.bytes_up,
+        "bytes_down": totals.bytes_down,
+        "bytes_peer": totals.bytes_peer,
+        "bytes_dense": totals.bytes_dense,
+        "bytes_whole_models": sum(sizes[name]["bytes"] * count for name, count in totals.messages.items()),
+        "training_gflops": probe.flops(totals.training) / 1e9,
+        "aggregation_gflops": probe.flops(totals.aggregation) / 1e9,
+        "prediction_gflops": probe.flops(totals.prediction) / 1e9,
         "backbones": sizes,
     }

@@ -31,9 +31,16 @@ _PROTOCOLS: Mapping[str, type] = MappingProxyType(
         "backbone": Architecture,
     }
 )
-_WORDS = {"takes": ("many", "one"), "by": ("labels", "sites"), "streaming": (True, False), "connected": (True, False)}
+_WORDS = {
+    "takes": ("many", "one"),
+    "by": ("labels", "sites"),
+    "streaming": (True, False),
+    "connected": (True, False),
+    "trains": (True, False),
+    "reaches_absent": (True, False),
+}
 """What may be declared."""
-_OPTIONAL = {"setup", "check"}
+_OPTIONAL = {"setup", "check", "channel", "predictors", "global_predictors"}
 """Methods of protocols that a part may leave as they are."""
 
 

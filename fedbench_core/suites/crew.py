@@ -13,9 +13,9 @@ from multiprocessing.process import BaseProcess
 from typing import Literal
 
 from fedbench_core.api import FedbenchError, RequestError
-from fedbench_core.federation.engine import Event
 from fedbench_core.federation.executors.preload import CONTEXT, quietly, start_server
 from fedbench_core.federation.executors.start import settle
+from fedbench_core.federation.progress import Event
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.runner import How, run
 
@@ -112,7 +112,7 @@ def _work(job: Job, pipe: Connection, path: list[str]) -> None:
 
     def watch(event: Event) -> None:
         if event.point is not None or event.turns == event.expected:
-            tell("at", str(event.progress.round / event.rounds))
+            tell("at", str(event.done / event.rounds))
 
     try:
         tell("done", str(run(job.spec, job.how, watch, lambda line: tell("said", line)).folder))

@@ -7,7 +7,8 @@ from tempfile import TemporaryDirectory
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.records.differences import Difference, differences
 from fedbench_core.records.record import comparable, read_record
-from fedbench_core.runner import How, Say, Watch, run
+from fedbench_core.federation.progress import Watch
+from fedbench_core.runner import How, Say, run
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 
 from fedbench_core.api import DataRequest
-from fedbench_core.federation.partition import deal, load
+from fedbench_core.federation.partition import load, load_public, make_partition
 from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.set_up import set_up_torch
 from fedbench_core.federation.spec import RunSpec
@@ -31,8 +31,9 @@ class Start:
     def worker(self) -> Worker:
         """A worker in this process, with torch set up as the spec says."""
         set_up_torch(self.spec)
-        setting = resolve(self.spec)
-        return Worker(setting, deal(setting, load(setting, self.request)))
+        run = resolve(self.spec)
+        splits = load(run, self.request)
+        return Worker(run, make_partition(run, splits, load_public(run, self.request, splits)))
 
 
 def keep_freed_memory() -> None:

@@ -23,9 +23,9 @@ from fedbench_core.learning import (
     ForwardPass,
     Side,
     adaptive_denominator,
-    apply,
-    change,
+    apply_delta,
     check_pair,
+    delta,
     fit_pair,
     hint,
     learnable,
@@ -37,7 +37,7 @@ PAPER = (
 )
 
 TEACHER, STUDENT = "teacher", "student"
-_HINT, _TURNS = "hint", "turns"
+_HINT = "hint"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class FedKD(LocalUpdate):
     share: Annotated[bool, Field(description="false: the same pair, of which nothing travels")] = True
 
     @property
-    def builds(self) -> Sequence[str]:
+    def backbones(self) -> Sequence[str]:
         """The student."""
         return (self.student,)
 
@@ -75,7 +75,6 @@ class FedKD(LocalUpdate):
         """Teacher and student with initial weights of their own, also where both are one backbone; the projection."""
         client.models[TEACHER] = teacher = ctx.build(client.backbone)
         client.models[STUDENT] = student = ctx.build(self.student, STUDENT)
-        client.memory[_TURNS] = 0
         if self.hidden:
             client.memory[_HINT] = projection(teacher.embedding_size, student.embedding_size, ctx, _HINT)
 
@@ -84,17 +83,17 @@ class FedKD(LocalUpdate):
         common, samples = client.models[STUDENT], len(client.train)
         if not self.share:
             return Update(None, samples, self._train(client, common, ctx))
-        _hear(client, received, ctx)
+        _bring_up_to_date(client, received, ctx)
         student = self._copy(common, ctx)
         metrics = self._train(client, student, ctx)
-        return Update(change(student, common), samples, metrics)
+        return Update(delta(student, common), samples, metrics)
 
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
         """The client's teacher, with which the paper predicts; then the common student."""
         student = client.models[STUDENT]
         if received is not None:
             student = self._copy(student, ctx)
-            apply(received, student)
+            apply_delta(received, student)
         return {TEACHER: client.models[TEACHER], STUDENT: student}
 
     def terms(self, task: Task, own: ForwardPass, other: ForwardPass, hidden: Tensor | None) -> dict[str, Tensor]:
@@ -122,7 +121,7 @@ class FedKD(LocalUpdate):
         return fit_pair(
             Side(TEACHER, client.models[TEACHER], teach),
             Side(STUDENT, student, study, [] if matrix is None else [matrix]),
-            client,
+            client.train,
             ctx,
             joint=joint,
         )
@@ -133,17 +132,16 @@ class FedKD(LocalUpdate):
         return copy
 
 
-def _hear(client: Client, received: Payload | None, ctx: RoundContext) -> None:
-    """Bring the kept student up to date; RunError if the client has missed a change."""
-    turns = client.memory[_TURNS]
-    if received is not None:
-        if not isinstance(turns, int) or turns < ctx.round:
-            raise RunError(
-                f"fedkd says changes, so a client that was not there in every round (turns: {turns}, round: "
-                f"{ctx.round}) has another student than the rest. Leave out --fraction and --dropout, or use fedmic."
-            )
-        apply(received, client.models[STUDENT])
-    client.memory[_TURNS] = ctx.round + 1
+def _bring_up_to_date(client: Client, received: Payload | None, ctx: RoundContext) -> None:
+    """Add the received delta to the kept student; RunError if the client has missed one."""
+    if received is None:
+        return
+    if client.turns < ctx.round:
+        raise RunError(
+            f"fedkd sends deltas, so a client that missed a round (turns: {client.turns}, round: {ctx.round}) has "
+            "another student than the others. Leave out --fraction and --dropout, or use fedmic."
+        )
+    apply_delta(received, client.models[STUDENT])
 
 
 def _hidden(teacher: ForwardPass, student: ForwardPass, matrix: Tensor | None) -> Tensor | None:

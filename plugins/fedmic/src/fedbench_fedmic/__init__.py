@@ -14,9 +14,9 @@ from fedbench_core.learning import (
     ForwardPass,
     Side,
     adaptive_denominator,
-    apply,
-    change,
+    apply_delta,
     check_pair,
+    delta,
     fit_pair,
     hint,
     learnable,
@@ -50,7 +50,7 @@ class FedMIC(LocalUpdate):
     share: Annotated[bool, Field(description="false: the same pair, of which nothing travels")] = True
 
     @property
-    def builds(self) -> Sequence[str]:
+    def backbones(self) -> Sequence[str]:
         """The student."""
         return (self.student,)
 
@@ -77,26 +77,26 @@ class FedMIC(LocalUpdate):
         samples = len(client.train)
         if not self.share:
             return Update(None, samples, self._train(client, client.models[STUDENT], ctx))
-        student = self.hear(received, ctx)
+        student = self.load(received, ctx)
         metrics = self._train(client, student, ctx)
-        return Update(self.say(student, received, ctx), samples, metrics)
+        return Update(self.pack(student, received, ctx), samples, metrics)
 
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
         """The client's teacher, then the student."""
-        student = self.hear(received, ctx) if self.share else client.models[STUDENT]
+        student = self.load(received, ctx) if self.share else client.models[STUDENT]
         return {TEACHER: client.models[TEACHER], STUDENT: student}
 
-    def hear(self, received: Payload | None, ctx: RoundContext) -> Backbone:
+    def load(self, received: Payload | None, ctx: RoundContext) -> Backbone:
         """The common student: its initial weights, displaced by what was received."""
         student = self._initial(ctx)
         if received is not None:
-            apply(received, student)
+            apply_delta(received, student)
         return student
 
-    def say(self, student: Backbone, received: Payload | None, ctx: RoundContext) -> Payload:
+    def pack(self, student: Backbone, received: Payload | None, ctx: RoundContext) -> Payload:
         """The change since what was received; of integers, which the server takes the maximum of, that since the start."""
-        now = change(student, self.hear(received, ctx)).tensors
-        in_all = change(student, self._initial(ctx)).tensors
+        now = delta(student, self.load(received, ctx)).tensors
+        in_all = delta(student, self._initial(ctx)).tensors
         return Payload({name: new if new.is_floating_point() else in_all[name] for name, new in now.items()})
 
     def terms(
@@ -122,7 +122,7 @@ class FedMIC(LocalUpdate):
 
     def _train(self, client: Client, student: Backbone, ctx: RoundContext) -> dict[str, float]:
         teacher = self._side(TEACHER, client.models[TEACHER], client, ctx)
-        return fit_pair(teacher, self._side(STUDENT, student, client, ctx), client, ctx)
+        return fit_pair(teacher, self._side(STUDENT, student, client, ctx), client.train, ctx)
 
     def _side(self, role: str, net: Backbone, client: Client, ctx: RoundContext) -> Side:
         levels = [level for level in (_REPRESENTATION, _DECISION) if self._maps(level)]
@@ -137,14 +137,14 @@ class FedMIC(LocalUpdate):
 class FedMICLiteral(FedMIC):
     """FedMIC whose students travel as weights, not as changes: the figure's caption to the message, and costlier."""
 
-    def hear(self, received: Payload | None, ctx: RoundContext) -> Backbone:
+    def load(self, received: Payload | None, ctx: RoundContext) -> Backbone:
         """The common student: the weights that were received, or initial ones."""
         student = self._initial(ctx)
         if received is not None:
             received.load_into(student)
         return student
 
-    def say(self, student: Backbone, received: Payload | None, ctx: RoundContext) -> Payload:
+    def pack(self, student: Backbone, received: Payload | None, ctx: RoundContext) -> Payload:
         """The student's weights."""
         return Payload.of(student)
 

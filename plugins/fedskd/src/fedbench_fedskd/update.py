@@ -79,8 +79,8 @@ class FedSKD(Levels, LocalUpdate):
             visitor.load_state_dict(resident.state_dict())
         elif self.visitor_bn == "home" and received is not None:
             _restore_statistics(visitor, received)
-        payload = Payload.of(visitor, owner=str(owner), backbone=visitor.name)
-        return Update(payload, weight=len(client.train), metrics=metrics)
+        payload = Payload.of(visitor, meta={"owner": str(owner), "backbone": visitor.name})
+        return Update(payload, len(client.train), metrics)
 
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
         """The resident; with `score_visitors` also what lies on the inbox, or the resident where nothing does."""
@@ -120,21 +120,21 @@ class FedSKD(Levels, LocalUpdate):
         reaches either is that of its own loss with the other held fixed.
         """
         if not self._distils:
-            alone, guest = fit(resident, client, ctx), fit(visitor, client, ctx)
+            alone, guest = fit(resident, client.train, ctx), fit(visitor, client.train, ctx)
             return self._told(alone["loss"], guest["loss"], {}, alone["steps"] + guest["steps"])
         terms = partial(self._terms, strength)
         sides = (
             Side("resident", resident, _nothing if self.distil == "visitor" else terms),
             Side("visitor", visitor, terms if self.distil == "visitor" else _nothing),
         )
-        told = fit_pair(*sides, client, ctx, joint=self.distil == "both")
+        told = fit_pair(*sides, client.train, ctx, joint=self.distil == "both")
         side = "visitor" if self.distil == "visitor" else "resident"
         similar = {level: told[f"{side}_{level}"] for level in self.levels}
         return self._told(told["resident_task"], told["visitor_task"], similar, 2 * told["steps"])
 
     def _alone(self, resident: Backbone, client: Client, ctx: RoundContext) -> dict[str, float]:
         """Train the resident; its twin, the traveller, would take the very same steps."""
-        told = fit(resident, client, ctx)
+        told = fit(resident, client.train, ctx)
         return self._told(told["loss"], told["loss"], {}, told["steps"])
 
     def _told(self, loss: float, visitor: float, similar: Mapping[str, float], steps: float) -> dict[str, float]:
@@ -155,7 +155,7 @@ class FedSKD(Levels, LocalUpdate):
         if training.steps is None:
             return replace(training, epochs=training.epochs + self.warmup)
         epochs = replace(training, steps=None, epochs=self.warmup)
-        warming = sum(1 for _ in positions(len(client.train), epochs, ctx.rng("warm-up", client.id)))
+        warming = sum(1 for _ in positions(len(client.train), epochs, ctx.rng("warm-up")))
         return replace(training, steps=training.steps + warming)
 
 

@@ -1,0 +1,128 @@
+"""Learning curve, selection of a round by validation, and test scores of a running federation."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from fedbench_core.api import SERVER, Aggregator, LocalUpdate, RunError
+from fedbench_core.federation.calls import Call, ScoreCall, ScoreDone, Stored
+from fedbench_core.federation.evaluation import evaluate
+from fedbench_core.federation.executors import Executor
+from fedbench_core.federation.nodes import STATE, Nodes
+from fedbench_core.federation.partition import Partition
+from fedbench_core.federation.progress import Progress
+from fedbench_core.federation.resolved import ResolvedRun
+from fedbench_core.federation.store import Store
+from fedbench_core.federation.worker import base_context
+
+
+class Evaluator:
+    """Scores the models of a federation as it is now."""
+
+    def __init__(
+        self,
+        run: ResolvedRun,
+        partition: Partition,
+        executor: Executor,
+        nodes: Nodes,
+        store: Store,
+        progress: Progress,
+    ) -> None:
+        self._run = run
+        self._partition = partition
+        self._executor = executor
+        self._nodes = nodes
+        self._store = store
+        self._progress = progress
+        self._context = base_context(run, partition)
+
+    def validate(self, round_: int) -> dict[str, Any] | None:
+        """A point of the learning curve, if one is due; where validation improves, that round's test scores too."""
+        spec = self._run.spec
+        if not spec.evaluate_every or (round_ + 1) % spec.evaluate_every:
+            return None
+        point = {"round": round_, "split": spec.evaluate_on, **self._evaluate(round_, spec.evaluate_on)["metrics"]}
+        self._progress.curve.append(point)
+        if spec.evaluate_on == "val":
+            self._select(round_, point["personalization"])
+        return point
+
+    def test(self, round_: int) -> dict[str, Any]:
+        """The evaluation on the test split."""
+        return self._evaluate(round_, "test")
+
+    def _select(self, round_: int, score: float | None) -> None:
+        best = self._progress.selected
+        last = round_ + 1 == self._run.spec.rounds
+        if score is None or (best is not None and best["validation"] >= score):
+            return
+        metrics = None if last else self.test(round_)["metrics"]
+        self._progress.selected = {"round": round_, "validation": score, "metrics": metrics}
+
+    def _evaluate(self, round_: int, split: str) -> dict[str, Any]:
+        done = [one for one in self._executor.run(self._calls(round_, split)) if isinstance(one, ScoreDone)]
+        if not any(one.scores for one in done):
+            name = self._run.method.local_update
+            raise RunError(f"local update {name} returned no model. predictors or global_predictors must return one.")
+        self._progress.totals.prediction.clear()
+        for one in done:
+            self._progress.totals.count_prediction(one.forwards)
+        return evaluate(done, self._partition, split, self._run.partitioner.by)
+
+    def _calls(self, round_: int, split: str) -> Iterator[Call]:
+        """Clients' own models, then each model that clients have in common, then the server's own."""
+        update, aggregator = type(self._run.local_update), type(self._run.aggregator)
+        received = self._received(round_)
+        if update.predictors is not LocalUpdate.predictors:
+            yield from self._of_clients(round_, split, received)
+        if update.global_predictors is not LocalUpdate.global_predictors:
+            yield from self._in_common(round_, split, received)
+        if aggregator.predictors is not Aggregator.predictors:
+            yield self._call("server", SERVER, self._all_clients, round_, split, None)
+
+    def _of_clients(self, round_: int, split: str, received: list[Stored | None]) -> Iterator[ScoreCall]:
+        keeps = type(self._run.local_update).setup is not LocalUpdate.setup
+        clients = [client for client in range(self._run.trained) if not keeps or client in self._progress.turns]
+        for client in clients:
+            yield self._call("client", client, self._scored_on(client), round_, split, received[client])
+        if not clients:  # the roles are known from a client that has not trained; its scores count for nobody
+            yield self._call("client", 0, (), round_, split, received[0])
+
+    def _in_common(self, round_: int, split: str, received: list[Stored | None]) -> Iterator[ScoreCall]:
+        groups: dict[tuple[str, str], list[int]] = {}
+        for client, stored in enumerate(received):
+            digest = "" if stored is None else stored.file.digest
+            groups.setdefault((digest, self._run.backbone(client)), []).append(client)
+        for clients in groups.values():
+            scored_on = tuple(sorted(one for client in clients for one in self._scored_on(client)))
+            yield self._call("received", clients[0], scored_on, round_, split, received[clients[0]])
+
+    def _received(self, round_: int) -> list[Stored | None]:
+        """What each client would receive now."""
+        topology, clients = self._run.topology, range(self._run.trained)
+        ctx = replace(self._context, round=round_)
+        nodes = [topology.receives_from(client) for client in clients]
+        readers = [client for client in clients if nodes[client] == SERVER]
+        channels = dict(zip(readers, self._nodes.channels(SERVER, readers, ctx), strict=True))
+        for client in set(clients) - set(readers):
+            [channels[client]] = self._nodes.channels(client, [client], ctx)
+        published = {node: self._nodes.published(node) for node in set(nodes)}
+        return [published[nodes[client]].get(channels[client]) for client in clients]
+
+    def _scored_on(self, client: int) -> tuple[int, ...]:
+        """The clients whose images score the models of a client that trains: all, in centralized training."""
+        return tuple(range(client, self._run.spec.clients, self._run.trained))
+
+    @property
+    def _all_clients(self) -> tuple[int, ...]:
+        return tuple(range(self._run.spec.clients))
+
+    def _call(
+        self, of: Any, client: int, clients: tuple[int, ...], round_: int, split: str, received: Stored | None
+    ) -> ScoreCall:
+        key = (STATE, str(SERVER), "") if of == "server" else ("client", str(client), "")
+        turns, last_round = self._progress.turns.get(client, (0, None))
+        backbone = "" if of == "server" else self._run.backbone(client)
+        state = None if of == "received" else self._store.get(key)
+        published = self._nodes.published(SERVER) if of == "server" else {}
+        return ScoreCall(of, client, backbone, clients, round_, split, turns, last_round, state, received, published)

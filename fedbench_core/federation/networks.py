@@ -1,0 +1,179 @@
+"""Networks for the length of a turn: built once per process, reused with other weights."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fedbench_core.api import Architecture, Backbone, ModuleFactory, RunError, Splits, torch_seed, unknown
+from fedbench_core.federation.blame import blamed, expect
+from fedbench_core.federation.flops import ForwardCounter
+from fedbench_core.federation.node_state import Tensors, Weights
+
+_INITIAL_KEPT = 8
+_DECLARE = {
+    "backbone": "Further backbones are declared in the local update's `backbones`.",
+    "module": "Modules are declared in the part's `modules`.",
+}
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What makes two networks exchangeable: the architecture, or the declared module and its sizes."""
+
+    name: str
+    sizes: tuple[tuple[str, int], ...] | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Its part of the stream of the initial weights."""
+        return tuple(f"{name}={size}" for name, size in self.sizes or ())
+
+
+def load(net: nn.Module, tensors: Tensors) -> None:
+    """Copy tensors into a module that has exactly these."""
+    own = net.state_dict()
+    torch._foreach_copy_(list(own.values()), [tensors[name] for name in own])
+
+
+def snapshot(net: nn.Module) -> dict[str, Tensor]:
+    """Copies of all parameters and buffers, on the CPU."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in net.state_dict().items()}
+
+
+@contextmanager
+def own_generator(seed: int, device: str) -> Iterator[None]:
+    """Seed torch's global generators, which initialization and dropout read, and put them back at the end.
+
+    On a CPU this uses only the CPU's generator: `torch.manual_seed` asks every kind of device, a millisecond a turn.
+    """
+    with torch.random.fork_rng(devices=[] if device == "cpu" else [torch.device(device)]):
+        if device != "cpu":
+            torch.cuda.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+class Networks:
+    """Builds networks with their initial weights, counts their forward passes, and takes all of them back at once."""
+
+    def __init__(
+        self,
+        architectures: Mapping[str, Architecture],
+        modules: Mapping[str, ModuleFactory],
+        splits: Splits,
+        seed: int,
+        device: str,
+    ) -> None:
+        self._architectures = architectures
+        self._modules = modules
+        self._shape = (splits.task.outputs, splits.channels, splits.image_size)
+        self._seed = seed
+        self._device = device
+        self._free: dict[_Key, list[nn.Module]] = {}
+        self._used: list[tuple[_Key, nn.Module]] = []
+        self._initial: OrderedDict[tuple[_Key, str], Tensors] = OrderedDict()
+        self._counter = ForwardCounter()
+
+    def backbone(self, name: str, role: str = "") -> Backbone:
+        """A backbone with the initial weights of (seed, "init", name, role), in training mode, until `recall`."""
+        net = self._backbone(name)
+        load(net, self._initial_tensors(_Key(net.name), role, lambda: self._make_backbone(name, role)))
+        return net
+
+    def module(self, name: str, role: str, sizes: Mapping[str, int]) -> nn.Module:
+        """A declared module with the initial weights of (seed, "init", name, role, sizes), until `recall`."""
+        key = self._module_key(name, sizes)
+        net = self._take(key, lambda: self._make_module(key, ""))
+        load(net, self._initial_tensors(key, role, lambda: self._make_module(key, role)))
+        return net
+
+    def load_backbones(self, weights: Mapping[str, Weights]) -> dict[str, Backbone]:
+        """Stored backbones, by role."""
+        nets = {role: self._backbone(one.name) for role, one in weights.items()}
+        for role, net in nets.items():
+            load(net, weights[role].tensors)
+        return nets
+
+    def load_modules(self, weights: Mapping[str, Weights]) -> dict[str, nn.Module]:
+        """Stored modules, by role."""
+        nets = {}
+        for role, one in weights.items():
+            key = self._module_key(one.name, one.sizes or {})
+            nets[role] = self._take(key, lambda key=key: self._make_module(key, ""))  # type: ignore[misc]  # bound now
+            load(nets[role], one.tensors)
+        return nets
+
+    def weights(self, net: nn.Module) -> Weights:
+        """What to store of a network that was built here; RunError for another one."""
+        key = next((key for key, used in self._used if used is net), None)
+        if key is None:
+            raise RunError(
+                f"models and modules hold what ctx.build and ctx.build_module made; got {type(net).__name__}"
+            )
+        return Weights(key.name, snapshot(net), None if key.sizes is None else dict(key.sizes))
+
+    def recall(self) -> None:
+        """Take back everything that was built."""
+        for key, net in self._used:
+            self._free[key].append(net)
+        self._used.clear()
+
+    def forwards(self) -> dict[str, int]:
+        """The inputs that went through networks since the last call, by the key of `flops`."""
+        return self._counter.take()
+
+    def _backbone(self, name: str) -> Backbone:
+        key = _Key(self._architecture(name).name)
+        net = self._take(key, lambda: self._make_backbone(name, ""))
+        assert isinstance(net, Backbone)  # noqa: S101  # what _make_backbone checks
+        return net
+
+    def _take(self, key: _Key, make: Callable[[], nn.Module]) -> nn.Module:
+        """A network with the weights that its last user left: load others."""
+        free = self._free.setdefault(key, [])
+        net = free.pop() if free else self._counter.watch(make(), key.name, key.sizes)
+        self._used.append((key, net))
+        net.train()
+        net.requires_grad_(requires_grad=True)
+        net.zero_grad()
+        return net
+
+    def _architecture(self, name: str) -> Architecture:
+        if name not in self._architectures:
+            raise unknown("backbone in this run", name, self._architectures, _DECLARE["backbone"])
+        return self._architectures[name]
+
+    def _module_key(self, name: str, sizes: Mapping[str, int]) -> _Key:
+        if name not in self._modules:
+            raise unknown("module in this run", name, self._modules, _DECLARE["module"])
+        return _Key(name, tuple(sorted(sizes.items())))
+
+    def _make_backbone(self, name: str, role: str) -> Backbone:
+        architecture = self._architecture(name)
+        seed = torch_seed(self._seed, "init", architecture.name, role)
+        with blamed("backbone", name, architecture, refuses=True), own_generator(seed, "cpu"):
+            net = architecture.build(*self._shape)
+            expect(net, Backbone, "what build returned")
+            net = net.to(self._device)
+        net.name = architecture.name
+        return net
+
+    def _make_module(self, key: _Key, role: str) -> nn.Module:
+        seed = torch_seed(self._seed, "init", key.name, role, *key.words)
+        with own_generator(seed, "cpu"):
+            net = self._modules[key.name](**dict(key.sizes or ()))
+            expect(net, nn.Module, f"what the factory of module {key.name!r} returned")
+            return net.to(self._device)
+
+    def _initial_tensors(self, key: _Key, role: str, make: Callable[[], nn.Module]) -> Tensors:
+        found = (key, role)
+        if found not in self._initial:
+            self._initial[found] = snapshot(make())
+        self._initial.move_to_end(found)
+        if len(self._initial) > _INITIAL_KEPT:
+            self._initial.popitem(last=False)
+        return self._initial[found]

@@ -1,0 +1,113 @@
+"""How far a run is: what its journal stores, what is counted on the way, and what is reported to who watches."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fedbench_core.api import SERVER, Node
+from fedbench_core.federation.calls import AggregateDone, Encoded, Forwards, TurnDone
+from fedbench_core.federation.flops import add_forwards
+from fedbench_core.federation.tables import Committed
+
+Row = Mapping[str, object]
+
+
+@dataclass
+class Totals:
+    """What a run has cost so far. Forward passes are by the key of `flops`, messages by the client's backbone."""
+
+    bytes_up: int = 0
+    bytes_down: int = 0
+    bytes_peer: int = 0
+    bytes_dense: int = 0
+    """What was sent, uncompressed."""
+    messages: dict[str, int] = field(default_factory=dict)
+    training: dict[str, int] = field(default_factory=dict)
+    aggregation: dict[str, int] = field(default_factory=dict)
+    prediction: dict[str, int] = field(default_factory=dict)
+    """Forward passes of `predictors` in the last evaluation."""
+    aggregation_seconds: float = 0.0
+
+    @property
+    def bytes_sent(self) -> int:
+        """All bytes that crossed between two nodes."""
+        return self.bytes_up + self.bytes_down + self.bytes_peer
+
+    def count_message(self, sender: Node, receiver: Node, size: int, dense: int, backbone: str) -> None:
+        """Count one message between two nodes."""
+        way = "bytes_down" if sender == SERVER else "bytes_up" if receiver == SERVER else "bytes_peer"
+        setattr(self, way, getattr(self, way) + size)
+        self.bytes_dense += dense
+        self.messages[backbone] = self.messages.get(backbone, 0) + 1
+
+    def count_turn(self, done: TurnDone) -> None:
+        """Count the arithmetic of a turn."""
+        add_forwards(self.training, done.forwards)
+
+    def count_aggregation(self, done: AggregateDone) -> None:
+        """Count the arithmetic of an aggregation."""
+        add_forwards(self.aggregation, done.forwards)
+        self.aggregation_seconds += done.seconds
+
+    def count_prediction(self, forwards: Forwards) -> None:
+        """Count the arithmetic of predictors."""
+        add_forwards(self.prediction, forwards)
+
+
+@dataclass
+class Progress:
+    """What the journal stores besides the state. turns: (count, last round) by client."""
+
+    round: int = 0
+    """Rounds that are done."""
+    totals: Totals = field(default_factory=Totals)
+    turns: dict[int, tuple[int, int]] = field(default_factory=dict)
+    skipped: list[int] = field(default_factory=list)
+    """Rounds in which no client took part."""
+    notes: list[str] = field(default_factory=list)
+    """Notes of compressors, each once."""
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    selected: dict[str, Any] | None = None
+    """The round that validation chose, with its test scores."""
+    dense: dict[str, int] = field(default_factory=dict)
+    """Uncompressed bytes of what the server published, by channel."""
+    tables: dict[str, Committed] = field(default_factory=dict)
+
+    def note(self, encoded: Mapping[str, Encoded]) -> None:
+        """Add the notes of compressors."""
+        new = [note for one in encoded.values() for note in one.notes]
+        self.notes = list(dict.fromkeys([*self.notes, *new]))
+
+    def took_turn(self, client: int, round_: int) -> None:
+        """Remember that a client took a turn."""
+        self.turns[client] = (self.turns.get(client, (0, 0))[0] + 1, round_)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values for the journal."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Progress":
+        """From what `to_json` returned, by way of JSON."""
+        turns = {int(client): (count, last) for client, (count, last) in values["turns"].items()}
+        return cls(**{**values, "totals": Totals(**values["totals"]), "turns": turns})
+
+
+@dataclass(frozen=True)
+class Event:
+    """News for who watches a run: `turns` of `expected` in round `round` are done; a new point of the curve, if any.
+
+    done: rounds that are over; curve: the last point measured so far, new or not.
+    """
+
+    round: int
+    rounds: int
+    turns: int
+    expected: int
+    done: int
+    bytes_sent: int
+    point: Mapping[str, Any] | None = None
+    curve: Mapping[str, Any] | None = None
+
+
+Watch = Callable[[Event], None]
