@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fedbench_core.federation.progress import Watch
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.records.differences import Difference, differences
 from fedbench_core.records.record import comparable, read_record
-from fedbench_core.federation.progress import Watch
 from fedbench_core.runner import How, Say, run
 
 
