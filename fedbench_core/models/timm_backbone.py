@@ -42,7 +42,8 @@ class TimmBackbone(Backbone):
             raise RequestError(self.no_maps_reason)
         return self._outputs(images)
 
-    def head(self) -> nn.Module:
+    @property
+    def head(self) -> nn.Module:  # type: ignore[override]  # of timm's network, not a child of its own
         """The classifier."""
         head: nn.Module = self.net.get_classifier()
         return head
@@ -50,7 +51,7 @@ class TimmBackbone(Backbone):
     def _outputs(self, images: Tensor) -> Outputs:
         features, maps = self.net.forward_intermediates(images.contiguous(memory_format=self.memory_format))
         inputs: list[Tensor] = []
-        hook = self.head().register_forward_pre_hook(lambda _module, args: inputs.append(args[0]))
+        hook = self.head.register_forward_pre_hook(lambda _module, args: inputs.append(args[0]))
         try:
             logits = self.net.forward_head(features)
         finally:

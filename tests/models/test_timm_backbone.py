@@ -37,7 +37,7 @@ def images(count=3, channels=3, size=28):
 
 def head_of(net):
     """The linear layer that gives the logits, whatever its kind."""
-    head = net.head()
+    head = net.head
     return head.weight.flatten(1), head.bias
 
 
