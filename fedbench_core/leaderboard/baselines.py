@@ -19,7 +19,7 @@ _MIN_FLOPS = 0.9
 """Fraction of the FLOPs of the most expensive entry: whole epochs can't match it exactly."""
 
 
-def required(suite: Suite, runs: Runs) -> list[tuple[str, str | None, str]]:
+def _required(suite: Suite, runs: Runs) -> list[tuple[str, str | None, str]]:
     """The compulsory baselines of a case: (kind, the entry that the suite names for it, why it is compulsory)."""
     baselines = suite.baselines
     rows = [(kind, getattr(baselines, kind), "all leaderboards") for kind in ("steps", "flops", "centralized")]
@@ -35,7 +35,7 @@ def required(suite: Suite, runs: Runs) -> list[tuple[str, str | None, str]]:
 
 def check(suite: Suite, case: Case, runs: Runs) -> None:
     """RequestError if a compulsory baseline is missing or another kind of run than it should be."""
-    problems = [problem for kind, name, why in required(suite, runs) for problem in _problems(kind, name, why, runs)]
+    problems = [problem for kind, name, why in _required(suite, runs) for problem in _problems(kind, name, why, runs)]
     if problems:
         raise RequestError(
             f"Suite {suite.name}, {case}: compulsory baselines are missing: {'; '.join(problems)}. "
@@ -57,7 +57,7 @@ def _problems(kind: str, name: str | None, why: str, runs: Runs) -> Iterator[str
 
 
 def _fault(kind: str, name: str, runs: Runs) -> str:
-    """What the records of a baseline contradict; empty if nothing."""
+    """How the records contradict the kind of baseline; empty if they don't."""
     own = list(runs[name].values())
     if kind in ("steps", "flops", "unshared") and any(map(bytes_per_turn, own)):
         return "communicates"

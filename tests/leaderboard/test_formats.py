@@ -17,8 +17,8 @@ def leaderboard(suite_folder):
     return read_leaderboard(file)
 
 
-def test_json_has_unrounded_numbers_and_no_nan(leaderboard) -> None:
-    value = json.loads(FORMATTED["json"](leaderboard), parse_constant=pytest.fail)
+def test_json_has_unrounded_numbers(leaderboard) -> None:
+    value = json.loads(FORMATTED["json"](leaderboard))
     [table] = value["tables"]
     row = next(row for row in table["rows"] if row["entry"] == "fedavg")
     expected = next(row for row in leaderboard.tables[0].rows if row.entry == "fedavg")
@@ -26,6 +26,15 @@ def test_json_has_unrounded_numbers_and_no_nan(leaderboard) -> None:
     assert row["rank"] == [2, 3]
     assert len(table["pairs"]) == 10
     assert (value["ranked_by"], value["over_datasets"]) == ("personalization", None)
+
+
+def test_undefined_values_are_null_in_json_and_empty_in_csv(suite_folder) -> None:
+    file = suite_folder.suite(seeds=1)
+    suite_folder.fill(file)
+    leaderboard = read_leaderboard(file)
+    [table] = json.loads(FORMATTED["json"](leaderboard), parse_constant=pytest.fail)["tables"]
+    assert {pair["p"] for pair in table["pairs"]} == {None}
+    assert {line["auc_low"] for line in csv.DictReader(io.StringIO(FORMATTED["csv"](leaderboard)))} == {""}
 
 
 def test_csv_has_a_line_for_each_row_with_unrounded_numbers(leaderboard) -> None:

@@ -343,9 +343,16 @@ def test_records_of_one_entry_that_differ_in_more_than_the_seed_are_refused(suit
         if grid_point.entry == "fedavg-ft" and grid_point.seed > 2:
             record["spec"]["set"] = {"local_update.new": 1}
 
+    def unset(record, grid_point) -> None:
+        if grid_point.entry == "fedavg-ft" and grid_point.seed > 2:
+            record["spec"]["lr"] = None
+
     file = suite_folder.suite()
     suite_folder.fill(file, change=extend)
     assert read_leaderboard(file), "an option that older versions lack"
+    suite_folder.fill(file, change=unset)
+    with pytest.raises(RunError, match=r"fedavg-ft, seed 0 and fedavg-ft, seed 3 .*lr"):
+        read_leaderboard(file)
     suite_folder.fill(file, change=update)
     with pytest.raises(RunError, match=r"fedavg-ft, seed 0 and fedavg-ft, seed 3 .*tuning 1 \(now 2\).*--fresh"):
         read_leaderboard(file)

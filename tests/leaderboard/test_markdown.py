@@ -147,6 +147,10 @@ def test_markdown_characters_in_cells_are_escaped() -> None:
     assert "| test_resnet |" in text
 
 
+def test_numbers_in_cells_are_not_reformatted() -> None:
+    assert {"0.50", "1e3"} <= set(pipe_table(TextTable(["a"], [["0.50"], ["1e3"]], frozenset())).split())
+
+
 def test_order_of_records_does_not_matter(suite_folder) -> None:
     file = suite_folder.suite()
     suite_folder.fill(file)
