@@ -74,7 +74,7 @@ def _refuse_nonsense(
 
 
 def _publish(folder: Path, suite: str | None, *, check: bool) -> None:
-    from fedbench_core.leaderboard import shelf  # noqa: PLC0415  # pandas: not for --help
+    from fedbench_core.leaderboard import shelf  # noqa: PLC0415  # imports pandas: slow
 
     rendered = shelf.render(folder, suite)
     if check:
@@ -86,7 +86,7 @@ def _publish(folder: Path, suite: str | None, *, check: bool) -> None:
 
 
 def _print_index(folder: Path, *, as_json: bool) -> None:
-    from fedbench_core.leaderboard.index import index_sheet  # noqa: PLC0415  # pandas: not for --help
+    from fedbench_core.leaderboard.index import index_sheet  # noqa: PLC0415  # imports pandas: slow
     from fedbench_core.leaderboard.shelf import read_leaderboards  # noqa: PLC0415  # as above
 
     sheet = index_sheet(list(read_leaderboards(folder)))
@@ -97,7 +97,7 @@ def _print_index(folder: Path, *, as_json: bool) -> None:
 
 
 def _print_leaderboard(folder: Path, suite: str, sort: str | None, budgets: Sequence[str], form: str | None) -> None:
-    from fedbench_core.leaderboard.budget import read_budget  # noqa: PLC0415  # pandas: not for --help
+    from fedbench_core.leaderboard.budget import read_budget  # noqa: PLC0415  # imports pandas: slow
     from fedbench_core.leaderboard.formats import FORMATTED  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.shelf import read_leaderboard, suite_file  # noqa: PLC0415  # as above
 

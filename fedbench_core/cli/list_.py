@@ -26,7 +26,7 @@ def command(kind: str, pattern: str, as_json: bool) -> None:
     KIND is one of methods, partitioners, compressors, aggregators, topologies, local-updates, datasets, backbones.
     PATTERN may hold wildcards, in quotes: 'mobile*'.
     """
-    from fedbench_core.cli.catalog import listed, unlisted  # noqa: PLC0415  # torch: seconds that --help does not need
+    from fedbench_core.cli.catalog import listed, unlisted  # noqa: PLC0415  # imports torch: slow, and --help does not need it
 
     entries = listed(KINDS[kind], pattern, everything=as_json)
     if as_json:

@@ -20,7 +20,7 @@ def command(config: Path | None, data_root: Path | None, as_json: bool, **flags:
     """
     spec = read_spec(flags, config, method="local")
     from fedbench_core.federation.partition import deal  # noqa: PLC0415  # as above
-    from fedbench_core.federation.resolved import resolve  # noqa: PLC0415  # torch: seconds that --help does not need
+    from fedbench_core.federation.resolved import resolve  # noqa: PLC0415  # imports torch: slow, and --help does not need it
     from fedbench_core.runner import How, load  # noqa: PLC0415  # as above
 
     setting = resolve(spec)

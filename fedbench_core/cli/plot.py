@@ -39,7 +39,7 @@ def matrix(run: Path, file: Path) -> None:
 
     Rows of the heat map are clients' models, columns clients' distributions.
     """
-    from fedbench_core.plots.matrix import draw_matrix  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.plots.matrix import draw_matrix  # noqa: PLC0415  # imports matplotlib: slow
     from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
 
     record = read_record(run)
@@ -54,7 +54,7 @@ def shares(run: Path, file: Path) -> None:
 
     Clients by classes; the area of a bubble is a number of images.
     """
-    from fedbench_core.leaderboard.illustrations import bubbles  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.leaderboard.illustrations import bubbles  # noqa: PLC0415  # imports matplotlib: slow
     from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
 
     record = read_record(run)
@@ -73,7 +73,7 @@ def curves(sources: tuple[str, ...], file: Path, metric: str | None, case: str |
     Of a suite, or of runs, of which those that differ in nothing but their seed make one entry. A panel for each
     entry before all the others, with 95 % intervals over seeds.
     """
-    from fedbench_core.leaderboard import illustrations  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.leaderboard import illustrations  # noqa: PLC0415  # imports matplotlib: slow
     from fedbench_core.leaderboard.cases import by_settings  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.columns import metric as named  # noqa: PLC0415  # as above
     from fedbench_core.records.record import RECORD, read_record  # noqa: PLC0415  # as above
@@ -106,7 +106,7 @@ def bytes_(suite: str, file: Path, metric: str | None, case: str | None, folder:
 
     Dashed: the best score that can be had for so many bytes per client and round.
     """
-    from fedbench_core.leaderboard.illustrations import tradeoff  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.leaderboard.illustrations import tradeoff  # noqa: PLC0415  # imports matplotlib: slow
 
     _save(file, tradeoff(_table(_leaderboard(suite, folder, metric), case)).draw)
 
@@ -121,7 +121,7 @@ def ranks(suite: str, file: Path, metric: str | None, folder: Path) -> None:
 
     It takes six datasets or more. Entries stand at their mean ranks; a bar joins those that are not told apart.
     """
-    from fedbench_core.leaderboard.illustrations import over_datasets  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.leaderboard.illustrations import over_datasets  # noqa: PLC0415  # imports matplotlib: slow
 
     leaderboard = _leaderboard(suite, folder, metric)
     pictures = over_datasets(leaderboard)
@@ -132,7 +132,7 @@ def ranks(suite: str, file: Path, metric: str | None, folder: Path) -> None:
 
 
 def _leaderboard(suite: str, folder: Path, metric: str | None) -> "Leaderboard":
-    from fedbench_core.leaderboard.shelf import read_leaderboard, suite_file  # noqa: PLC0415  # pandas: not for --help
+    from fedbench_core.leaderboard.shelf import read_leaderboard, suite_file  # noqa: PLC0415  # imports pandas: slow
 
     return read_leaderboard(suite_file(folder, suite), metric)
 
@@ -149,7 +149,7 @@ def _table(leaderboard: "Leaderboard", case: str | None) -> "Table":
 
 
 def _save(file: Path, draw: "Callable[[], Figure]") -> None:
-    from fedbench_core.plots.style import save  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.plots.style import save  # noqa: PLC0415  # imports matplotlib: slow
 
     save(file, draw)
     click.echo(f"Drawn: {file}")

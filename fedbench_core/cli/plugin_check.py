@@ -32,7 +32,7 @@ def command(name: str, options: tuple[str, ...], timeout: int, as_json: bool) ->
 
     if find_spec("pytest") is None:
         raise RequestError("The contract suites are run by pytest, which is not installed: pip install pytest")
-    from fedbench_core.testing.check import check  # noqa: PLC0415  # torch: seconds that --help does not need
+    from fedbench_core.testing.check import check  # noqa: PLC0415  # imports torch: slow, and --help does not need it
 
     parts = check(name, _by_kind(options), _tell, timeout)
     if as_json:

@@ -21,7 +21,7 @@ def command(name: str, kind: str, out: Path, as_json: bool) -> None:
 
     It installs, runs and passes its contract tests as it stands; comments say where your idea goes.
     """
-    from fedbench_core.testing.scaffold import create  # noqa: PLC0415  # torch: seconds that --help does not need
+    from fedbench_core.testing.scaffold import create  # noqa: PLC0415  # imports torch: slow, and --help does not need it
 
     folder = create(name, _KINDS[kind], out)
     module = folder / "src" / f"fedbench_{name.replace('-', '_')}" / "__init__.py"

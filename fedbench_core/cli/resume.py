@@ -25,7 +25,7 @@ def command(folder: Path, as_json: bool, **how: Any) -> None:
     """
 
     def start(how: "How", watch: Watch, say: Say) -> "Finished":
-        from fedbench_core.runner import resume  # noqa: PLC0415  # torch: seconds that --help does not need
+        from fedbench_core.runner import resume  # noqa: PLC0415  # imports torch: slow, and --help does not need it
 
         return resume(folder, how, watch, say)
 

@@ -35,7 +35,7 @@ def command(config: Path | None, as_json: bool, **flags: Any) -> None:
     spec = read_spec(flags, config)
 
     def start(how: "How", watch: Watch, say: Say) -> "Finished":
-        from fedbench_core.runner import run  # noqa: PLC0415  # torch: seconds that --help does not need
+        from fedbench_core.runner import run  # noqa: PLC0415  # imports torch: slow, and --help does not need it
 
         return run(spec, how, watch, say)
 
@@ -48,7 +48,7 @@ HOW = ("data_root", "executor", "workers", "checkpoint_every", "client_timeout",
 def carry_out(start: "Callable[[How, Watch, Say], Finished]", how: dict[str, Any], *, as_json: bool) -> None:
     """Compute a run by `start`, showing its progress, and print its record or its table."""
     with serving(processes=how["executor"] == "processes"):
-        from fedbench_core.registry import registry  # noqa: PLC0415  # torch: seconds that --help does not need
+        from fedbench_core.registry import registry  # noqa: PLC0415  # imports torch: slow, and --help does not need it
         from fedbench_core.runner import How  # noqa: PLC0415  # as above
 
         registry()  # so that what is wrong with a plugin is told before a run, not after

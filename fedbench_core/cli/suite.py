@@ -68,7 +68,7 @@ def run(
 
     suite = read_suite(file)
     with serving("fedbench_core.suites.crew", processes=how["executor"] == "processes"):
-        from fedbench_core.runner import How  # noqa: PLC0415  # torch: seconds that --help does not need
+        from fedbench_core.runner import How  # noqa: PLC0415  # imports torch: slow, and --help does not need it
         from fedbench_core.suites.conduct import conduct, plan  # noqa: PLC0415  # as above
 
         computed = How(out=out, fresh=fresh, workers=workers, **how)

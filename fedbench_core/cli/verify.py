@@ -30,7 +30,7 @@ def command(ctx: click.Context, record: Path, workers: int | None, data_root: Pa
     bits agree, 1 if not, with the versions that differ. How it was computed (times, machine) may differ.
     """
     with serving():
-        from fedbench_core.runner import How  # noqa: PLC0415  # torch: seconds that --help does not need
+        from fedbench_core.runner import How  # noqa: PLC0415  # imports torch: slow, and --help does not need it
         from fedbench_core.suites.verify import verify  # noqa: PLC0415  # as above
 
         with watching(quiet=as_json) as (watch, say):
