@@ -6,6 +6,8 @@ Entry = dict[str, Any]
 
 METHOD_FIELDS = ("paper", "fidelity", "data", "mixed_backbones", "partial_participation", "pinned")
 """The fields of a method besides its parts."""
+EMPTY: tuple[object, ...] = ("", (), {})
+"""Values of a method's field that are not shown."""
 OPTION_COLUMNS = ("option", "default", "accepts", "meaning")
 
 

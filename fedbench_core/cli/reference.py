@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
-from fedbench_core.cli.entries import METHOD_FIELDS, OPTION_COLUMNS, Entry, option_row, option_text
+from fedbench_core.cli.entries import EMPTY, METHOD_FIELDS, OPTION_COLUMNS, Entry, option_row, option_text
 from fedbench_core.cli.list_ import KINDS
 from fedbench_core.cli.output import words
 from fedbench_core.cli.sources import Item, code, doc, exported, is_required, load, members, unexported
@@ -120,7 +120,7 @@ def _options(kind: str, options: Sequence[Entry]) -> Iterator[str]:
 
 
 def _method(entry: Entry) -> Iterator[str]:
-    rows = [(field.replace("_", " "), words(entry[field])) for field in METHOD_FIELDS if entry[field] != ""]
+    rows = [(field.replace("_", " "), words(entry[field])) for field in METHOD_FIELDS if entry[field] not in EMPTY]
     for kind, part in entry["parts"].items():
         options = ", ".join(f"{option['name']}={option_text(option['value'])}" for option in part["options"])
         rows.append((kind.replace("_", " "), f"`{part['name']}`{f' ({options})' if options else ''}"))

@@ -2,7 +2,7 @@
 
 import click
 
-from fedbench_core.cli.entries import METHOD_FIELDS, OPTION_COLUMNS, Entry, option_row, option_text
+from fedbench_core.cli.entries import EMPTY, METHOD_FIELDS, OPTION_COLUMNS, Entry, option_row, option_text
 from fedbench_core.cli.output import json_option, print_json, print_sentence, print_table, words
 
 
@@ -41,7 +41,7 @@ def _show_method(entry: Entry) -> None:
     _show_origin(entry)
     click.echo()
     for field in METHOD_FIELDS:
-        if entry[field] != "":
+        if entry[field] not in EMPTY:
             click.echo(f"{field.replace('_', ' ')}: {words(entry[field])}")
     click.echo()
     print_table(("part", "name"), [(kind, part["name"]) for kind, part in entry["parts"].items()])
