@@ -11,7 +11,7 @@ from fedbench_core.registry import registry
 
 @pytest.fixture
 def cli() -> Iterator[Callable[..., Result]]:
-    """Run the command line in this process, with a registry that sees what the test installed."""
+    """Run a command in this process; the registry sees the plugins that the test installed."""
     registry.cache_clear()
     yield lambda *arguments: CliRunner().invoke(fedbench, arguments, prog_name="fedbench")
     registry.cache_clear()
@@ -19,7 +19,7 @@ def cli() -> Iterator[Callable[..., Result]]:
 
 @pytest.fixture
 def cli_json(cli) -> Callable[..., Any]:
-    """What a command prints with --json."""
+    """The value that a command prints with --json."""
 
     def read(*arguments: str) -> Any:
         result = cli(*arguments, "--json")
@@ -50,7 +50,7 @@ def thin(
 
 
 def twice():
-    """Says everything twice."""
+    """Sends everything twice."""
 
 
 def file(path: Annotated[str, Field(description="which")]):
@@ -90,5 +90,5 @@ def fedbench_register_methods():
 
 @pytest.fixture
 def plugin(distribution) -> None:
-    """A plugin with parts, a dataset and methods."""
+    """An installed plugin with parts, a dataset and methods."""
     distribution("fedbench-test", PLUGIN, version="4.5")
