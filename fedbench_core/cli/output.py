@@ -92,14 +92,12 @@ def _groups(cells: Cells, right: Sequence[bool], room: int) -> list[list[int]]:
 
 
 def _widths(cells: Cells, room: int) -> list[int]:
-    """Column widths whose total is at most `room`: the widest columns shrink, but not below their longest word."""
+    """Column widths whose total is at most `room`: the widest column shrinks, first those that can wrap at a space."""
     widths, least = _longest(cells, str.splitlines), _longest(cells, str.split)
     while _total(widths) > room:
-        wide = [at for at, width in enumerate(widths) if width > least[at]]
-        if not wide:
-            return [min(width, room) for width in widths]
-        widths[max(wide, key=widths.__getitem__)] -= 1
-    return widths
+        can_wrap = [at for at, width in enumerate(widths) if width > least[at]]
+        widths[max(can_wrap or range(len(widths)), key=widths.__getitem__)] -= 1
+    return [max(1, width) for width in widths]
 
 
 def _longest(cells: Cells, pieces: Callable[[str], list[str]]) -> list[int]:

@@ -12,9 +12,9 @@ LONG = "word " * 80 + "end"
 @pytest.fixture
 def terminal(capsys, monkeypatch: pytest.MonkeyPatch):
     """Print a table on a terminal of some columns; gives its lines."""
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
 
     def show(width: int, columns, rows) -> list[str]:
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
         monkeypatch.setenv("COLUMNS", str(width))
         print_table(columns, rows)
         return click.unstyle(capsys.readouterr().out).splitlines()
