@@ -1,5 +1,7 @@
 import json
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +29,13 @@ def cli_json(cli) -> Callable[..., Any]:
         return json.loads(result.stdout)
 
     return read
+
+
+@pytest.fixture
+def environment(kit: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment of a process that has the plugin `kit.py` and a cache of its own."""
+    path = os.pathsep.join([str(kit), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    return {**os.environ, "PYTHONPATH": path, "FEDBENCH_CACHE": str(tmp_path / "cache")}
 
 
 PLUGIN = '''
