@@ -14,7 +14,7 @@ from fedbench_core.federation.bits import codes_of_text, text_of_bits
 from fedbench_core.records.record import _text, sealed
 from fedbench_core.runner import How
 from fedbench_core.statistics.bootstrap import METRICS, contributions
-from fedbench_core.suites.filing import records_of
+from fedbench_core.suites.filed_records import records_folder
 from fedbench_core.suites.suite import GridPoint, read_suite
 
 CORRECT = {
@@ -78,7 +78,7 @@ class SuiteFolder:
                 record = self.record(grid_point, count)
                 if change is not None:
                     change(record, grid_point)
-                made.append(_write(record, grid_point, records_of(file)))
+                made.append(_write(record, grid_point, records_folder(file)))
         return made
 
     def record(self, grid_point: GridPoint, correct: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from fedbench_core.cli.output import json_option, print_json, print_sentence, pr
 
 if TYPE_CHECKING:
     from fedbench_core.leaderboard.leaderboard import Leaderboard
-    from fedbench_core.leaderboard.sheets import Sheet
+    from fedbench_core.leaderboard.text_tables import TextTable
 
 FORMATS = ("csv", "json", "latex", "markdown")
 folder_option = click.option(
@@ -72,22 +72,22 @@ def _check_flags(
 
 
 def _publish(folder: Path, suite: str | None, *, check: bool) -> None:
-    from fedbench_core.leaderboard import shelf  # noqa: PLC0415  # imports pandas: slow
+    from fedbench_core.leaderboard import pages  # noqa: PLC0415  # imports pandas: slow
 
-    rendered = shelf.render(folder, suite)
+    rendered = pages.render(folder, suite)
     if check:
-        shelf.check(rendered)
-        click.echo(f"{len(rendered.pages)} pages and {len(rendered.pictures)} plots are up to date.")
+        pages.check(rendered)
+        click.echo(f"{len(rendered.pages)} pages and {len(rendered.figures)} plots are up to date.")
         return
-    for path in shelf.write(rendered):
+    for path in pages.write(rendered):
         click.echo(f"Wrote {path}")
 
 
 def _print_index(folder: Path, *, as_json: bool) -> None:
-    from fedbench_core.leaderboard.index import index_sheet  # noqa: PLC0415  # imports pandas: slow
-    from fedbench_core.leaderboard.shelf import read_leaderboards  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.index import index_table  # noqa: PLC0415  # imports pandas: slow
+    from fedbench_core.leaderboard.pages import read_leaderboards  # noqa: PLC0415  # as above
 
-    sheet = index_sheet(list(read_leaderboards(folder)))
+    sheet = index_table(list(read_leaderboards(folder)))
     if as_json:
         print_json([dict(zip(sheet.headings, row, strict=True)) for row in sheet.rows])
         return
@@ -97,7 +97,7 @@ def _print_index(folder: Path, *, as_json: bool) -> None:
 def _print_leaderboard(folder: Path, suite: str, sort: str | None, budgets: Sequence[str], form: str | None) -> None:
     from fedbench_core.leaderboard.budget import read_budget  # noqa: PLC0415  # imports pandas: slow
     from fedbench_core.leaderboard.formats import FORMATTED  # noqa: PLC0415  # as above
-    from fedbench_core.leaderboard.shelf import read_leaderboard, suite_file  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.pages import read_leaderboard, suite_file  # noqa: PLC0415  # as above
 
     leaderboard = read_leaderboard(suite_file(folder, suite), sort, [read_budget(text) for text in budgets])
     if form is not None:
@@ -107,25 +107,25 @@ def _print_leaderboard(folder: Path, suite: str, sort: str | None, budgets: Sequ
 
 
 def _print_tables(leaderboard: "Leaderboard") -> None:
-    from fedbench_core.leaderboard.footnotes import across_notes, under_leaderboard, under_table  # noqa: PLC0415  # as above
-    from fedbench_core.leaderboard.sheets import across_sheet, sheets  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.footnotes import dataset_footnotes, leaderboard_footnotes, table_footnotes  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.text_tables import mean_rank_table, text_tables  # noqa: PLC0415  # as above
 
     click.echo(f"{leaderboard.suite.name}: {leaderboard.suite.question}\n")
     for table in leaderboard.tables:
         click.echo(f"{table.case}\n")
-        for sheet in sheets(table):
+        for sheet in text_tables(table):
             _print_sheet(sheet)
             click.echo()
-        _print_notes(under_table(table))
-    if leaderboard.across is not None:
+        _print_notes(table_footnotes(table))
+    if leaderboard.over_datasets is not None:
         click.echo("All datasets\n")
-        _print_sheet(across_sheet(leaderboard.across))
+        _print_sheet(mean_rank_table(leaderboard.over_datasets))
         click.echo()
-        _print_notes(across_notes(leaderboard.across))
-    _print_notes(under_leaderboard(leaderboard))
+        _print_notes(dataset_footnotes(leaderboard.over_datasets))
+    _print_notes(leaderboard_footnotes(leaderboard))
 
 
-def _print_sheet(sheet: "Sheet") -> None:
+def _print_sheet(sheet: "TextTable") -> None:
     print_table(sheet.headings, sheet.rows, right=frozenset(sheet.headings) - sheet.left)
 
 

@@ -54,11 +54,11 @@ def partition(run: Path, file: Path) -> None:
 
     The area of a bubble is the number of images.
     """
-    from fedbench_core.leaderboard.illustrations import bubbles  # noqa: PLC0415  # imports matplotlib: slow
+    from fedbench_core.leaderboard.figures import partition_figure  # noqa: PLC0415  # imports matplotlib: slow
     from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
 
     record = read_record(run)
-    _save(file, bubbles(record["data"]["name"], record).draw)
+    _save(file, partition_figure(record["data"]["name"], record).draw)
 
 
 @command.command("curves")
@@ -73,20 +73,20 @@ def curves(sources: tuple[str, ...], file: Path, metric: str | None, case: str |
     Curves are measured on validation images. Runs that differ only in their seed are one entry, with a 95 % confidence
     interval over seeds. Each entry has a panel of its own, with the other entries in the background.
     """
-    from fedbench_core.leaderboard import illustrations  # noqa: PLC0415  # imports matplotlib: slow
-    from fedbench_core.leaderboard.cases import by_settings  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard import figures  # noqa: PLC0415  # imports matplotlib: slow
     from fedbench_core.leaderboard.columns import metric as named  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.grouping import group_by_settings  # noqa: PLC0415  # as above
     from fedbench_core.records.record import RECORD, read_record  # noqa: PLC0415  # as above
 
     paths = [Path(source) for source in sources]
     if all(path.suffix == ".json" or (path / RECORD).exists() for path in paths):
-        runs, column = by_settings(map(read_record, paths)), named(metric or "personalization")
+        runs, column = group_by_settings(map(read_record, paths)), named(metric or "personalization")
     elif len(sources) == 1:
         table = _table(_leaderboard(sources[0], folder, metric), case)
         runs, column = table.runs, table.ranked_by
     else:
         raise RequestError(f"{' '.join(sources)}: expected the folders of finished runs, or the name of one suite.")
-    picture = illustrations.curves(runs, column)
+    picture = figures.curves_figure(runs, column)
     if picture is None:
         raise RequestError(
             f"None of these runs has a learning curve of {column.name}, which takes two evaluated rounds or more. "
@@ -106,9 +106,9 @@ def bytes_(suite: str, file: Path, metric: str | None, case: str | None, folder:
 
     The dashed line is the Pareto front: the best score for a number of bytes per client and round.
     """
-    from fedbench_core.leaderboard.illustrations import tradeoff  # noqa: PLC0415  # imports matplotlib: slow
+    from fedbench_core.leaderboard.figures import tradeoff_figure  # noqa: PLC0415  # imports matplotlib: slow
 
-    _save(file, tradeoff(_table(_leaderboard(suite, folder, metric), case)).draw)
+    _save(file, tradeoff_figure(_table(_leaderboard(suite, folder, metric), case)).draw)
 
 
 @command.command("ranks")
@@ -122,18 +122,18 @@ def ranks(suite: str, file: Path, metric: str | None, folder: Path) -> None:
     The suite must have at least six datasets. Entries are placed at their mean ranks; a bar joins entries that do not
     differ significantly.
     """
-    from fedbench_core.leaderboard.illustrations import over_datasets  # noqa: PLC0415  # imports matplotlib: slow
+    from fedbench_core.leaderboard.figures import dataset_figures  # noqa: PLC0415  # imports matplotlib: slow
 
     leaderboard = _leaderboard(suite, folder, metric)
-    pictures = over_datasets(leaderboard)
+    pictures = dataset_figures(leaderboard)
     if not pictures:
-        why_not = leaderboard.across.why_not if leaderboard.across else "it has one dataset"
+        why_not = leaderboard.over_datasets.why_not if leaderboard.over_datasets else "it has one dataset"
         raise RequestError(f"Suite {leaderboard.suite.name} has no critical-difference diagram: {why_not}.")
     _save(file, pictures[0].draw)
 
 
 def _leaderboard(suite: str, folder: Path, metric: str | None) -> "Leaderboard":
-    from fedbench_core.leaderboard.shelf import read_leaderboard, suite_file  # noqa: PLC0415  # imports pandas: slow
+    from fedbench_core.leaderboard.pages import read_leaderboard, suite_file  # noqa: PLC0415  # imports pandas: slow
 
     return read_leaderboard(suite_file(folder, suite), metric)
 

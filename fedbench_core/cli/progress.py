@@ -14,11 +14,11 @@ from fedbench_core.cli.units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
     from fedbench_core.federation.progress import Event
-    from fedbench_core.suites.conduct import Step
+    from fedbench_core.suites.running import SuiteProgress
 
 Watch = Callable[["Event"], None]
 Log = Callable[[str], None]
-Follow = Callable[["Step"], None]
+Follow = Callable[["SuiteProgress"], None]
 
 
 @contextmanager
@@ -60,8 +60,8 @@ def _suite_bar(progress: Progress) -> Follow:
     task = progress.add_task("starting", total=1.0, status="")
     print_lines = _suite_lines(lambda line: progress.console.print(line, highlight=False, markup=False), left=False)
 
-    def follow(step: "Step") -> None:
-        progress.update(task, completed=step.part, description=f"{step.ended}/{step.runs} runs")
+    def follow(step: "SuiteProgress") -> None:
+        progress.update(task, completed=step.fraction, description=f"{step.ended}/{step.runs} runs")
         print_lines(step)
 
     return follow
@@ -71,13 +71,13 @@ def _suite_lines(log: Log, *, left: bool) -> Follow:
     """Print a line for each run that ends, with the time left if no bar shows it, and the messages of runs."""
     start = time.monotonic()
 
-    def follow(step: "Step") -> None:
-        if step.said:
-            log(step.said)
+    def follow(step: "SuiteProgress") -> None:
+        if step.line:
+            log(step.line)
         if step.grid_point is not None:
-            seconds = (time.monotonic() - start) * (1 / step.part - 1)
+            seconds = (time.monotonic() - start) * (1 / step.fraction - 1)
             ends = [f"{seconds_text(seconds)} left"] if left else []
-            why_not = [f"not recorded: {step.why_not}"] if step.why_not else []
+            why_not = [f"not recorded: {step.reason}"] if step.reason else []
             log("  ".join([f"{step.ended}/{step.runs} runs", step.grid_point.name, *why_not, *ends]))
 
     return follow

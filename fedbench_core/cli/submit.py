@@ -21,14 +21,14 @@ def command(run: Path, file: Path, records: Path | None, as_json: bool) -> None:
     RUN is a run's folder or its record.json. The record must be complete, and its settings must be those of a grid
     point of the suite.
     """
-    from fedbench_core.suites.filing import records_of  # noqa: PLC0415  # imports torch: slow, and --help does not need it
+    from fedbench_core.suites.filed_records import records_folder  # noqa: PLC0415  # imports torch: slow, and --help does not need it
     from fedbench_core.suites.submit import submit  # noqa: PLC0415  # as above
     from fedbench_core.suites.suite import read_suite  # noqa: PLC0415  # as above
 
-    filed = submit(run, read_suite(file), records or records_of(file))
+    filed = submit(run, read_suite(file), records or records_folder(file))
     if as_json:
-        print_json([{**one.grid_point.block, "path": one.path, "already_filed": one.before} for one in filed])
+        print_json([{**one.grid_point.block, "path": one.path, "already_filed": one.already_filed} for one in filed])
         return
     for one in filed:
-        words = "Already filed" if one.before else "Filed"
+        words = "Already filed" if one.already_filed else "Filed"
         print_sentence(f"{words} as {one.grid_point.entry}, seed {one.grid_point.seed}: {one.path}")

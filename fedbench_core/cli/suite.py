@@ -16,8 +16,8 @@ from fedbench_core.cli.serving import serving
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fedbench_core.suites.conduct import Plan
-    from fedbench_core.suites.outcomes import Outcomes, Row
+    from fedbench_core.suites.running import SuitePlan
+    from fedbench_core.suites.status import StatusRow, Unrecorded
 
 _MOST_NAMES = 12
 
@@ -67,21 +67,21 @@ def run(
 
     After an interruption, the same command continues. A run that fails or is invalid does not stop the others.
     """
-    from fedbench_core.suites.filing import records_of  # noqa: PLC0415  # not for --help
+    from fedbench_core.suites.filed_records import records_folder  # noqa: PLC0415  # not for --help
     from fedbench_core.suites.suite import read_suite  # noqa: PLC0415  # as above
 
     suite = read_suite(file)
     with serving("fedbench_core.suites.crew", processes=how["executor"] == "processes"):
         from fedbench_core.runner import How  # noqa: PLC0415  # imports torch: slow, and --help does not need it
-        from fedbench_core.suites.conduct import conduct, plan  # noqa: PLC0415  # as above
+        from fedbench_core.suites.running import plan_runs, run_suite  # noqa: PLC0415  # as above
 
         computed = How(out=out, fresh=fresh, workers=workers, **how)
-        made = plan(suite, records or records_of(file), computed, str(file))
-        if made.tasks and not as_json:
-            click.echo(f"{suite.name}: {made.recorded} runs already recorded, {len(made.tasks)} to run", err=True)
+        made = plan_runs(suite, records or records_folder(file), computed, str(file))
+        if made.runs and not as_json:
+            click.echo(f"{suite.name}: {made.recorded} runs already recorded, {len(made.runs)} to run", err=True)
         try:
             with following(quiet=as_json) as follow:
-                outcomes = conduct(made, computed, workers or os.cpu_count() or 1, follow)
+                outcomes = run_suite(made, computed, workers or os.cpu_count() or 1, follow)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("The records of finished runs are kept. Continue with the same command.") from None
     _report(made, outcomes, as_json=as_json)
@@ -101,22 +101,22 @@ def status(file: Path, out: Path, records: Path | None, as_json: bool) -> None:
     One row per entry, one column per dataset and partition. Failed and skipped runs are those of the last
     `fedbench suite run` with the same --out.
     """
-    from fedbench_core.suites import outcomes  # noqa: PLC0415  # not for --help
-    from fedbench_core.suites.filing import records_of  # noqa: PLC0415  # as above
+    from fedbench_core.suites.filed_records import records_folder  # noqa: PLC0415  # as above
+    from fedbench_core.suites.status import status as status_rows  # noqa: PLC0415  # not for --help
     from fedbench_core.suites.suite import read_suite  # noqa: PLC0415  # as above
 
-    rows = outcomes.status(read_suite(file), records or records_of(file), out)
+    rows = status_rows(read_suite(file), records or records_folder(file), out)
     if as_json:
         names = ("entry", "dataset", "partition", "backbones")
-        print_json([{**{name: getattr(row, name) for name in names}, **row.grid_points} for row in rows])
+        print_json([{**{name: getattr(row, name) for name in names}, **row.counts} for row in rows])
         return
     grid = list(dict.fromkeys(_where(row, rows) for row in rows))
-    cells = {(row.entry, _where(row, rows)): _counts(row.grid_points) for row in rows}
+    cells = {(row.entry, _where(row, rows)): _counts(row.counts) for row in rows}
     entries = list(dict.fromkeys(row.entry for row in rows))
     print_table(("entry", *grid), [(entry, *(cells[entry, where] for where in grid)) for entry in entries])
 
 
-def _where(row: "Row", rows: "list[Row]") -> str:
+def _where(row: "StatusRow", rows: "list[StatusRow]") -> str:
     """The heading of a column; with the backbones if the suite has several lists of them."""
     several = len({other.backbones for other in rows}) > 1
     return ", ".join([row.dataset, row.partition, *([row.backbones] if several else [])])
@@ -126,19 +126,19 @@ def _counts(grid_points: "Mapping[str, int]") -> str:
     return ", ".join(f"{count} {state}" for state, count in grid_points.items() if count)
 
 
-def _report(made: "Plan", outcomes: "Outcomes", *, as_json: bool) -> None:
+def _report(made: "SuitePlan", outcomes: "Unrecorded", *, as_json: bool) -> None:
     missing = len(outcomes.failed) + len(outcomes.skipped)
     if as_json:
         done = made.grid_points - missing
-        counts = {"recorded": done, "skipped": outcomes.skipped, "failed": outcomes.failed, "outdated": made.stale}
+        counts = {"recorded": done, "skipped": outcomes.skipped, "failed": outcomes.failed, "outdated": made.outdated}
         print_json({"suite": made.suite.name, "grid_points": made.grid_points, **counts})
         return
-    _print_grouped("outdated", made.stale)
+    _print_grouped("outdated", made.outdated)
     _print_grouped("skipped", outcomes.skipped)
     _print_grouped("failed", outcomes.failed)
-    if made.stale:
+    if made.outdated:
         print_sentence(
-            f"Outdated records, made with other settings or versions: {len(made.stale)}. Use --fresh to replace them."
+            f"Outdated records, made with other settings or versions: {len(made.outdated)}. Use --fresh to replace them."
         )
     print_sentence(f"{made.grid_points - missing} of {made.grid_points} runs are recorded in {made.records}.")
 

@@ -14,7 +14,7 @@ from fedbench_core.leaderboard.budget import Budget
 from fedbench_core.leaderboard.index import index_page
 from fedbench_core.leaderboard.leaderboard import Leaderboard, build_leaderboard
 from fedbench_core.leaderboard.markdown import page
-from fedbench_core.suites.filing import read_filed, records_of
+from fedbench_core.suites.filed_records import read_filed_records, records_folder
 from fedbench_core.suites.suite import Suite, read_suite
 
 if TYPE_CHECKING:
@@ -48,16 +48,16 @@ def suite_files(folder: Path) -> list[Path]:
 
 
 def read_leaderboard(file: Path, sort: str | None = None, budgets: Sequence[Budget] = ()) -> Leaderboard:
-    """The leaderboard of one suite; errors as in `read_suite`, `read_filed` and `build_leaderboard`."""
+    """The leaderboard of one suite; errors as in `read_suite`, `read_filed_records` and `build_leaderboard`."""
     with _no_garbage_collection():
-        return build_leaderboard(read_suite(file), read_filed(records_of(file)), sort, budgets)
+        return build_leaderboard(read_suite(file), read_filed_records(records_folder(file)), sort, budgets)
 
 
 def read_leaderboards(folder: Path) -> Iterator[tuple[Suite, Leaderboard | None]]:
     """Each suite of a folder with its leaderboard, or None without records."""
     for file in suite_files(folder):
         with _no_garbage_collection():
-            suite, filed = read_suite(file), read_filed(records_of(file))
+            suite, filed = read_suite(file), read_filed_records(records_folder(file))
             leaderboard = build_leaderboard(suite, filed) if filed else None
         yield suite, leaderboard
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedbench_core.federation.bits import Codes, bits_of_text, codes_of_text
-from fedbench_core.statistics.images import Correct, Floats, contributions
+from fedbench_core.statistics.bootstrap import Correct, Floats, contributions
 
 _NEEDS_CLASSES = ("balanced_accuracy",)
 """Metrics that need the class of each image."""

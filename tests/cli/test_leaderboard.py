@@ -11,11 +11,11 @@ import pytest
 
 
 @pytest.fixture
-def go(shelf, cli, monkeypatch):
+def go(suite_folder, cli, monkeypatch):
     """The command, in a folder whose `leaderboards/` has one recorded suite and one without records."""
-    shelf.fill(shelf.suite())
-    shelf.suite("later")
-    monkeypatch.chdir(shelf.folder.parent)
+    suite_folder.fill(suite_folder.suite())
+    suite_folder.suite("later")
+    monkeypatch.chdir(suite_folder.folder.parent)
     return lambda *arguments: cli("leaderboard", *arguments)
 
 
@@ -63,14 +63,14 @@ def test_page_is_written_and_checked_against_the_records(go) -> None:
     go("--write")
     assert page.read_bytes() == before
     assert go("--check").exit_code == 0
-    page.write_text(page.read_text().replace("25 records", "24 records"))
+    page.write_text(page.read_text().replace("25 of 25", "24 of 25"))
     red = go("--check")
     assert red.exit_code == 1
     assert "small.md" in red.stderr
 
 
-def test_folder_is_that_of_the_flag(go, shelf, tmp_path) -> None:
-    shelf.folder.rename(tmp_path / "elsewhere")
+def test_folder_is_that_of_the_flag(go, suite_folder, tmp_path) -> None:
+    suite_folder.folder.rename(tmp_path / "elsewhere")
     assert "leaderboards/suites" in go().stderr
     assert go("small", "--folder", str(tmp_path / "elsewhere")).exit_code == 0
 
@@ -95,8 +95,8 @@ def test_wrong_request_is_refused(case, go) -> None:
     assert named in result.stderr
 
 
-def test_missing_baselines_are_refused_by_name(go, shelf) -> None:
-    shelf.suite(baselines={})
+def test_missing_baselines_are_refused_by_name(go, suite_folder) -> None:
+    suite_folder.suite(baselines={})
     result = go("small")
     assert result.exit_code == 2
     for row in ("steps (", "flops (", "centralized (", "tuned ("):

@@ -3,15 +3,15 @@
 import pytest
 
 from fedbench_core import RunSpec, run
-from fedbench_core.leaderboard.cases import by_settings
+from fedbench_core.leaderboard.grouping import group_by_settings
 from fedbench_core.records.record import read_record
 from fedbench_core.runner import How
 
 
 @pytest.fixture(scope="module")
-def recorded(shelves, tmp_path_factory):
+def recorded(suite_folders, tmp_path_factory):
     """A folder of suites with records: one dataset in `small`, six in `wide`."""
-    made = shelves(tmp_path_factory.mktemp("recorded") / "leaderboards")
+    made = suite_folders(tmp_path_factory.mktemp("recorded") / "leaderboards")
     made.fill(made.suite())
     made.fill(made.suite("wide", datasets=[f"d{n}" for n in range(6)], seeds=2))
     return made.folder.parent
@@ -50,7 +50,7 @@ def test_plot_of_a_suite_is_written(kind, go, tmp_path) -> None:
 
 
 def test_runs_that_differ_in_their_seed_are_one_entry(runs) -> None:
-    entries = by_settings(map(read_record, runs))
+    entries = group_by_settings(map(read_record, runs))
     assert {name: list(own) for name, own in entries.items()} == {"fedavg, lr 0.02": [0, 1], "fedavg, lr 0.5": [0]}
 
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from fedbench_core.cli.group import fedbench
 from fedbench_core.federation.executors import preload
 from fedbench_core.records.record import comparable, read_record, sealed, write_record
-from fedbench_core.suites.filing import read_filed
+from fedbench_core.suites.filed_records import read_filed_records
 
 MAIN = "from fedbench_core.cli import main; main()"
 # A shell that starts pytest in the background makes its children ignore SIGINT.
@@ -248,7 +248,7 @@ def test_records_of_one_grid_point_that_disagree_are_both_named(go, suite) -> No
     (file,) = filed(path).values()
     other = file.with_name("other.json")
     other.write_bytes(file.read_bytes())
-    assert len(read_filed(file.parent)) == 1
+    assert len(read_filed_records(file.parent)) == 1
     alter(other, notes=["another"])
     for command in (("run", path), ("status", path)):
         result = go("suite", *command)

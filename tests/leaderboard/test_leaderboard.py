@@ -11,7 +11,7 @@ from fedbench_core.api import RequestError, RunError
 from fedbench_core.leaderboard.budget import read_budget
 from fedbench_core.leaderboard.footnotes import table_footnotes
 from fedbench_core.leaderboard.pages import read_leaderboard
-from fedbench_core.suites.filing import read_filed, records_of
+from fedbench_core.suites.filed_records import read_filed_records, records_folder
 
 
 def rows(file, **how) -> dict:
@@ -19,7 +19,7 @@ def rows(file, **how) -> dict:
 
 
 def records_of_entry(file, entry) -> list[dict]:
-    return [record for record in read_filed(records_of(file)) if record["grid_point"]["entry"] == entry]
+    return [record for record in read_filed_records(records_folder(file)) if record["grid_point"]["entry"] == entry]
 
 
 def test_ranks_are_intervals_where_differences_are_not_significant(suite_folder) -> None:

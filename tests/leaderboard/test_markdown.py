@@ -10,7 +10,7 @@ from fedbench_core.leaderboard.leaderboard import build_leaderboard
 from fedbench_core.leaderboard.markdown import page, pipe_table
 from fedbench_core.leaderboard.pages import read_leaderboard
 from fedbench_core.leaderboard.text_tables import TextTable
-from fedbench_core.suites.filing import read_filed, records_of
+from fedbench_core.suites.filed_records import read_filed_records, records_folder
 from fedbench_core.suites.suite import read_suite
 
 
@@ -154,7 +154,7 @@ def test_numbers_in_cells_are_not_reformatted() -> None:
 def test_order_of_records_does_not_matter(suite_folder) -> None:
     file = suite_folder.suite()
     suite_folder.fill(file)
-    suite, filed = read_suite(file), read_filed(records_of(file))
+    suite, filed = read_suite(file), read_filed_records(records_folder(file))
     assert page(build_leaderboard(suite, filed)) == page(build_leaderboard(suite, filed[::-1]))
 
 
