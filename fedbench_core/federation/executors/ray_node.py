@@ -21,8 +21,8 @@ from fedbench_core.federation.executors.start import keep_freed_memory
 from fedbench_core.federation.files import Blob, File
 from fedbench_core.federation.partition import Partition
 from fedbench_core.federation.resolved import resolve
-from fedbench_core.federation.set_up import set_up_torch
 from fedbench_core.federation.spec import RunSpec
+from fedbench_core.federation.torch_settings import set_up_torch
 from fedbench_core.federation.worker import Worker
 
 Raw = npt.NDArray[np.uint8]
