@@ -87,8 +87,8 @@ class Task:
     def calibration(self, probabilities: Tensor, labels: Tensor) -> dict[str, float | None]:
         """The ece (15 bins, l1, of the predicted class), brier (summed over classes) and n, the number of images.
 
-        Pool the images of all clients first: the binned error of few images is mostly noise. Multi-label: ece over all n * L
-        predicted probabilities, brier averaged over the labels. None where there is no image.
+        Pool the images of all clients first: the binned error of few images is mostly noise. Multi-label: ece over all
+        n * L predicted probabilities, brier averaged over the labels. None where there is no image.
         """
         multi_label = self.kind == "multi-label"
         squares = (probabilities - self.members(labels).to(probabilities)).square()

@@ -138,7 +138,7 @@ def _report(made: "SuitePlan", outcomes: "Unrecorded", *, as_json: bool) -> None
     _print_grouped("failed", outcomes.failed)
     if made.outdated:
         print_sentence(
-            f"Outdated records, made with other settings or versions: {len(made.outdated)}. Use --fresh to replace them."
+            f"Outdated records (other settings or versions): {len(made.outdated)}. Use --fresh to replace them."
         )
     print_sentence(f"{made.grid_points - missing} of {made.grid_points} runs are recorded in {made.records}.")
 

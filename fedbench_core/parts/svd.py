@@ -20,7 +20,7 @@ _NoConvergence: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[at
 
 @dataclass(frozen=True)
 class Svd(Compressor):
-    """Matrices and kernels are sent as low-rank factors that keep a fraction of their energy, which grows with the rounds.
+    """Matrices and kernels are sent as low-rank factors that keep a growing fraction of their energy.
 
     Energy is the sum of squared singular values, so the error is at most sqrt(1 - energy) of the matrix's norm. A
     kernel (O, I, kh, kw) is treated as a matrix O x (I kh kw). Vectors, scalars, integers, half precision, and every
@@ -42,7 +42,7 @@ class Svd(Compressor):
     rank_rule: Annotated[
         Literal["energy", "aicc"],
         Field(
-            description="energy: by energy_start and energy_end; aicc: the rank with the least corrected Akaike criterion"
+            description="energy: by energy_start and energy_end; aicc: by the corrected Akaike criterion"
         ),
     ] = "energy"
     schedule: Annotated[
