@@ -422,6 +422,7 @@ DEFECTS = {
 }
 
 
+@dataclass(frozen=True)
 class Weights(LocalUpdate):
     """A correct update, which sends what the trainers take."""
 
