@@ -2,6 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from fedbench_core.api import Payload
+from fedbench_core.learning import fit, load_global
+from fedbench_core.testing.toys import toy_client, toy_moment
 from fedbench_fedprox import FedProx
 
 
@@ -31,3 +34,14 @@ def test_term_and_gradient_are_zero_at_the_start() -> None:
     term.backward()
     assert term.item() == 0
     assert all(not parameter.grad.any() for parameter in net.parameters())
+
+
+def test_training_with_mu_0_is_local_training_to_the_bit() -> None:
+    client, ctx = toy_client(), toy_moment(1)
+    received = Payload.of(ctx.build("toy8", "elsewhere"))
+    net = load_global(received, "toy8", ctx)
+    metrics = fit(net, client.train, ctx)
+    update = FedProx(0.0).train(client, received, ctx)
+    assert update.payload.to_bytes() == Payload.of(net).to_bytes()
+    assert update.metrics == {**metrics, "proximal": 0.0}
+    assert FedProx(1.0).train(client, received, ctx).metrics["proximal"] > 0
