@@ -1,4 +1,4 @@
-"""`plugin new` writes packages that install and prove themselves as they stand."""
+"""`plugin new` writes packages that install and pass their tests as they are."""
 
 import json
 import os
@@ -15,12 +15,12 @@ from fedbench_core.testing.check import check
 from fedbench_core.testing.scaffold import create
 
 QUICK = "compressor"
-"""The kind whose package is installed and checked in every run of the tests."""
+"""The kind whose package is installed and checked in the default suite."""
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def _installed(folder: Path, site: Path) -> None:
-    """What `pip install` makes of a package; built by the setuptools at hand, so without a network."""
+    """Install a package with pip; built by the setuptools at hand, so without a network."""
     flags = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "install", *flags, "--target", str(site), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -36,7 +36,7 @@ def _fedbench(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=() if kind == QUICK else pytest.mark.slow) for kind in KINDS]
 )
-def test_a_new_plugin_installs_and_passes_its_check(tmp_path, kind) -> None:
+def test_new_plugin_installs_and_passes_its_check(tmp_path, kind) -> None:
     folder = create("my-idea", kind, tmp_path)
     _installed(folder, tmp_path / "site")
     done = _fedbench(tmp_path / "site", "plugin", "check", "fedbench-my-idea", "--json")
@@ -52,7 +52,7 @@ def test_a_new_plugin_installs_and_passes_its_check(tmp_path, kind) -> None:
 
 
 @each_kind
-def test_its_files_are_few_short_and_formatted(tmp_path, kind) -> None:
+def test_files_are_few_short_and_formatted(tmp_path, kind) -> None:
     folder = create("my-idea", kind, tmp_path)
     files = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
     module = "src/fedbench_my_idea/__init__.py"
@@ -80,7 +80,7 @@ def test_its_files_are_few_short_and_formatted(tmp_path, kind) -> None:
 
 
 @each_kind
-def test_its_names_follow_from_the_one_that_was_given(tmp_path, kind) -> None:
+def test_names_follow_from_the_given_one(tmp_path, kind) -> None:
     folder = create("top2", kind, tmp_path)
     assert folder == tmp_path / "fedbench-top2"
     assert "class Top2(" in (folder / "src" / "fedbench_top2" / "__init__.py").read_text()
@@ -103,13 +103,13 @@ def test_its_names_follow_from_the_one_that_was_given(tmp_path, kind) -> None:
         ("idea", "idea", "No kind of part named 'idea'"),
     ],
 )
-def test_a_name_that_cannot_be_is_refused(tmp_path, name, kind, says) -> None:
+def test_impossible_name_is_refused(tmp_path, name, kind, says) -> None:
     with pytest.raises(RequestError, match=says):
         create(name, kind, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_exists_is_left_alone(tmp_path) -> None:
+def test_existing_folder_is_left_alone(tmp_path) -> None:
     (tmp_path / "fedbench-idea").mkdir()
     with pytest.raises(RequestError, match=r"exists already\. Choose another name, or another folder with --out"):
         create("idea", "method", tmp_path)
@@ -117,7 +117,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in {"local_update", "method", QUICK}])
-def test_a_new_plugin_keeps_the_contract_as_it_is(tmp_path, distribution, kind) -> None:
+def test_new_plugin_passes_its_suite(tmp_path, distribution, kind) -> None:
     folder = create("idea", kind, tmp_path)
     distribution("fedbench-idea", (folder / "src" / "fedbench_idea" / "__init__.py").read_text())
     registry.cache_clear()

@@ -13,8 +13,8 @@ from multiprocessing import connection, parent_process
 from fedbench_core.api import DataRequest
 from fedbench_core.federation.partition import load, load_public, make_partition
 from fedbench_core.federation.resolved import resolve
-from fedbench_core.federation.set_up import set_up_torch
 from fedbench_core.federation.spec import RunSpec
+from fedbench_core.federation.torch_settings import set_up_torch
 from fedbench_core.federation.worker import Worker
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
