@@ -127,7 +127,7 @@ def test_damage_to_both_commits_is_refused_by_name(stopped) -> None:
 @pytest.mark.parametrize("damage", [*DAMAGE.values(), lambda path: path.write_text("")], ids=[*DAMAGE, "emptied"])
 def test_damaged_rows_are_noticed(damage, stopped) -> None:
     damage(stopped / "clients.csv")
-    with pytest.raises(RunError, match=r"rounds\.csv is not what it was"):
+    with pytest.raises(RunError, match=r"clients\.csv is not what it was"):
         resume(stopped, How(executor="serial"))
 
 
@@ -145,7 +145,7 @@ def test_what_is_done_stays_done_and_what_a_kill_left_beside_it_goes(kit, tmp_pa
     (first.folder / "state").mkdir()
     (first.folder / "state" / "server.4.0.safetensors").write_bytes(b"left")
     assert run(RunSpec.of(SMALL), how).before
-    assert sorted(path.name for path in first.folder.iterdir()) == ["messages.csv", "record.json", "clients.csv"]
+    assert sorted(path.name for path in first.folder.iterdir()) == ["clients.csv", "messages.csv", "record.json"]
 
 
 def test_an_interrupt_before_the_first_commit_does_not_promise_a_resume(kit, tmp_path, monkeypatch) -> None:  # noqa: ARG001

@@ -21,7 +21,7 @@ def test_a_suite_without_a_name_says_so() -> None:
 def test_runs_that_differ_are_told_apart(tmp_path) -> None:
     one, go = _suite(tmp_path)
     other = run(one.spec(seed=1), How(tmp_path, cache=tmp_path, executor="serial"))
-    with pytest.raises(AssertionError, match=r"rounds\.csv is another with a second run"):
+    with pytest.raises(AssertionError, match=r"clients\.csv is another with a second run"):
         _assert_same(go(), other, "a second run")
 
 
