@@ -1,6 +1,6 @@
 """FedAMP (Huang et al., AAAI 2021): a personal model per client, drawn to those of similar clients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -114,8 +114,9 @@ class _Passing(Accumulator):
 
     def _payload(self, row: Tensor) -> Payload:
         layout = self._agreement.layout
-        pieces: Sequence[Tensor] = row.split([shape.numel() for _, shape in layout.values()])
-        return Payload({n: p.to(d).view(s) for (n, (d, s)), p in zip(layout.items(), pieces, strict=True)})
+        pieces = torch.split(row, [shape.numel() for _, shape in layout.values()])
+        tensors = {n: piece.to(d).view(s) for (n, (d, s)), piece in zip(layout.items(), pieces, strict=True)}
+        return Payload(tensors, self._agreement.meta)
 
 
 @hookimpl

@@ -35,7 +35,7 @@ class EnsembleDistillation(Aggregator):
     """A weighted mean per architecture, then distilled from the mean logits of all received models."""
 
     trains: ClassVar[bool] = True
-    steps: Annotated[int, Field(ge=0, description="steps of distillation per architecture and round")] = 500
+    steps: Annotated[int, Field(ge=0, description="steps of distillation per architecture and round")] = 100
     batch_size: Annotated[int, Field(ge=2, description="public images per step")] = 128
     lr: Annotated[float, Field(gt=0, description="learning rate of Adam")] = 1e-3
 
@@ -76,7 +76,9 @@ class _Mean:
 
     def result(self) -> Payload:
         means = {n: total / self.weight if total.is_floating_point() else total for n, total in self.sums.items()}
-        return Payload({name: mean.to(self.agreement.layout[name][0]) for name, mean in means.items()})
+        return Payload(
+            {name: mean.to(self.agreement.layout[name][0]) for name, mean in means.items()}, self.agreement.meta
+        )
 
 
 class _Ensemble(Accumulator):
@@ -104,7 +106,7 @@ class _Ensemble(Accumulator):
         recipe = {"steps": part.steps, "batch_size": part.batch_size, "lr": part.lr}
         ctx = self._ctx.with_training(**recipe, optimizer="adam", weight_decay=0.0)
 
-        def loss(batch: Batch, outputs: Outputs, net: nn.Module) -> Tensor:
+        def loss(batch: Batch, outputs: Outputs, _net: nn.Module) -> Tensor:
             return ctx.task.divergence(teacher[batch.indices.to(teacher.device)], outputs.logits)
 
         fit(student, self._ctx.public, ctx, loss=loss, who=("distillation", backbone))

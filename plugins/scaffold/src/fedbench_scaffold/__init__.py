@@ -26,19 +26,15 @@ from fedbench_core.api import (
 from fedbench_core.learning import Agreement, batches, fit, load_global
 
 PAPER = "Karimireddy et al., SCAFFOLD: Stochastic Controlled Averaging for Federated Learning, ICML 2020"
-MODEL, CONTROL = "model", "control"
-"""The groups of tensors in a payload."""
-Controls = Mapping[str, Tensor]
-"""A control variate: a tensor for each parameter of a network, by its name."""
+MODEL, CONTROL = "model", "control"  # the groups of tensors in a payload
+Controls = Mapping[str, Tensor]  # a control variate: a tensor for each parameter of a network
 
 
 @dataclass(frozen=True)
 class Scaffold(LocalUpdate):
     """Train with gradients corrected by c - c_i; send the model and the change of c_i. c_i is the client's memory."""
 
-    option: Annotated[
-        Literal["I", "II"], Field(description="how c_i is renewed: I: gradient at the global model; II: mean step")
-    ] = "II"
+    option: Annotated[Literal["I", "II"], Field(description="new c_i: I: gradient at x; II: local steps")] = "II"
     global_lr: Annotated[float, Field(gt=0, description="eta_g, the server's step size")] = 1.0
 
     def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
@@ -54,10 +50,8 @@ class Scaffold(LocalUpdate):
         else:
             renewed = mean_step(start, net, own, common, metrics["steps"] * ctx.lr)
         client.memory.update(renewed)
-        payload = Payload.of(
-            model=self._stepped(net, start), control={name: renewed[name] - own[name] for name in renewed}
-        )
-        return Update(payload, len(client.train), metrics)
+        change = {name: value - own[name] for name, value in renewed.items()}
+        return Update(Payload.of(model=self._stepped(net, start), control=change), len(client.train), metrics)
 
     def global_predictors(self, received: Payload | None, backbone: str, ctx: RoundContext) -> Mapping[str, Backbone]:
         """The global model."""
@@ -65,9 +59,7 @@ class Scaffold(LocalUpdate):
 
     def _stepped(self, net: nn.Module, start: Controls) -> dict[str, Tensor]:
         state = net.state_dict()
-        if self.global_lr == 1:
-            return state
-        return state | {name: value + self.global_lr * (state[name] - value) for name, value in start.items()}
+        return state | {name: value.lerp(state[name], self.global_lr) for name, value in start.items()}
 
 
 def correct(net: nn.Module, own: Controls, common: Controls) -> None:
@@ -85,16 +77,12 @@ def mean_step(start: Controls, net: nn.Module, own: Controls, common: Controls, 
 
 
 def gradient(net: nn.Module, client: Client, ctx: RoundContext) -> dict[str, Tensor]:
-    """Option I: the gradient at the global model, over all images of the client in batches."""
-    seen = 0
+    """Option I: the gradient at the global model, over all images of the client in batches (a single image twice)."""
     for batch in batches(client.train, ctx.with_training(epochs=1, steps=None), ("control",)):
-        loss = ctx.task.loss(net(batch.images), batch.labels) * len(batch.images)
+        loss = ctx.task.loss(net(batch.images), batch.labels) * len(batch.images) / max(2, len(client.train))
         loss.backward()  # type: ignore[no-untyped-call]  # torch's gap
-        seen += len(batch.images)
-    return {
-        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad / seen
-        for name, parameter in net.named_parameters()
-    }
+    named = dict(net.named_parameters())
+    return {name: torch.zeros_like(value) if value.grad is None else value.grad for name, value in named.items()}
 
 
 @dataclass(frozen=True)
@@ -108,8 +96,7 @@ class ControlledMean(Aggregator):
 
 class _ControlledMean(Accumulator):
     def __init__(self, memory: Memory, clients: int) -> None:
-        self._memory = memory
-        self._clients = clients
+        self._memory, self._clients = memory, clients
         self._agreement = Agreement()
         self._sums: dict[str, Tensor] = {}
 
@@ -122,7 +109,7 @@ class _ControlledMean(Accumulator):
                 self._sums[name] = torch.maximum(self._sums.get(name, tensor), tensor)
 
     def result(self) -> Payload:
-        return Payload({name: self._merged(name, total) for name, total in self._sums.items()})
+        return Payload({name: self._merged(name, total) for name, total in self._sums.items()}, self._agreement.meta)
 
     def _merged(self, name: str, total: Tensor) -> Tensor:
         dtype, _ = self._agreement.layout[name]
@@ -154,7 +141,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
     """The method."""
     scaffold = Method(
         "scaffold",
-        aggregator="scaffold",
+        "scaffold",
         downlink="dense",
         pinned=("aggregator", "compressor", "downlink"),
         requires={"optimizer": "sgd", "momentum": 0.0},
