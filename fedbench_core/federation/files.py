@@ -1,12 +1,22 @@
-"""Files written whole: a temporary name, then a rename; a digest finds what a crash tore."""
+"""Files that are written completely or not at all, with a digest that detects damage."""
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fedbench_core.api import RunError
-from fedbench_core.federation.calls import Blob, File
+from fedbench_core.api.errors import RunError
+
+Blob = bytes | memoryview
+
+
+@dataclass(frozen=True)
+class File:
+    """A stored file and the sha256 of its contents."""
+
+    path: Path
+    digest: str
 
 
 class Storage(Protocol):

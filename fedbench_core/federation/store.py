@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedbench_core.api import RequestError, RunError
-from fedbench_core.federation.calls import Blob, File
-from fedbench_core.federation.files import read, replace_file, write
+from fedbench_core.federation.files import Blob, File, read, replace_file, write
 
 JOURNAL = "journal.json"
 PREVIOUS = "journal.previous.json"

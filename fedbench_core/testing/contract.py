@@ -13,7 +13,7 @@ import torch
 
 from fedbench_core import RunSpec
 from fedbench_core.registry import registry
-from fedbench_core.registry.shared import put_back, shared_settings
+from fedbench_core.registry.process_settings import process_settings, restored_settings
 from fedbench_core.testing.outside import OUTSIDE, modules_of
 
 Part = TypeVar("Part")
@@ -38,7 +38,7 @@ class PartContract(Generic[Part]):
     def _as_in_a_run(self) -> Iterator[None]:
         """Torch has the threads of a run, and what a part changes for everybody is put back: others aren't blamed."""
         environment = dict(os.environ)
-        with put_back():
+        with restored_settings():
             torch.set_num_threads(RunSpec.model_fields["threads"].default)
             yield
         _put_environment_back(environment)
@@ -132,4 +132,4 @@ def _put_environment_back(environment: Mapping[str, str]) -> None:
 
 def _settings() -> dict[str, object]:
     environment = {f"the environment variable {name}": value for name, value in os.environ.items()}
-    return {**shared_settings(), **environment}
+    return {**process_settings(), **environment}

@@ -16,11 +16,11 @@ from statistics import median
 
 import click
 import torch
+from fedbench_core.federation.lending import Lender
 from torch import Tensor
 
 from fedbench_core import RunSpec
 from fedbench_core.api import Backbone, Client, DataRequest, Payload, RoundContext
-from fedbench_core.federation.lending import Lender
 from fedbench_core.federation.partition import deal
 from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.worker import context

@@ -106,7 +106,7 @@ def test_network_that_was_not_built_here_is_not_stored(lender) -> None:
 
 
 def test_module_that_was_not_declared_is_refused(lender) -> None:
-    with pytest.raises(RequestError, match="'heed'.*head"):
+    with pytest.raises(RequestError, match=r"'heed'.*head"):
         lender().module("heed", "", {})
 
 

@@ -26,7 +26,11 @@ memories = st.dictionaries(keys, values, max_size=4)
 @given(memory=memories, compressors=st.dictionaries(keys, memories, max_size=2))
 def test_state_comes_back_whole(memory, compressors) -> None:
     weights = {"conv.weight": torch.arange(6.0).reshape(2, 3), "bn.num_batches_tracked": torch.tensor(7)}
-    models = {"a/b": Weights("tiny", weights), "network 1": Weights("wide", {"w": torch.ones(2)}), "": Weights("tiny", {})}
+    models = {
+        "a/b": Weights("tiny", weights),
+        "network 1": Weights("wide", {"w": torch.ones(2)}),
+        "": Weights("tiny", {}),
+    }
     modules = {"a/b": Weights("head", {"w": torch.zeros(1)}, {"inputs": 3})}
     back = NodeState.from_bytes(NodeState(models, modules, memory, compressors).to_bytes())
     assert _same(back.memory, memory)

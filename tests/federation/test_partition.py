@@ -209,5 +209,5 @@ def test_public_dataset_of_another_kind_is_refused(spec, tmp_path) -> None:
     run = resolve(spec("local", public=f"npz:{tmp_path / 'gray.npz'}"))
     how = How(cache=tmp_path / "cache")
     splits = load(run, how)
-    with pytest.raises(RequestError, match="1 channels.*3 channels"):
+    with pytest.raises(RequestError, match=r"1 channels.*3 channels"):
         make_partition(run, splits, load_public(run, how.request(run.spec), splits))

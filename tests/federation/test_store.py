@@ -5,8 +5,7 @@ import sys
 import pytest
 
 from fedbench_core.api import RunError
-from fedbench_core.federation.calls import File
-from fedbench_core.federation.files import read, replace_file, write
+from fedbench_core.federation.files import File, read, replace_file, write
 from fedbench_core.federation.store import Store, was_begun
 
 

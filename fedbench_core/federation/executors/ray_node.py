@@ -13,11 +13,12 @@ import numpy.typing as npt
 import ray
 
 from fedbench_core.api import FedbenchError, RunError
-from fedbench_core.federation.calls import Blob, Call, Done, File, TurnDone
+from fedbench_core.federation.calls import Call, Done, TurnDone
 from fedbench_core.federation.executors.ray_cluster import differences
 from fedbench_core.federation.executors.ray_probe import installed
 from fedbench_core.federation.executors.slot import portable
 from fedbench_core.federation.executors.start import keep_freed_memory
+from fedbench_core.federation.files import Blob, File
 from fedbench_core.federation.partition import Partition
 from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.set_up import set_up_torch

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedbench_core.api import FedbenchError, RunError
-from fedbench_core.federation.calls import Blob, Call, Done, TurnDone
+from fedbench_core.federation.calls import Call, Done, TurnDone
 from fedbench_core.federation.executors.preload import CONTEXT, quietly, start_server
 from fedbench_core.federation.executors.start import Start, settle
+from fedbench_core.federation.files import Blob
 from fedbench_core.federation.worker import Worker
 
 _INLINE_BYTES = 2**16

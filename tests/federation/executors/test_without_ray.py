@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from fedbench_core import RunSpec, run
+from fedbench_core import runner as runs
 from fedbench_core.api import RequestError
-from fedbench_core.records import run as runs
 from fedbench_core.runner import How
 
 SMALL = {"method": "kit-ring", "backbones": "tiny", "dataset": "spots", "clients": 2, "rounds": 1, "steps": 1}
@@ -46,7 +46,7 @@ sys.path.insert(0, {str(kit)!r})
 from pathlib import Path
 from fedbench_core import RunSpec, run
 from fedbench_core.runner import How
-import fedbench_core.cli.run, fedbench_core.cli.suite, fedbench_core.suites.conduct
+import fedbench_core.cli.run, fedbench_core.cli.suite, fedbench_core.suites.running
 run(RunSpec.of({SMALL!r}), How(out=Path({str(tmp_path)!r}), executor="serial"))
 print([name for name in sys.modules if name.split(".")[0] == "ray"])
 """

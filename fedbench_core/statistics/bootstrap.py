@@ -1,8 +1,8 @@
-"""What another draw of test images would have changed: a paired bootstrap over images.
+"""Paired bootstrap over test images.
 
-Seeds share the test set, so however many there are, they do not see that it is a sample itself. Scores that are means
-of right and wrong over images are linear in them, so resampling is a matrix product: (resamples, images) by
-(images, pairs).
+All seeds share one test set, so tests over seeds ignore that the test set itself is a sample. Scores that are means of
+correctness over images are linear in the images, so resampling is a matrix product: (resamples, images) by
+(images, entries).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,18 +18,18 @@ from fedbench_core.statistics.pairs import Pair, holm
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.integer]
 Correct = npt.NDArray[np.bool_] | npt.NDArray[np.uint8] | Floats
-"""Right or wrong, or the part of an image's labels that was right."""
+"""Whether each image is predicted correctly, or the fraction of its labels that is."""
 Resamples = npt.NDArray[np.uint8]
-"""How often each image was drawn, (resamples, images)."""
+"""How often each image is drawn, (resamples, images)."""
 METRICS = ("personalization", "generalization", "global_accuracy", "balanced_accuracy")
-"""Scores for which there is an image check: means of right and wrong over images."""
-IMAGES_DISAGREE = "another draw of test images could undo it"
+"""Scores that are means of correctness over images."""
+NOT_CONFIRMED = "not significant in the bootstrap over test images"
 _BLOCK_BYTES = 2**26
 
 
 @dataclass(frozen=True)
 class ImagePair:
-    """The difference a - b over images, with the 95 % interval of its resamples; p and Holm's p among all pairs."""
+    """The difference a - b over images with its 95 % bootstrap interval; p_holm is corrected over all pairs."""
 
     a: str
     b: str
@@ -48,9 +48,9 @@ def contributions(
     shares: Floats | Ints,
     predictor_of_client: Sequence[int],
 ) -> Floats | None:
-    """What each image adds to a run's `metric`, (images,): their sum is the score. None for a score that is no mean.
+    """What each image contributes to a run's `metric`, (images,); the sum is the score. None for other scores.
 
-    correct: (predictors, images). groups: the class of each image, or the client that it belongs to.
+    correct: (predictors, images). groups: (images,), the class of each image, or the client that holds it.
     shares: (clients, groups), training images by class, or the identity. The score is a sum of share x recall over
     clients and groups; groups without an image are left out as in the cross-evaluation matrix.
     """
@@ -65,7 +65,7 @@ def contributions(
 
 
 def resample(groups: Ints, rng: np.random.Generator, resamples: int = 2000) -> Resamples:
-    """Draws with replacement that keep the size of each group; one set serves all comparisons on the same images."""
+    """Draws with replacement within each group, so that group sizes stay as they are."""
     drawn = np.empty((resamples, len(groups)), np.uint8)
     for group in np.unique(groups):
         images = np.flatnonzero(groups == group)
@@ -77,8 +77,9 @@ def resample(groups: Ints, rng: np.random.Generator, resamples: int = 2000) -> R
 def compare_images(scores: Mapping[str, Mapping[int, Floats]], drawn: Resamples) -> list[ImagePair]:
     """All pairs of entries on the same resampled images, with Holm's correction over all pairs.
 
-    scores: entry -> seed -> contributions (images,), averaged over seeds first. p is the normal one for the spread of
-    the resamples: counted, it could not come below 1 in 1,000, with which no leaderboard of 11 entries could claim anything.
+    scores: entry -> seed -> contributions (images,), averaged over seeds first. p uses the normal approximation with
+    the standard deviation of the resamples: a p counted from 2,000 resamples can't be below 1 in 1,000, which is too
+    coarse for Holm's correction over the 55 pairs of 11 entries.
     """
     first, second = np.triu_indices(len(scores), 1)
     if not len(first):
@@ -98,11 +99,11 @@ def compare_images(scores: Mapping[str, Mapping[int, Floats]], drawn: Resamples)
     ]
 
 
-def agree(pairs: Iterable[Pair], images: Iterable[ImagePair]) -> list[Pair]:
-    """The pairs over seeds, of which only those stay significant that the images show too, in the same direction."""
+def confirm(pairs: Iterable[Pair], images: Iterable[ImagePair]) -> list[Pair]:
+    """The pairs over seeds; those that are not significant over images in the same direction lose significance."""
     signs = {(pair.a, pair.b): np.sign(pair.difference) * pair.significant for pair in images}
     return [
-        replace(pair, significant=False, why_not=IMAGES_DISAGREE)
+        replace(pair, significant=False, why_not=NOT_CONFIRMED)
         if pair.significant and signs.get((pair.a, pair.b), 0) != np.sign(pair.difference)
         else pair
         for pair in pairs
@@ -110,7 +111,7 @@ def agree(pairs: Iterable[Pair], images: Iterable[ImagePair]) -> list[Pair]:
 
 
 def _weights(metric: str, shares: Floats | Ints, sizes: Ints) -> Floats | None:
-    """How much the recall of each client's predictor (rows) in each group (columns) counts for a metric."""
+    """The weight of each client's recall in each group, (clients, groups)."""
     clients, known = len(shares), sizes > 0
     mixtures = np.zeros((clients, len(sizes)))
     mixtures[:, : shares.shape[1]] = shares
@@ -131,14 +132,14 @@ def _weights(metric: str, shares: Floats | Ints, sizes: Ints) -> Floats | None:
 
 
 def _product(drawn: Resamples, means: Floats) -> Floats:
-    """The product drawn @ means, in blocks: as floats, all of `drawn` would take eight times its memory."""
+    """Drawn @ means in blocks, because `drawn` as floats takes eight times its memory."""
     rows = max(1, _BLOCK_BYTES // (8 * drawn.shape[1]))
     return np.concatenate([drawn[at : at + rows].astype(np.float64) @ means for at in range(0, len(drawn), rows)])
 
 
 def _p(observed: Floats, errors: Floats) -> Floats:
-    """Two-sided; 1 without a difference, 0 where every resample has the same one."""
-    from scipy import stats  # noqa: PLC0415  # slow to import, and most commands need no statistics
+    """Two-sided p; 1 without a difference, 0 if all resamples have the same difference."""
+    from scipy import stats  # noqa: PLC0415  # slow to import
 
     differs = np.abs(observed) >= TINY
     ratios = np.where(differs, np.abs(observed), 0.0) / np.maximum(errors, np.finfo(np.float64).tiny)

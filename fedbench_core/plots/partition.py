@@ -1,4 +1,4 @@
-"""Who holds which images: clients by classes, an area for each number."""
+"""The partition as a bubble plot: images by client and class."""
 
 from collections.abc import Sequence
 
@@ -10,21 +10,21 @@ from matplotlib.figure import Figure
 from fedbench_core.plots.style import BLUE, quiet_grid, wrapped
 
 _NUMBERS_UP_TO = 10
-"""More clients than that leave no room for numbers."""
+"""With more clients there is no room for numbers."""
 _NAME_WIDTH = 24
 _LARGEST = 0.9
-"""Of a row's height: the diameter of the largest bubble."""
+"""Diameter of the largest bubble in row heights."""
 _OVERLAP = 4
-"""Of a column's width, where there are many clients: neighbors may overlap, for a bubble must be seen."""
+"""Greatest diameter in column widths: with many clients neighbors overlap, so that bubbles stay visible."""
 
 
-def draw_bubbles(counts: npt.NDArray[np.int64], classes: Sequence[str], title: str) -> Figure:
-    """Training images of every client, (clients, classes): the area of a bubble is the number of images."""
-    clients, grid_point = len(counts), min(0.8, max(0.09, 7.0 / len(counts)))
+def draw_partition(counts: npt.NDArray[np.int64], classes: Sequence[str], title: str) -> Figure:
+    """A bubble plot of `counts`, images (clients, classes): areas are proportional to numbers of images."""
+    clients, column = len(counts), min(0.8, max(0.09, 7.0 / len(counts)))
     names = [wrapped(name, _NAME_WIDTH) for name in classes]
     widest = max(len(line) for name in names for line in name.split("\n"))
-    height = max(0.55, min(grid_point, 0.8))
-    size = max(3.0, grid_point * clients) + 0.115 * widest + 1.0, height * len(names) + 1.6
+    height = max(0.55, min(column, 0.8))
+    size = max(3.0, column * clients) + 0.115 * widest + 1.0, height * len(names) + 1.6
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     quiet_grid(axes)
@@ -33,13 +33,13 @@ def draw_bubbles(counts: npt.NDArray[np.int64], classes: Sequence[str], title: s
     axes.set_xticks(range(0, clients, max(1, -(-clients // 25))))
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("client")
-    _draw(axes, counts, _LARGEST * 72 * min(_OVERLAP * grid_point, height))
+    _draw(axes, counts, _LARGEST * 72 * min(_OVERLAP * column, height))
     figure.suptitle(title)
     return figure
 
 
 def _draw(axes: Axes, counts: npt.NDArray[np.int64], largest: float) -> None:
-    """largest: diameter in points."""
+    """largest: diameter in points (1/72 inch)."""
     clients, classes = np.nonzero(counts)
     sizes = counts[clients, classes]
     areas = largest**2 * sizes / max(1, counts.max())

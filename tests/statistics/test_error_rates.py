@@ -1,47 +1,47 @@
-"""What the whole procedure claims where the truth is known. Seeded, so that it is the same verdict every time."""
+"""Error rates and power of the whole procedure on simulated scores. Seeded, so that results are reproducible."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from fedbench_core.statistics.images import agree, compare_images, resample
+from fedbench_core.statistics.bootstrap import compare_images, confirm, resample
 from fedbench_core.statistics.pairs import compare
 
 LEADERBOARDS = 200
 BOUND = 21
-"""The 99.9 % bound of a true 5 % in 200 leaderboards."""
+"""The 99.9 % quantile of the number of false positives in 200 leaderboards at a true rate of 5 %."""
 
 
 def _leaderboard(table):
-    """Scores (seeds, entries) as a leaderboard holds them."""
+    """Scores (seeds, entries) by entry and seed."""
     return {f"entry {i}": dict(enumerate(column)) for i, column in enumerate(np.transpose(table).tolist())}
 
 
 def _normal(rng, seeds, entries):
-    """Entries share what is hard about a seed; each has as much luck of its own."""
+    """An effect of the seed that entries share, and independent noise."""
     return 0.7 + 0.05 * rng.normal(size=(seeds, 1)) + 0.02 * rng.normal(size=(seeds, entries))
 
 
 def _few_images(rng, seeds, entries):
-    """Accuracies on 156 images: coarse, and skewed near the top."""
+    """Accuracies on 156 images: coarse and skewed."""
     return rng.binomial(156, np.clip(0.95 + 0.02 * rng.normal(size=(seeds, 1)), 0, 1), size=(seeds, entries)) / 156
 
 
-def test_the_bound_is_that_of_a_true_5_percent() -> None:
+def test_bound_is_the_quantile_at_a_rate_of_5_percent() -> None:
     assert stats.binom.ppf(0.999, LEADERBOARDS, 0.05) == BOUND
 
 
 @pytest.mark.parametrize("draw", [_normal, _few_images])
 @pytest.mark.parametrize("entries", [2, 7])
-def test_equals_are_called_different_no_more_often_than_the_level_allows(draw, entries) -> None:
-    """Two: one method under two names, trained anew. Seven: any claim at all on the leaderboard counts."""
+def test_equal_methods_differ_significantly_no_more_often_than_the_level_allows(draw, entries) -> None:
+    """With seven entries any significant pair of a leaderboard counts: the family-wise error."""
     rng = np.random.default_rng(6)
     leaderboards = [compare(_leaderboard(draw(rng, 12, entries))) for _ in range(LEADERBOARDS)]
     false = sum(any(pair.significant for pair in pairs) for pairs in leaderboards)
     assert 0 < false <= BOUND
 
 
-def test_the_same_records_under_two_names_are_never_called_different() -> None:
+def test_same_scores_under_two_names_never_differ_significantly() -> None:
     rng = np.random.default_rng(6)
     for _ in range(20):
         table = _normal(rng, 12, 5)
@@ -51,8 +51,8 @@ def test_the_same_records_under_two_names_are_never_called_different() -> None:
 
 @pytest.mark.parametrize(("entries", "seeds"), [(5, 10), (7, 12)])
 @pytest.mark.parametrize("others", ["below", "between"])
-def test_a_true_difference_of_one_and_a_half_spreads_is_found(entries, seeds, others) -> None:
-    """Paired differences spread by 1; entry 0 is 1.5 better than entry 1. The others: as entry 1, or halfway."""
+def test_difference_of_one_and_a_half_standard_deviations_is_found(entries, seeds, others) -> None:
+    """Paired differences have standard deviation 1; entry 0 is 1.5 better than entry 1, the others as 1 or halfway."""
     rng = np.random.default_rng(6)
     truth = np.full(entries, 0.0 if others == "below" else 0.75)
     truth[:2] = 1.5, 0.0
@@ -61,17 +61,17 @@ def test_a_true_difference_of_one_and_a_half_spreads_is_found(entries, seeds, ot
     assert sum(pair.significant and pair.difference > 0 for pair in found) >= 0.8 * LEADERBOARDS
 
 
-def test_a_test_set_that_happens_to_suit_a_method_makes_no_winner() -> None:
-    """Seven equal methods, each with its own 156 images that it gets wrong in every seed: the seeds see winners."""
+def test_test_set_that_favors_a_method_by_chance_makes_no_winner() -> None:
+    """Seven equal methods with errors that repeat over seeds: tests over seeds alone find winners."""
     rng = np.random.default_rng(6)
     drawn = resample(np.zeros(156, np.int64), rng, 1000)
-    claimed = {"seeds": 0, "both": 0}
+    significant = {"seeds": 0, "both": 0}
     for _ in range(LEADERBOARDS):
         right = (rng.random((7, 1, 156)) < 0.8) ^ (rng.random((7, 12, 156)) < 0.02)
         scores = {f"entry {i}": dict(enumerate(own.mean(axis=1).tolist())) for i, own in enumerate(right)}
         images = {f"entry {i}": dict(enumerate(own / 156)) for i, own in enumerate(right)}
         pairs = compare(scores)
-        claimed["seeds"] += any(pair.significant for pair in pairs)
-        claimed["both"] += any(pair.significant for pair in agree(pairs, compare_images(images, drawn)))
-    assert claimed["seeds"] > LEADERBOARDS / 2
-    assert claimed["both"] <= BOUND
+        significant["seeds"] += any(pair.significant for pair in pairs)
+        significant["both"] += any(pair.significant for pair in confirm(pairs, compare_images(images, drawn)))
+    assert significant["seeds"] > LEADERBOARDS / 2
+    assert significant["both"] <= BOUND

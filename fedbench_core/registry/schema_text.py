@@ -1,4 +1,4 @@
-"""A JSON schema in words: what an option's annotation accepts, for a person to read."""
+"""Readable text for the JSON schema of an option: its type and the values it accepts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,50 +10,50 @@ _BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "m
 _LENGTHS = {"minItems": "at least", "maxItems": "at most", "minLength": "at least", "maxLength": "at most"}
 
 
-def type_words(schema: Schema) -> str:
-    """The bare type: "number", "whole number or none", "list of text", "choice"."""
+def type_text(schema: Schema) -> str:
+    """The type alone: "number", "whole number or none", "list of text", "choice"."""
     schema = _resolve(schema)
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(type_words(_within(schema, part)) for part in schema["anyOf"]))
+        return " or ".join(dict.fromkeys(type_text(_with_defs(schema, part)) for part in schema["anyOf"]))
     if "enum" in schema or "const" in schema:
         return "choice"
     if schema.get("type") == "array":
-        return f"list of {type_words(_items(schema))}"
+        return f"list of {type_text(_items(schema))}"
     if schema.get("type") == "string":
         return "path" if schema.get("format") == "path" else "text"
     return _TYPES.get(schema.get("type", ""), "anything")
 
 
-def range_words(schema: Schema) -> str:
+def range_text(schema: Schema) -> str:
     """The type with its limits: "a number > 0 and <= 1", "one of sgd, adam", "a whole number or none"."""
     schema = _resolve(schema)
     if "anyOf" in schema:
-        return " or ".join(range_words(_within(schema, part)) for part in schema["anyOf"])
+        return " or ".join(range_text(_with_defs(schema, part)) for part in schema["anyOf"])
     if "const" in schema:
         return _show(schema["const"])
     if "enum" in schema:
         return f"one of {', '.join(map(_show, schema['enum']))}"
     if schema.get("type") == "array":
-        return _limited(f"a list, each {range_words(_items(schema))}", schema)
-    return _limited(_article(type_words(schema)), schema)
+        return _limited(f"a list, each {range_text(_items(schema))}", schema)
+    return _limited(_article(type_text(schema)), schema)
 
 
 def description(schema: Schema) -> str:
-    """What the annotation says the option means, or ""; that of a part of a union counts too."""
+    """The description in the annotation, or in a member of its union; "" if there is none."""
     found = [schema.get("description", "")]
     found += [part.get("description", "") for part in schema.get("anyOf", ())]
-    return next((text for text in found if text), "")
+    return next(filter(None, found), "")
 
 
-def _limited(words: str, schema: Schema) -> str:
+def _limited(text: str, schema: Schema) -> str:
     limits = [f"{sign} {schema[key]:g}" for key, sign in _BOUNDS.items() if key in schema]
     limits += [f"{sign} {schema[key]} long" for key, sign in _LENGTHS.items() if key in schema]
-    return " ".join([words, " and ".join(limits)]).strip()
+    return " ".join([text, " and ".join(limits)]).strip()
 
 
-def _article(words: str) -> str:
-    bare = words in {"none", "true or false", "anything", "text"}
-    return words if bare else f"a {words}"
+def _article(text: str) -> str:
+    bare = text in {"none", "true or false", "anything", "text"}
+    return text if bare else f"a {text}"
 
 
 def _show(value: object) -> str:
@@ -61,11 +61,11 @@ def _show(value: object) -> str:
 
 
 def _items(schema: Schema) -> Schema:
-    several = schema.get("prefixItems")
-    return _within(schema, {"anyOf": several} if several else schema.get("items", {}))
+    members = schema.get("prefixItems")
+    return _with_defs(schema, {"anyOf": members} if members else schema.get("items", {}))
 
 
-def _within(schema: Schema, part: Schema) -> Schema:
+def _with_defs(schema: Schema, part: Schema) -> Schema:
     return {**part, "$defs": schema.get("$defs", {})}
 
 

@@ -1,4 +1,4 @@
-"""What all code of a process shares: whoever changes it changes the numbers of methods that are not its own."""
+"""Settings of the whole process, such as torch's default dtype: a change affects the numbers of every method."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 _Access = tuple[Callable[[], Any], Callable[[Any], Any]]
-SHARED: Mapping[str, _Access] = MappingProxyType(
+_SETTINGS: Mapping[str, _Access] = MappingProxyType(
     {
         "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
         "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
@@ -28,23 +28,26 @@ SHARED: Mapping[str, _Access] = MappingProxyType(
         "the working directory": (Path.cwd, os.chdir),
     }
 )
-"""Settings by what they are, each with what reads and what sets it."""
+"""By description: a getter and a setter."""
 
 
-def shared_settings() -> dict[str, Any]:
-    """The present value of each."""
-    return {setting: read() for setting, (read, _) in SHARED.items()}
+def process_settings() -> dict[str, Any]:
+    """The present value of every setting, by its description."""
+    return {setting: getter() for setting, (getter, _) in _SETTINGS.items()}
 
 
 @contextmanager
-def put_back() -> Iterator[list[str]]:
-    """At its end all settings are as before the block; the list then says what was changed: `x from 1 to 2`."""
-    changed: list[str] = []
-    before = shared_settings()
+def restored_settings() -> Iterator[list[str]]:
+    """A block after which all settings have their previous values.
+
+    The yielded list is filled when the block ends, with each change: "torch's number of threads from 1 to 2".
+    """
+    changes: list[str] = []
+    before = process_settings()
     try:
-        yield changed
+        yield changes
     finally:
-        for setting, now in shared_settings().items():
+        for setting, now in process_settings().items():
             if now != before[setting]:
-                SHARED[setting][1](before[setting])
-                changed.append(f"{setting} from {before[setting]} to {now}")
+                _SETTINGS[setting][1](before[setting])
+                changes.append(f"{setting} from {before[setting]} to {now}")
