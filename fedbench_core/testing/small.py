@@ -1,6 +1,6 @@
 """A run that is small enough for a suite: few generated images, a small network, a few batches per turn."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from fedbench_core import RunSpec
 from fedbench_core.api import (
@@ -22,15 +23,17 @@ from fedbench_core.api import (
     Payload,
     RoundContext,
     Task,
+    Update,
 )
 from fedbench_core.federation import files
 from fedbench_core.federation.aggregation import Aggregation, Published, channels, load_state
-from fedbench_core.federation.calls import Call, Done, ScoreCall, TurnCall
+from fedbench_core.federation.calls import Call, Done, TurnCall
 from fedbench_core.federation.engine import Engine
 from fedbench_core.federation.networks import Networks
 from fedbench_core.federation.node_state import NodeState
 from fedbench_core.federation.partition import Partition, make_partition
 from fedbench_core.federation.partition import load as load_splits
+from fedbench_core.federation.plans import planned
 from fedbench_core.federation.progress import Progress
 from fedbench_core.federation.resolved import ResolvedRun, resolve
 from fedbench_core.federation.store import Store
@@ -38,7 +41,7 @@ from fedbench_core.federation.wire import decode, encode
 from fedbench_core.federation.worker import Worker, base_context, networks_of
 from fedbench_core.registry import registry
 
-BACKBONE = "test_resnet"
+BACKBONE, OTHER_BACKBONE = "test_resnet", "test_efficientnet"
 PUBLIC_IMAGES = "0.25"
 """The fraction of the training images that is public, for methods that use public images."""
 SETTINGS: Mapping[str, Any] = {
@@ -115,17 +118,20 @@ class SmallFederation:
     run: ResolvedRun
     partition: Partition
     networks: Networks
-    _published: dict[int, bytes | None] = field(default_factory=dict)
+    _received: dict[int, bytes | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, run: ResolvedRun, partition: Partition) -> "SmallFederation":
         """A federation with networks of its own."""
         return cls(run.local_update, run, partition, networks_of(run, partition))
 
-    def context(self, round_: int = 0, node: Node = 0, **changes: Any) -> RoundContext:
-        """A round, as a node sees it."""
+    def context(self, round_: int = 0, node: Node = 0, *, receives: bool = False, **changes: Any) -> RoundContext:
+        """The first phase of a round as a node sees it, or the first in which client 0 receives something."""
         ctx = base_context(self.run, self.partition, self.networks)
-        return replace(ctx, round=round_, node=node, **changes)
+        phases = planned(self.run.topology, range(self.run.trained), self.run.trained, ctx)
+        turns = [(n, phase.kind, turn) for n, phase in enumerate(phases) for turn in phase.turns if turn.client == 0]
+        number, kind, _ = next((one for one in turns if receives and one[2].receives_from is not None), turns[0])
+        return replace(ctx, round=round_, phase=number, kind=kind, node=node, **changes)
 
     def client(self, number: int = 0, images: int | None = None) -> Client:
         """A client that has been set up and never trained. images: it has only its first ones."""
@@ -135,27 +141,49 @@ class SmallFederation:
         self.part.setup(client, self.context(node=number))
         return client
 
+    def train(self, client: Client, received: Payload | None = None, round_: int = 0, **changes: Any) -> Update:
+        """A client's turn. changes: of the context."""
+        ctx = self.context(round_, client.id, receives=received is not None, **changes)
+        return self.part.train(client, received, ctx)
+
+    def predictors(self, client: Client, received: Payload | None = None, round_: int = 0) -> dict[str, nn.Module]:
+        """The client's own models and those in common, by role."""
+        ctx = self.context(round_, client.id)
+        own = self.part.predictors(client, received, ctx)
+        common = self.part.global_predictors(received, client.backbone, ctx)
+        for nets in (own, common):
+            assert isinstance(nets, Mapping), f"predictors returned {type(nets).__name__}; expected models by role"
+        both = own.keys() & common.keys()
+        assert not both, f"predictors and global_predictors both return {', '.join(sorted(both))}: use different roles"
+        return {**own, **common}
+
     def received(self, round_: int = 0) -> Payload | None:
         """What client 0 receives after the first turns of others; None if they send nothing."""
-        if round_ not in self._published:
-            self._published[round_] = self._aggregated(round_)
-        blob = self._published[round_]
-        if blob is None:
-            return None
+        if round_ not in self._received:
+            senders = (1, 2) if self.run.aggregator.takes == "many" else (1,)
+            messages = [message for number in senders for message in self.messages(number, round_)]
+            self._received[round_] = self.aggregated(messages, round_) if messages else None
+        blob = self._received[round_]
+        return None if blob is None else self.decoded(blob)
+
+    def decoded(self, blob: bytes) -> Payload:
+        """What client 0 receives, decoded."""
         return decode(self.run.downlink, blob) if self._source == SERVER else Payload.from_bytes(blob)
 
-    @property
-    def _source(self) -> Node:
-        return self.run.topology.receives_from(0)
+    def messages(self, number: int, round_: int = 0) -> Sequence[Message]:
+        """The message of a client's first turn, as it arrives; none if it sends nothing."""
+        update = self.train(self.client(number), None, round_)
+        if update.payload is None:
+            return []
+        sent = encode(self.run.compressor, update.payload, self.context(round_, number), {})
+        return [Message(number, decode(self.run.compressor, sent.blob), update.num_examples)]
 
-    def _aggregated(self, round_: int) -> bytes | None:
-        """What the node that client 0 receives from publishes for it, encoded."""
-        senders = (1, 2) if self.run.aggregator.takes == "many" else (1,)
-        messages = [message for number in senders for message in self._messages(number, round_)]
-        if not messages:
-            return None
+    def aggregated(self, messages: Iterable[Message], round_: int = 0) -> bytes | None:
+        """What client 0 receives of these messages, encoded; None if nothing is published for it."""
         networks = self.networks if self.run.aggregator.trains else None
-        ctx = replace(base_context(self.run, self.partition, networks), round=round_, node=self._source)
+        ctx = replace(
+            self.context(round_, self._source), builder=base_context(self.run, self.partition, networks).builder
+        )
         nothing = Published(self.run, {}, files)
         aggregation = Aggregation(self.run, None, nothing, ctx, networks)
         for message in messages:
@@ -164,13 +192,9 @@ class SmallFederation:
         [channel] = channels(self.run, load_state(self.run, state, nothing, ctx, None), ctx, [0])
         return bytes(encoded[channel].blob) if channel in encoded else None
 
-    def _messages(self, number: int, round_: int) -> Iterator[Message]:
-        """The message of a client's first turn, as it arrives."""
-        ctx = self.context(round_, number)
-        update = self.part.train(self.client(number), None, ctx)
-        if update.payload is not None:
-            sent = encode(self.run.compressor, update.payload, ctx, {})
-            yield Message(number, decode(self.run.compressor, sent.blob), update.num_examples)
+    @property
+    def _source(self) -> Node:
+        return self.run.topology.receives_from(0)
 
     def saved(self, client: Client) -> bytes:
         """All that is kept of a client between turns."""
@@ -193,11 +217,11 @@ class SmallFederation:
 
 @dataclass(frozen=True)
 class Observed:
-    """A call, its outcome, and the length of what was received for it."""
+    """A call, its outcome, and the blob that was received for it."""
 
     call: Call
     done: Done
-    received_bytes: int
+    received: bytes | None
 
 
 class Reversed:
@@ -219,9 +243,9 @@ class Reversed:
         """Nothing to close."""
 
     def _do(self, call: Call) -> Observed:
-        stored = call.received if isinstance(call, TurnCall | ScoreCall) else None
-        size = 0 if stored is None else stored.file.path.stat().st_size
-        return Observed(call, self._worker.do(call), size)
+        stored = call.received if isinstance(call, TurnCall) else None
+        received = None if stored is None else stored.file.path.read_bytes()
+        return Observed(call, self._worker.do(call), received)
 
 
 def run_reversed(run: ResolvedRun, partition: Partition, folder: Path) -> tuple[list[Observed], dict[str, Any]]:

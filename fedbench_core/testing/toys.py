@@ -45,21 +45,17 @@ class ToyNet(Backbone):
         self.stem = nn.Conv2d(1, width, 3, stride=2)
         self.norm = nn.BatchNorm2d(width)
         self.body = nn.Conv2d(width, width, 3, padding=1)
-        self.classifier = nn.Linear(width, CLASSES)
+        self.head = nn.Linear(width, CLASSES)
 
     def outputs(self, images: Tensor) -> Outputs:
         """Logits, embedding and one map."""
         maps = self.body(self.norm(self.stem(images)).relu()).relu()
         embedding = maps.mean(dim=(2, 3))
-        return Outputs(self.classifier(embedding), embedding, (maps,))
+        return Outputs(self.head(embedding), embedding, (maps,))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits."""
         return self.outputs(images).logits
-
-    def head(self) -> nn.Module:
-        """The linear layer."""
-        return self.classifier
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def main(folder: Path) -> None:
     client = small.loaded(request["client"], (folder / STATE).read_bytes())
     received = folder / RECEIVED
     payload = Payload.from_bytes(received.read_bytes()) if received.exists() else None
-    update = run.local_update.train(client, payload, small.context(request["round"], request["client"]))
+    update = small.train(client, payload, request["round"])
     (folder / ANSWER).write_text(json.dumps(answer(update, small.saved(client))))
 
 
