@@ -103,7 +103,7 @@ def _renamed(text: str, name: str, kind: str) -> str:
     """A template with `name` in place of `example`."""
     text = text.replace("USE\n", f"{USES[kind]}\n").replace("KIND", kind.replace("_", " "))
     text = re.sub("Example(?!s)", _class(name), text.replace("fedbench_example", _module(name)))
-    return text.replace("example", name)
+    return re.sub("(?<!_)example(?!s)", name, text)  # and not the word in num_examples
 
 
 def _module(name: str) -> str:

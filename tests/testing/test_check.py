@@ -45,7 +45,7 @@ def test_parts_of_a_distribution_are_checked_by_the_suites_of_their_kinds(found)
     half = found["t-half"]
     assert (half.count("failed"), half.count("skipped"), half.distribution) == (0, 0, "fedbench-test")
     assert half.count("passed") == len(half.cases) > 50
-    assert "test_form_comes_back[all zeros]" in {case.test for case in half.cases}
+    assert "test_form_is_restored[all zeros]" in {case.test for case in half.cases}
 
 
 def test_skip_has_its_reason(found) -> None:

@@ -200,9 +200,9 @@ def test_unshared_pairs_learn_and_send_nothing() -> None:
     for number in range(3):
         assert all(update.payload is None for update in group.round(number).values())
     assert group.received is None
-    students = [group.predictors(client, 2)["student"]["classifier.weight"] for client in group.clients]
+    students = [group.predictors(client, 2)["student"]["head.weight"] for client in group.clients]
     assert not torch.equal(students[0], students[1])
-    assert not torch.equal(students[0], toy_moment().build("toy12", "student").classifier.weight)
+    assert not torch.equal(students[0], toy_moment().build("toy12", "student").head.weight)
 
 
 def test_student_statistics_are_averaged_and_its_counter_is_the_largest() -> None:

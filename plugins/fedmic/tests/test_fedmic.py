@@ -212,9 +212,9 @@ def test_unshared_pairs_learn_and_send_nothing() -> None:
     group = federation(mic(share=False))
     for number in range(2):
         assert all(update.payload is None for update in group.round(number).values())
-    students = [group.predictors(client, 1)["student"]["classifier.weight"] for client in group.clients]
+    students = [group.predictors(client, 1)["student"]["head.weight"] for client in group.clients]
     assert not torch.equal(students[0], students[1])
-    assert not torch.equal(students[0], initial()["classifier.weight"])
+    assert not torch.equal(students[0], initial()["head.weight"])
 
 
 def test_literal_variant_sends_weights_in_both_directions() -> None:
