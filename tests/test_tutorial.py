@@ -97,7 +97,7 @@ def test_commands_succeed(command, tmp_path) -> None:
         assert f"{command}\n```\n\n```text\n{done.stdout}```" in TUTORIAL
 
 
-QUICK = "not new_process and (not TestProxHead or TestProxHeadUpdate or mixed or alone)"
+QUICK = "not TestProxHead or mixed or alone or update_is_valid or payload_is_used"
 """The cases that start no process and train for a short time only."""
 
 

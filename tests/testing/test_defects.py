@@ -11,12 +11,10 @@ import pytest
 from fedbench_core.testing.check import check
 
 SOURCES = Path(__file__).parent / "defects"
-QUICK = ("compressors", "aggregators", "topologies", "partitioners", "datasets", "backbones")
-"""Kinds whose whole suites run on every defect."""
-THOROUGH = ("local_updates", "methods")
-"""Kinds whose suites take seconds: only the case that shows a defect runs on it."""
-ENDLESS = {"d-hangs": "restored[no tensors", "d-tries-for-ever": "more_clients", "d-waits-for-ever": "is_named"}
-"""Defects that never end, and a case that shows it."""
+KINDS = tuple(path.stem.removeprefix("defects_") for path in sorted(SOURCES.glob("defects_*.py")))
+PARTS = tuple(kind for kind in KINDS if kind != "plugins")
+ENDLESS = ("d-hangs", "d-tries-for-ever", "d-waits-for-ever")
+"""Defects that never end: their cases have a short time limit."""
 PROCESS = "new_process"
 """A case that starts a process: its defects are left to the slow tests."""
 PLUGIN = "parts"
@@ -24,8 +22,9 @@ PLUGIN = "parts"
 Found = dict[str, list[str]]
 
 
-def _table(name: str) -> dict[str, tuple[object, ...]]:
+def _table(kind: str) -> dict[str, tuple[object, ...]]:
     """A table of defects, read without installing them; the last item of each entry is a part of the message."""
+    name = f"defects_{kind}"
     sys.path.insert(0, str(SOURCES))
     try:
         return importlib.import_module(name).DEFECTS
@@ -34,17 +33,18 @@ def _table(name: str) -> dict[str, tuple[object, ...]]:
         sys.modules.pop(name, None)
 
 
-def _rows(*kinds: str) -> list[tuple[str, ...]]:
-    """Kind, name, and the items of each entry except the defect itself."""
-    return [(kind, name, *entry[1:]) for kind in kinds for name, entry in _table(f"defects_{kind}").items()]
+def _rows(*, endless: bool = False) -> list[tuple[str, ...]]:
+    """Kind, name, case, and a part of the message."""
+    rows = [(kind, name, *entry[1:]) for kind in PARTS for name, entry in _table(kind).items()]
+    return [row for row in rows if (row[1] in ENDLESS) == endless]
 
 
 @pytest.fixture(scope="module")
 def look(installed, tmp_path_factory) -> Callable[..., Found]:
     """The messages of the suites about a distribution of defects, by part. All are installed at once."""
-    for kind in (*QUICK, *THOROUGH):
+    for kind in PARTS:
         installed(f"fedbench-{kind}", (SOURCES / f"defects_{kind}.py").read_text())
-    for name, (source, _) in _table("defects_plugins").items():
+    for name, (source, _) in _table("plugins").items():
         installed(name, source)
     known: dict[str, Found] = {}
 
@@ -66,34 +66,28 @@ def _expect(found: Found, name: str, word: str) -> None:
     assert any(word in message for message in messages), f"{word!r} is not in\n" + "\n".join(dict.fromkeys(messages))
 
 
-@pytest.mark.parametrize(("kind", "name", "word"), [row for row in _rows(*QUICK) if row[1] not in ENDLESS])
-def test_faulty_part_is_caught(look, kind, name, word) -> None:
-    parts = _table(f"defects_{kind}").keys() - ENDLESS
-    _expect(look(f"fedbench-{kind}", only=lambda part, _case: part in parts), name, word)
+@pytest.mark.parametrize(("kind", "name", "case", "word"), [row for row in _rows() if row[2] != PROCESS])
+def test_faulty_part_is_caught(look, kind, name, case, word) -> None:  # noqa: ARG001  # all cases of a kind at once
+    cases = {row[1]: row[2] for row in _rows() if row[0] == kind and row[2] != PROCESS}
+    _expect(look(f"fedbench-{kind}", only=lambda part, test: cases.get(part, "no case") in test), name, word)
 
 
-@pytest.mark.parametrize(("kind", "name", "word"), [row for row in _rows(*QUICK) if row[1] in ENDLESS])
-def test_endless_part_is_caught(look, kind, name, word) -> None:  # noqa: ARG001  # the kind names the test
-    _expect(look(name, limit=1, only=lambda _part, case: ENDLESS[name] in case), name, word)
-
-
-@pytest.mark.parametrize(("kind", "name", "case", "word"), [row for row in _rows(*THOROUGH) if row[2] != PROCESS])
-def test_faulty_update_or_method_is_caught(look, kind, name, case, word) -> None:  # noqa: ARG001  # all cases at once
-    cases = {name: case for _, name, case, _ in _rows(kind) if case != PROCESS}
-    found = look(f"fedbench-{kind}", only=lambda part, test: cases.get(part, "no case") in test)
-    _expect(found, name, word)
+@pytest.mark.parametrize(("kind", "name", "case", "word"), _rows(endless=True))
+def test_endless_part_is_caught(look, kind, name, case, word) -> None:  # noqa: ARG001  # the kind names the test
+    _expect(look(name, limit=1, only=lambda _part, test: case in test), name, word)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "name", "case", "word"), _rows(*THOROUGH))
-def test_faulty_update_or_method_is_caught_by_the_whole_suite(look, kind, name, case, word) -> None:  # noqa: ARG001  # all of them
-    _expect(look(f"fedbench-{kind}", "whole"), name, word)
+@pytest.mark.parametrize(("kind", "name", "case", "word"), _rows())
+def test_faulty_part_is_caught_by_the_whole_suite(look, kind, name, case, word) -> None:  # noqa: ARG001  # as above
+    defects = _table(kind).keys() - set(ENDLESS)
+    _expect(look(f"fedbench-{kind}", "whole", only=lambda part, _test: part in defects), name, word)
 
 
-@pytest.mark.parametrize(("name", "word"), [(name, word) for name, (_, word) in _table("defects_plugins").items()])
+@pytest.mark.parametrize(("name", "word"), [(name, word) for name, (_, word) in _table("plugins").items()])
 def test_unusable_plugin_is_caught(look, name, word) -> None:
     _expect(look(name), PLUGIN, word)
 
 
 def test_number_of_defects() -> None:
-    assert len(_rows(*QUICK, *THOROUGH)) + len(_table("defects_plugins")) >= 150
+    assert len(_rows()) + len(_rows(endless=True)) + len(_table("plugins")) >= 240

@@ -1,4 +1,4 @@
-"""Local updates that each do one thing wrong: {name: (class, the case that shows it, a word of its message)}."""
+"""Local updates that each do one thing wrong: {name: (class, the case that shows it, a part of its message)}."""
 
 import random
 import time

@@ -1,4 +1,4 @@
-"""Methods that each do one thing wrong: {name: (method, the case that shows it, a word of its message)}."""
+"""Methods that each do one thing wrong: {name: (method, the case that shows it, a part of its message)}."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""Topologies that each do one thing wrong: {name: (class, a word of the message that says what)}."""
+"""Topologies that each do one thing wrong: {name: (class, the case that shows it, a part of its message)}."""
 
 import itertools
 import random
@@ -139,27 +139,27 @@ class SendsToAbsent(Star):
 
 
 DEFECTS = {
-    "d-foreign-source": (ForeignSource, "receives from 1"),
-    "d-wandering-source": (WanderingSource, "the source of client 0 changed"),
-    "d-all-clients": (AllClients, "plan for those only"),
-    "d-all-clients-of-none": (AllClients, "return an empty plan"),
-    "d-twice": (Twice, "two turns in phase 0"),
-    "d-nowhere": (Nowhere, "nodes are -1 (server)"),
-    "d-same-node-twice": (SameNodeTwice, "names a node twice"),
-    "d-sends-nothing": (SendsNothing, "nothing is sent"),
-    "d-tuples": (Tuples, "expected Turns"),
-    "d-lists-of-turns": (Lists, "expected Phase"),
-    "d-endless": (Endless, "does it end?"),
-    "d-alone": (Alone, "have received nothing of"),
-    "d-foreign-inbox": (ForeignInbox, "its own inbox, or None"),
-    "d-sends-to-absent": (SendsToAbsent, "declare reaches_absent"),
-    "d-draws-unseeded-plans": (DrawsUnseeded, "the same context gave another plan"),
-    "d-draws-from-python": (DrawsFromPython, "global generator of random"),
-    "d-alternates": (Alternates, "the same context gave another plan"),
-    "d-by-the-year": (ByTheYear, "another clock"),
-    "d-numpy-numbers": (NumpyNumbers, "of type int64; expected int"),
-    "d-lost-at-last": (LostAtLast, "sends to (6,)"),
-    "d-half-old": (HalfOld, "does not take participating, clients, ctx"),
+    "d-foreign-source": (ForeignSource, "source_is_a_node", "receives from 1"),
+    "d-wandering-source": (WanderingSource, "source_is_a_node", "the source of client 0 changed"),
+    "d-all-clients": (AllClients, "turns_are_valid[three]", "plan for those only"),
+    "d-all-clients-of-none": (AllClients, "no_client_participates", "return an empty plan"),
+    "d-twice": (Twice, "turns_are_valid[all]", "two turns in phase 0"),
+    "d-nowhere": (Nowhere, "turns_are_valid[all]", "nodes are -1 (server)"),
+    "d-same-node-twice": (SameNodeTwice, "turns_are_valid[all]", "names a node twice"),
+    "d-sends-nothing": (SendsNothing, "something_is_sent[all]", "nothing is sent"),
+    "d-tuples": (Tuples, "turns_are_valid[all]", "expected Turns"),
+    "d-lists-of-turns": (Lists, "depends_on_nothing_outside[clock]", "expected Phase"),
+    "d-endless": (Endless, "depends_on_nothing_outside[clock]", "does it end?"),
+    "d-alone": (Alone, "information_reaches_every_client", "have received nothing of"),
+    "d-foreign-inbox": (ForeignInbox, "turns_are_valid[all]", "its own inbox, or None"),
+    "d-sends-to-absent": (SendsToAbsent, "turns_are_valid[three]", "declare reaches_absent"),
+    "d-draws-unseeded-plans": (DrawsUnseeded, "same_context_same_plan[all]", "the same context gave another plan"),
+    "d-draws-from-python": (DrawsFromPython, "global_state_is_untouched", "global generator of random"),
+    "d-alternates": (Alternates, "same_context_same_plan[all]", "the same context gave another plan"),
+    "d-by-the-year": (ByTheYear, "depends_on_nothing_outside[clock]", "another clock"),
+    "d-numpy-numbers": (NumpyNumbers, "turns_are_valid[all]", "of type int64; expected int"),
+    "d-lost-at-last": (LostAtLast, "turns_are_valid[all]", "sends to (6,)"),
+    "d-half-old": (HalfOld, "loads", "does not take participating, clients, ctx"),
 }
 
 
