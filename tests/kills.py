@@ -116,7 +116,7 @@ def _compare(out: Path) -> None:
     (plain,), (killed,) = list((out / "plain").glob("*")), list((out / "killed").glob("*"))
     assert scientific(plain) == scientific(killed)
     names = sorted(path.name for path in killed.iterdir() if path.name not in (".lock", ".owner"))
-    assert names == ["messages.csv", "record.json", "clients.csv"], names
+    assert names == ["clients.csv", "messages.csv", "record.json"], names
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fedbench_core.api.errors import RequestError
-
 Observer = Callable[[nn.Module, Tensor], None]
 """Called with a network and its inputs at the start of every forward pass."""
 
@@ -34,6 +32,8 @@ class Backbone(nn.Module):
     """The exact id of the architecture, such as `mobilenetv3_small_100`."""
     embedding_size: int
     """The length of one embedding."""
+    head: nn.Module
+    """The last layer, which maps the embedding to the logits."""
     observer: Observer | None = None
     """Set by the engine, which counts forward passes."""
     _depth = 0
@@ -52,10 +52,6 @@ class Backbone(nn.Module):
     def outputs(self, images: Tensor) -> Outputs:
         """Logits, embeddings and maps of `images` (b, C, H, W); the logits equal those of a plain call to the bit."""
         raise NotImplementedError
-
-    def head(self) -> nn.Module:
-        """The last layer, which maps the embedding to the logits; RequestError if this network has none."""
-        raise RequestError(f"{getattr(self, 'name', type(self).__name__)} has no head of its own. Use a timm backbone.")
 
 
 @contextmanager

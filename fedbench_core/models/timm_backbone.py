@@ -42,6 +42,12 @@ class TimmBackbone(Backbone):
             raise RequestError(self.unfit)
         return self._outputs(images)
 
+    @property
+    def head(self) -> nn.Module:  # type: ignore[override]  # of timm's network, not a child of its own
+        """The classifier."""
+        head: nn.Module = self.net.get_classifier()
+        return head
+
     def _outputs(self, images: Tensor) -> Outputs:
         features, maps = self.net.forward_intermediates(images.contiguous(memory_format=self.memory_format))
         read: list[Tensor] = []

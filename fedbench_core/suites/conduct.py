@@ -14,7 +14,7 @@ from fedbench_core.records.differences import differences
 from fedbench_core.records.folder import folder_of, is_done
 from fedbench_core.records.record import read_record
 from fedbench_core.runner import How, check_how
-from fedbench_core.suites.crew import Job, News, compute
+from fedbench_core.suites.jobs import Job, Report, compute
 from fedbench_core.suites.filing import Record, file_record, filed_paths
 from fedbench_core.suites.outcomes import Outcomes
 from fedbench_core.suites.suite import GridPoint, Suite
@@ -101,7 +101,7 @@ def conduct(made: Plan, how: How, workers: int, watch: Callable[[Step], None]) -
     check_how(how, [task.spec for task in made.tasks])
     serial = replace(how, executor="serial", workers=1, ray_address=None, gpus_per_client=None)
     jobs = [Job(number, task.spec, replace(serial, fresh=task.fresh)) for number, task in enumerate(made.tasks)]
-    with closing(_crew(jobs, how, workers)) as received:
+    with closing(_reports(jobs, how, workers)) as received:
         for step in _steps(made, received):
             if step.grid_point is not None:
                 made.outcomes.write(how.out, made.suite.name)
@@ -109,15 +109,15 @@ def conduct(made: Plan, how: How, workers: int, watch: Callable[[Step], None]) -
     return made.outcomes
 
 
-def _crew(jobs: list[Job], how: How, workers: int) -> Generator[News, None, None]:
+def _reports(jobs: list[Job], how: How, workers: int) -> Generator[Report, None, None]:
     if how.executor != "ray":
         return compute(jobs, workers)
-    from fedbench_core.suites import ray_crew  # noqa: PLC0415  # Ray: only for who asks for it
+    from fedbench_core.suites import ray_jobs  # noqa: PLC0415  # Ray: only for who asks for it
 
-    return ray_crew.compute(jobs, how)
+    return ray_jobs.compute(jobs, how)
 
 
-def _steps(made: Plan, received: Iterator[News]) -> Iterator[Step]:
+def _steps(made: Plan, received: Iterator[Report]) -> Iterator[Step]:
     """News, counted; what is done is filed on the way."""
     ended, parts = 0, dict.fromkeys(range(len(made.tasks)), 0.0)
 
@@ -130,14 +130,14 @@ def _steps(made: Plan, received: Iterator[News]) -> Iterator[Step]:
             ended += 1
             parts[number] = 1.0
             yield step(grid_point=task.grid_points[0], why_not=_end(made, task, news))
-        elif news.kind == "at":
+        elif news.kind == "progress":
             parts[number] = float(news.text)
             yield step()
         else:
             yield step(said=news.text)
 
 
-def _end(made: Plan, task: Task, news: News) -> str:
+def _end(made: Plan, task: Task, news: Report) -> str:
     """File what is done; the sentence about what is not."""
     why_not = "" if news.kind == "done" else news.text
     for grid_point in task.grid_points:

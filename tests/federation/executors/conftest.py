@@ -1,6 +1,7 @@
 """What a run must be the same as, however it is computed."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ KINDS = {
     "server with a memory": {"method": "kit-thrifty", "backbones": "tiny"},
     "ring": {"method": "kit-ring", "backbones": "tiny,wide"},
     "ring, a full circle": {"method": "kit-ring", "backbones": "tiny,wide", "set": {"topology.hops": 0}},
+    "server that trains": {"method": "refined", "backbones": "tiny"},
     "centralized": {"method": "centralized", "backbones": "tiny"},
     "fedkd": {**PHANTOM, "method": "fedkd", "set": {**IMAGES, "local_update.student": "test_efficientnet"}},
     "fedskd": {**PHANTOM, "method": "fedskd", "set": IMAGES},
@@ -36,7 +38,14 @@ Settings = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def small(kit) -> Callable[..., Settings]:  # noqa: ARG001  # its parts must be installed
+def training_server(kit, installed) -> Path:
+    """The plugin `training_server.py`, installed; gives the folder to put on a process's path."""
+    module = installed("fedbench-training-server", (Path(__file__).parent / "training_server.py").read_text())
+    return Path(next(folder for folder in sys.path if (Path(folder) / f"{module}.py").exists()))
+
+
+@pytest.fixture(scope="module")
+def small(training_server) -> Callable[..., Settings]:  # noqa: ARG001  # its parts must be installed
     """The settings of a run of milliseconds: `small("ring")`, `small(method="local")`, changed as asked."""
     return lambda kind="", **changes: {**SMALL, **KINDS.get(kind, {}), **changes}
 

@@ -10,7 +10,7 @@ import pytest
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import RequestError
-from fedbench_core.records import run as runs
+from fedbench_core import runner as runs
 from fedbench_core.runner import How
 
 SMALL = {"method": "kit-ring", "backbones": "tiny", "dataset": "spots", "clients": 2, "rounds": 1, "steps": 1}
