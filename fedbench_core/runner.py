@@ -139,9 +139,9 @@ def _check_ray(how: How, specs: Iterable[RunSpec]) -> None:
         if how.gpus_per_client and device == "cpu":
             raise RequestError("--gpus-per-client is for runs with --device cuda. Add that, or leave it out.")
     if how.ray_address is not None:
-        from fedbench_core.federation.executors.ray_address import answering  # noqa: PLC0415  # as `_on_ray`
+        from fedbench_core.federation.executors.ray_address import check_address  # noqa: PLC0415  # as `_on_ray`
 
-        answering(how.ray_address)
+        check_address(how.ray_address)
 
 
 def load(run: ResolvedRun, how: How, say: Say | None = None) -> Splits:
@@ -225,8 +225,8 @@ def _executor(run: ResolvedRun, partition: Partition, folder: Path, how: How) ->
 
 
 def _on_ray(run: ResolvedRun, partition: Partition, how: How) -> Executor:
-    from fedbench_core.federation.executors.ray_cluster import Request  # noqa: PLC0415  # Ray is imported on request only
     from fedbench_core.federation.executors.ray_calls import WorkerSource, on_ray  # noqa: PLC0415  # as above
+    from fedbench_core.federation.executors.ray_cluster import Request  # noqa: PLC0415  # Ray is imported on request only
 
     request = Request(how.ray_address, how.workers, gpus(how, run.spec))
     return on_ray(run, WorkerSource(run.spec, partition, versions(run), how.client_timeout), request)

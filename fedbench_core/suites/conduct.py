@@ -14,8 +14,8 @@ from fedbench_core.records.differences import differences
 from fedbench_core.records.folder import folder_of, is_done
 from fedbench_core.records.record import read_record
 from fedbench_core.runner import How, check_how
-from fedbench_core.suites.jobs import Job, Report, compute
 from fedbench_core.suites.filing import Record, file_record, filed_paths
+from fedbench_core.suites.jobs import Job, Report, compute
 from fedbench_core.suites.outcomes import Outcomes
 from fedbench_core.suites.suite import GridPoint, Suite
 

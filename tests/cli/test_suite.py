@@ -16,7 +16,6 @@ import pytest
 from click.testing import CliRunner
 
 from fedbench_core.cli.group import fedbench
-from fedbench_core.federation.executors import preload
 from fedbench_core.records.record import comparable, read_record, sealed, write_record
 from fedbench_core.suites.filing import read_filed
 
@@ -53,18 +52,8 @@ def suite(tmp_path):
     return put
 
 
-@pytest.fixture(scope="module")
-def server():
-    """One fork server for all commands of this module: each would start its own, and import torch again."""
-    stop = preload.stop_server
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preload, "stop_server", lambda: None)
-        yield
-    stop()
-
-
 @pytest.fixture
-def go(kit, server, tmp_path, monkeypatch):  # noqa: ARG001  # its parts must be installed
+def go(kit, tmp_path, monkeypatch):  # noqa: ARG001  # its parts must be installed
     """A command in this process, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FEDBENCH_CACHE", str(tmp_path / "cache"))
@@ -135,7 +124,7 @@ def test_what_fails_dies_or_cannot_be_is_told_by_name_and_stops_nothing(go, suit
     assert result.exit_code == 1
     assert result.stderr.endswith("Error: 4 runs failed. The same command tries again.\n")
     told = dict(re.findall(r"^(raises|kit-doomed|fedavg)-.*?  +(\S.*)$", result.stdout, re.MULTILINE))
-    assert told["kit-doomed"] == "Its process ended with status -9 (-9: out of memory?)."
+    assert told["kit-doomed"] == "Its worker died with exit status -9 (-9: out of memory?)."
     assert re.match("client 1, round 1: local update kit-faulty .*ZeroDivisionError: by zero", told["raises"])
     assert "fedavg needs one backbone for all clients; got tiny, wide." in result.stdout
     assert "60 training images are too few to give each of 3 clients 21 images" in result.stdout

@@ -9,7 +9,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +19,6 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedbench_core.api import SPLITS, RequestError, RunError, Splits
-from fedbench_core.federation.executors import ray_probe
 from fedbench_core.federation.executors.ray_address import check_address
 
 PROBE_SECONDS = 120.0
@@ -117,7 +116,7 @@ def portable_splits(splits: Splits) -> Splits:
 
 def check_own_versions(versions: Mapping[str, str]) -> None:
     """RunError on a node that joined later than the others were checked, and has other versions."""
-    text = differences(versions, ray_probe.installed(list(versions)))
+    text = differences(versions, _probe()(list(versions)))
     if text:
         raise RunError(f"A node that joined the Ray cluster has {text}. Install the same there, or take it out.")
 
@@ -148,17 +147,29 @@ def _checked(request: Request, versions: Mapping[str, str], *, own: bool) -> Clu
 
 
 def _different(node: Mapping[str, Any], versions: Mapping[str, str]) -> str:
-    ray.cloudpickle.register_pickle_by_value(ray_probe)  # the node may not have the module
     there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    probe = ray.remote(ray_probe.installed).options(num_cpus=0, scheduling_strategy=there, max_retries=0)
+    probe = ray.remote(_probe()).options(num_cpus=0, scheduling_strategy=there, max_retries=0)
     try:
         found = ray.get(probe.remote(list(versions)), timeout=PROBE_SECONDS)
     except ray.exceptions.RayError as error:
-        raise RunError(f"Node {node['NodeName']} of the Ray cluster does not answer ({type(error).__name__}).") from None
-    finally:
-        ray.cloudpickle.unregister_pickle_by_value(ray_probe)
+        raise RunError(
+            f"Node {node['NodeName']} of the Ray cluster does not answer ({type(error).__name__})."
+        ) from None
     text = differences(versions, found)
     return text and f"node {node['NodeName']} has {text}"
+
+
+def _probe() -> Callable[[Sequence[str]], dict[str, str | None]]:
+    """What tells the installed version of each distribution, or None; sent by value, as a node may lack fedbench."""
+
+    def installed(names: Sequence[str]) -> dict[str, str | None]:
+        from importlib.metadata import distributions  # noqa: PLC0415  # there
+        from platform import python_version  # noqa: PLC0415  # as above
+
+        found = {one.metadata["Name"].lower(): one.version for one in distributions() if one.metadata["Name"]}
+        return {name: python_version() if name == "python" else found.get(name.lower()) for name in names}
+
+    return installed
 
 
 def _nodes() -> list[dict[str, Any]]:
@@ -184,7 +195,7 @@ def _fit(resources: Mapping[str, float], gpus: float) -> int:
 
 
 def _connect(request: Request) -> None:
-    options = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if request.address is None:
         options |= {"address": "local", "num_cpus": request.workers, "include_dashboard": False}
     else:

@@ -37,31 +37,20 @@ class LostError(RunError):
 
 
 class Pool(Protocol):
-    """Workers somewhere."""
+    """Workers somewhere. workers: how many batches they compute at a time; room: how many more can be sent now.
+
+    send: raises a FedbenchError that is the result of the batch; receive: returns what has arrived, and with `wait`
+    may block until something does; discard: stops everything that is being computed; close: leaves no process behind.
+    """
 
     workers: int
-    """How many batches are computed at a time, at most."""
 
     @property
-    def room(self) -> int:
-        """How many more batches can be sent now."""
-        ...
-
-    def send(self, batch: Batch) -> None:
-        """Send a batch; FedbenchError if its first task can't be sent."""
-        ...
-
-    def receive(self, *, wait: bool) -> Iterable[tuple[Batch, Answers | News | LostError]]:
-        """What has arrived; with `wait` this may block until something does."""
-        ...
-
-    def discard(self) -> None:
-        """Stop everything that is being computed."""
-        ...
-
-    def close(self) -> None:
-        """Leave no process behind."""
-        ...
+    def room(self) -> int: ...  # noqa: D102
+    def send(self, batch: Batch) -> None: ...  # noqa: D102
+    def receive(self, *, wait: bool) -> Iterable[tuple[Batch, Answers | News | LostError]]: ...  # noqa: D102
+    def discard(self) -> None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
 
 
 class Scheduler:

@@ -28,7 +28,15 @@ pytestmark = [
 ray = pytest.importorskip("ray")
 
 STORE_BYTES = 80 * 10**6
-KINDS = ("stateless", "fedkd", "fedskd", "stateful, absent clients", "server with a memory", "server that trains", "ring, a full circle")
+KINDS = (
+    "stateless",
+    "fedkd",
+    "fedskd",
+    "stateful, absent clients",
+    "server with a memory",
+    "server that trains",
+    "ring, a full circle",
+)
 MAIN = "from fedbench_core.cli import main; main()"
 # What starts pytest in the background makes its children deaf to Ctrl-C.
 HEARS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"

@@ -26,11 +26,11 @@ class Refining(Mean):
     times: int = 0
 
     trains = True
-    modules = {"scale": lambda inputs, outputs: nn.Linear(inputs, outputs)}  # noqa: RUF012
+    modules = {"scale": nn.Linear}  # noqa: RUF012
 
     def setup(self, state, ctx):
         state.models["reference"] = ctx.build(ctx.backbones[0], role="reference")
-        state.modules["scale"] = ctx.build_module("scale", inputs=2, outputs=3)
+        state.modules["scale"] = ctx.build_module("scale", in_features=2, out_features=3)
 
     def start(self, state, ctx):
         return _Accumulator(self, super().start(state, ctx), state, ctx)
