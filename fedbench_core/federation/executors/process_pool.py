@@ -30,7 +30,7 @@ _END_SECONDS = 1.0
 
 @dataclass
 class _WorkerProcess:
-    """A process, this end of its pipe, and what it computes. started: when it began that, None while it begins itself."""
+    """A process, this end of its pipe, what it computes, whether it is set up, and since when it computes that."""
 
     process: BaseProcess
     pipe: Connection
@@ -169,7 +169,7 @@ def _value(compute: Compute, task: Any) -> Any:
 
 
 def portable(error: Exception) -> Exception:
-    """An error of the same text that can be sent to another process; one that is no FedbenchError with its traceback."""
+    """The same error for another process; with its traceback, if it is neither a FedbenchError nor an OSError."""
     if isinstance(error, FedbenchError):
         return RunError(str(error))
     if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""Which task is sent when, and again if its worker is lost: for client turns and whole runs, in processes and on Ray."""
+"""Which task is sent when, and again if its worker is lost: for turns and whole runs, in processes and on Ray."""
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence

@@ -38,7 +38,7 @@ Settings = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def training_server(kit, installed) -> Path:
+def training_server(kit, installed) -> Path:  # noqa: ARG001  # its local update
     """The plugin `training_server.py`, installed; gives the folder to put on a process's path."""
     module = installed("fedbench-training-server", (Path(__file__).parent / "training_server.py").read_text())
     return Path(next(folder for folder in sys.path if (Path(folder) / f"{module}.py").exists()))
