@@ -95,16 +95,16 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def shelves(kit: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Any]:  # noqa: ARG001  # installed
-    """Make folders of suites with records, as `shelf.py` does: `shelves(folder)`; one tiny run serves a module."""
-    spec = spec_from_file_location("fedbench_shelf", Path(__file__).parent / "shelf.py")
+def suite_folders(kit: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Any]:  # noqa: ARG001  # installed
+    """Make folders of suites with records: `suite_folders(folder)`; one tiny run serves a module."""
+    spec = spec_from_file_location("suite_folder", Path(__file__).parent / "suite_folder.py")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     template = module.run_template(tmp_path_factory.mktemp("template"))
-    return lambda folder: module.Shelf(folder, template)
+    return lambda folder: module.SuiteFolder(folder, template)
 
 
 @pytest.fixture
-def shelf(shelves: Callable[[Path], Any], tmp_path: Path) -> Any:
-    """An empty folder for suites and records: `shelf.suite()` writes one, `shelf.fill(file)` records it."""
-    return shelves(tmp_path / "leaderboards")
+def suite_folder(suite_folders: Callable[[Path], Any], tmp_path: Path) -> Any:
+    """An empty folder for suites and records: `.suite()` writes a suite, `.fill(file)` records it."""
+    return suite_folders(tmp_path / "leaderboards")

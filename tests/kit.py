@@ -21,6 +21,7 @@ from fedbench_core.api import (
     Method,
     Outputs,
     Payload,
+    Phase,
     Splits,
     Task,
     Topology,
@@ -112,12 +113,12 @@ class Avg(LocalUpdate):
     """Averages weights, as the simplest update that hears and says something."""
 
     def train(self, client, received, ctx):
-        net = load_global(received, client, ctx)
-        metrics = fit(net, client, ctx)
+        net = load_global(received, client.backbone, ctx)
+        metrics = fit(net, client.train, ctx)
         return Update(Payload.of(net), len(client.train), metrics)
 
-    def predictors(self, client, received, ctx):
-        return {"global": load_global(received, client, ctx)}
+    def global_predictors(self, received, backbone, ctx):
+        return {"global": load_global(received, backbone, ctx)}
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Faulty(Avg):
             client.memory["thoughts"] = [1, 2]
         return {
             "weight": Update(reply.payload, -1.0, reply.metrics),
-            "metrics": Update(reply.payload, reply.weight, {**reply.metrics, "mood": 1.0}),
+            "metrics": Update(reply.payload, reply.num_examples, {**reply.metrics, "mood": 1.0}),
             "none": None,
         }.get(self.fault, reply)
 
@@ -158,10 +159,10 @@ class Rival(LocalUpdate):
         guest = ctx.build(client.backbone if received is None else received.meta["backbone"], role="guest")
         if received is not None:
             received.load_into(guest)
-        fit(client.models["own"], client, ctx)
-        metrics = fit(guest, client, ctx)
+        fit(client.models["own"], client.train, ctx)
+        metrics = fit(guest, client.train, ctx)
         owner = str(client.id) if received is None else received.meta["owner"]
-        return Update(Payload.of(guest, owner=owner, backbone=guest.name), len(client.train), metrics)
+        return Update(Payload.of(guest, meta={"owner": owner, "backbone": guest.name}), len(client.train), metrics)
 
     def predictors(self, client, received, ctx):
         return dict(client.models)
@@ -176,11 +177,11 @@ class Doomed(Rival):
     times: int = 1
     client: int = 1
     round: int = 1
-    step: int = 0
+    phase: int = 0
 
     def train(self, client, received, ctx):
         tries = Path(self.path)
-        doomed = (client.id, ctx.round, ctx.step) == (self.client, self.round, self.step)
+        doomed = (client.id, ctx.round, ctx.phase) == (self.client, self.round, self.phase)
         if doomed and len(list(tries.iterdir())) < self.times:
             (tries / str(os.getpid())).touch()
             time.sleep(600) if self.end == "hang" else os.kill(os.getpid(), signal.SIGKILL)
@@ -204,8 +205,8 @@ class Pair(LocalUpdate):
         }
         if received is not None:
             received.load_into(student)
-        fit(client.models["teacher"], client, ctx)
-        metrics = fit(student, client, ctx)
+        fit(client.models["teacher"], client.train, ctx)
+        metrics = fit(student, client.train, ctx)
         client.memory["turns"] += 1
         return Update(Payload.of(student), len(client.train), {**metrics, **apart, "turns": client.memory["turns"]})
 
@@ -226,7 +227,7 @@ class Moody(Avg):
         if ctx.round % 2 == 0:
             client.memory["round"] = ctx.round
         draws = {"draw": float(torch.rand(1)), "remembers": remembers}
-        return Update(reply.payload, reply.weight, {**reply.metrics, **draws})
+        return Update(reply.payload, reply.num_examples, {**reply.metrics, **draws})
 
 
 def _apart(one, other):
@@ -274,14 +275,14 @@ class Top(Compressor):
 class Lost(Topology):
     """Writes to a place that does not exist, or lives somewhere else."""
 
-    home_is: int = SERVER
+    source: int = SERVER
     to: int = SERVER
 
-    def home(self, client):
-        return self.home_is
+    def receives_from(self, client):
+        return self.source
 
-    def plan(self, present, clients, ctx):
-        return [[Turn(client, (self.to,)) for client in present]]
+    def plan(self, participating, clients, ctx):
+        return [Phase([Turn(client, (self.to,)) for client in participating])]
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""What the README shows works as written."""
+"""The commands and the plugin in the README work as written."""
 
 import re
 import tomllib
@@ -16,14 +16,14 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
 def block(language: str, containing: str) -> str:
-    """The fenced block in `language` that contains a text."""
+    """The fenced block in `language` that contains `containing`."""
     (found,) = [text for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if containing in text]
     return found
 
 
 @pytest.fixture
 def signs(kit, distribution):  # noqa: ARG001  # the tiny network must be installed
-    """The README's first plugin, installed."""
+    """The plugin of the README, installed."""
     project = tomllib.loads(block("toml", "entry-points"))["project"]
     assert project["entry-points"]["fedbench"] == {"signs": "fedbench_signs"}
     distribution(project["name"], block("python", "class Signs"), project["version"])
@@ -32,7 +32,7 @@ def signs(kit, distribution):  # noqa: ARG001  # the tiny network must be instal
     registry.cache_clear()
 
 
-def test_the_first_plugin_runs(signs, tmp_path) -> None:  # noqa: ARG001  # installed
+def test_plugin_of_the_readme_runs(signs, tmp_path) -> None:  # noqa: ARG001  # installed
     settings = {"method": "fedavg", "backbones": "tiny", "dataset": "spots", "rounds": 2, "compressor": "signs"}
     finished = run(RunSpec.of(settings), How(out=tmp_path, executor="serial"))
     assert 0 < finished.record["costs"]["bytes_up"] < finished.record["costs"]["bytes_dense"]
@@ -50,5 +50,5 @@ class TestSigns(CompressorContract):
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"fedbench ([a-z-]+)", README)) - {"fedbench"}))
-def test_commands_exist(command) -> None:
+def test_commands_of_the_readme_exist(command) -> None:
     assert command in COMMANDS

@@ -10,13 +10,13 @@ import torch
 from scipy import stats
 
 from fedbench_core import RunSpec, run
-from fedbench_core.api import Client, Examples, RoundContext, Splits, Task, Training
-from fedbench_core.federation.calls import RoleScore, ScoreDone
+from fedbench_core.api import Examples, RoundContext, Splits, Task, Training
+from fedbench_core.federation.calls import ModelScore, ScoreCall, ScoreDone
 from fedbench_core.federation.evaluation import evaluate
 from fedbench_core.federation.partition import Partition
 from fedbench_core.learning import batches
 from fedbench_core.runner import How
-from fedbench_core.statistics.datasets import across, blocks
+from fedbench_core.statistics.friedman import dataset_means, rank_over_datasets
 from fedbench_core.statistics.intervals import defined_mean
 from fedbench_core.statistics.pairs import compare, holm
 
@@ -54,9 +54,9 @@ def test_2_repeats_are_other_draws_and_can_be_drawn_again() -> None:
     )
 
     def ours(seed: int, client: int) -> list[int]:
-        ctx = RoundContext(0, 1, 0, seed, Task("binary", ("a", "b")), Training(epochs=1, batch_size=24))
-        ((images, _),) = batches(Client(client, "net", examples, examples), ctx)
-        return images.flatten().tolist()
+        ctx = RoundContext(0, 1, 0, seed, Task("binary", ("a", "b")), Training(epochs=1, batch_size=24), node=client)
+        [batch] = batches(examples, ctx)
+        return batch.images.flatten().tolist()
 
     def seeded_in_the_constructor(seed: int, client: int) -> list[int]:  # noqa: ARG001  # that is what is wrong
         return torch.randperm(24, generator=torch.Generator().manual_seed(0)).tolist()
@@ -94,11 +94,16 @@ def _scores_of_clients(scores) -> tuple[float, int]:
     shares = _shares(np.zeros(10 * len(scores), np.int64), len(scores), classes=2)
     own = np.tile(np.float32([1, 0]), (10, 1))
     done = [
-        ScoreDone(i, i, {"model": RoleScore(str(i), {"auc": auc}, np.ones(2), np.full(7, 255, np.uint8), own)})
+        _done(i, ModelScore(str(i), {"auc": auc}, np.ones(2), np.full(7, 255, np.uint8)), own)
         for i, auc in enumerate(scores)
     ]
     found = evaluate(done, shares, "test", "labels")
     return found["metrics"]["auc"], found["undefined"]["auc"]
+
+
+def _done(client, score, own) -> ScoreDone:
+    call = ScoreCall("client", client, "net", (client,), 0, "test", 1, 0, None, None)
+    return ScoreDone(call, {"model": score}, {"model": own})
 
 
 def _shares(labels, clients, classes) -> Partition:
@@ -151,9 +156,7 @@ def test_13_calibration_is_measured_on_all_clients_images_together() -> None:
     def centralized() -> dict:
         correct = np.packbits(task.correct(probabilities, labels).numpy())
         own = [probabilities[rows].numpy() for rows in shares.indices["test"]]
-        done = [
-            ScoreDone(i, i, {"model": RoleScore("one", {}, np.ones(4), correct, mine)}) for i, mine in enumerate(own)
-        ]
+        done = [_done(i, ModelScore("one", {}, np.ones(4), correct), mine) for i, mine in enumerate(own)]
         return evaluate(done, shares, "test", "labels")["metrics"]
 
     def by_client() -> dict:
@@ -201,13 +204,13 @@ def test_15_the_block_is_the_dataset() -> None:
             for d in range(6)
             for p in range(partitions)
         ]
-        return across(blocks(cells)).claim
+        return rank_over_datasets(dataset_means(cells)).significant
 
     def partitions_as_blocks(board) -> bool:
-        return across(pd.DataFrame(board.mean(axis=2).reshape(-1, entries))).claim
+        return rank_over_datasets(pd.DataFrame(board.mean(axis=2).reshape(-1, entries))).significant
 
     def seeds_as_blocks(board) -> bool:
-        return across(pd.DataFrame(board.reshape(-1, entries))).claim
+        return rank_over_datasets(pd.DataFrame(board.reshape(-1, entries))).significant
 
     def check(claims: Callable) -> None:
         assert sum(map(claims, boards)) <= _most(len(boards))

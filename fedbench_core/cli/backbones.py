@@ -1,4 +1,4 @@
-"""timm's backbones as `list` and `show` tell them: no plugin registers them, and there are more than a thousand."""
+"""timm's backbones as entries of `list` and `show`. No plugin registers them, and there are more than a thousand."""
 
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -11,32 +11,32 @@ from fedbench_core.registry import Option, read_options
 
 
 def aliases(pattern: str) -> list[dict[str, Any]]:
-    """One entry per alias that matches `pattern`."""
+    """One entry per short name that matches `pattern`."""
     matching = sorted(alias for alias in ALIASES if pattern in alias or fnmatchcase(alias, pattern))
     return [_line(alias, f"short for {ALIASES[alias]}") for alias in matching]
 
 
 def architectures(pattern: str) -> list[dict[str, Any]]:
-    """One entry per id of timm that matches `pattern`; all of them for ""."""
+    """One entry per name in timm that matches `pattern`; all names for ""."""
     return [_line(name, "") for name in names(pattern)]
 
 
 def origin(name: str) -> dict[str, Any]:
-    """What `show` tells of a name of timm, but its options."""
-    doc = f"Short for {ALIASES[name]}." if name in ALIASES else "An architecture of timm."
+    """The entry of a timm backbone without its options."""
+    doc = f"Short for {ALIASES[name]}." if name in ALIASES else "A timm architecture."
     return {"kind": "backbone", "name": name, "distribution": "timm", "version": version("timm"), "doc": doc}
 
 
 @cache
 def options() -> tuple[Option, ...]:
-    """What can be set on every backbone of timm."""
+    """The options of every timm backbone."""
     return read_options(partial(TimmArchitecture, name=""))
 
 
 def close(name: str) -> str:
-    """A sentence about ids of timm that `name` may have been meant for, or ""."""
+    """A sentence with names in timm that are similar to `name`, or "" if there are none."""
     found = get_close_matches(name, names(), n=3)
-    return f"Close backbones of timm: {', '.join(found)}." if found else ""
+    return f"Similar backbones in timm: {', '.join(found)}." if found else ""
 
 
 def _line(name: str, summary: str) -> dict[str, Any]:

@@ -1,17 +1,14 @@
-"""What `list` and `show` tell about names, as values that JSON can hold."""
+"""What `list`, `show` and `reference` print about registered names, as values that JSON can hold."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import partial
-from typing import Any
 
 from fedbench_core.api import Method, RequestError, unknown
 from fedbench_core.cli import backbones
-from fedbench_core.cli.show import FACTS
+from fedbench_core.cli.entries import METHOD_FIELDS, Entry
 from fedbench_core.models import knows
 from fedbench_core.registry import KINDS, Option, registry
-
-Entry = dict[str, Any]
 
 _PARTS = {
     "local_update": "local_update",
@@ -20,12 +17,13 @@ _PARTS = {
     "downlink": "compressor",
     "topology": "topology",
 }
+"""The fields of a method that name a part, with the kind of that part."""
 
 
 def listed(kind: str, pattern: str, everything: bool = False) -> list[Entry]:
-    """One entry per name of `kind` that matches; RequestError with close matches where a pattern matches nothing.
+    """One entry per name of `kind` that matches `pattern`; RequestError with close matches if none does.
 
-    Of timm's backbones only the aliases are among them, unless there is a pattern or `everything` is asked for.
+    Without a pattern, the entries include timm's short names but not its architectures, unless `everything` is True.
     """
     line = _method_line if kind == "method" else partial(_part_line, kind)
     entries = [line(name) for name in registry().names(kind, pattern)]
@@ -39,14 +37,14 @@ def listed(kind: str, pattern: str, everything: bool = False) -> list[Entry]:
 
 
 def unlisted(kind: str, pattern: str) -> int:
-    """How many names `listed` leaves out."""
+    """The number of names that `listed` leaves out."""
     return len(backbones.architectures("")) if kind == "backbone" and not pattern else 0
 
 
 def shown(name: str) -> list[Entry]:
-    """All there is to know about `name`, once per kind that has it, a method first.
+    """The full entry of `name`, one per kind that has the name, a method first.
 
-    RequestError with close matches if there is none, with the reason if the name cannot be used.
+    RequestError with close matches if there is none, or with the reason if the name cannot be used.
     """
     kinds = sorted(registry().kinds(name), key=lambda kind: kind != "method")
     found = [described(kind, name) for kind in kinds]
@@ -58,7 +56,7 @@ def shown(name: str) -> list[Entry]:
 
 
 def described(kind: str, name: str) -> Entry:
-    """All there is to know about `name` of one kind; RequestError if there is none, or if it cannot be used."""
+    """The full entry of `name` of one kind; RequestError if there is none, or if it cannot be used."""
     return _method(name) if kind == "method" else _part(kind, name)
 
 
@@ -95,7 +93,7 @@ def _option(option: Option) -> Entry:
 def _method(name: str) -> Entry:
     method = registry().method(name)
     parts = {part: _method_part(method, part, kind) for part, kind in _PARTS.items() if getattr(method, part)}
-    return {**_origin("method", name), **{fact: getattr(method, fact) for fact in FACTS}, "parts": parts}
+    return {**_origin("method", name), **{field: getattr(method, field) for field in METHOD_FIELDS}, "parts": parts}
 
 
 def _method_part(method: Method, part: str, kind: str) -> Entry:
@@ -104,7 +102,7 @@ def _method_part(method: Method, part: str, kind: str) -> Entry:
     try:
         values = registry().check(kind, name, given)
         options = [_option(option) | {"value": values[option.name]} for option in registry().options(kind, name)]
-    except RequestError as error:  # a method whose part is missing can be looked at, but not run
+    except RequestError as error:  # `show` also works for a method whose part is missing; `run` does not
         return {"name": name, "options": [], "problem": str(error)}
     return {"name": name, "options": options, "problem": None}
 

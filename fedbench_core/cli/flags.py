@@ -1,4 +1,4 @@
-"""The flags that `run` and `partition` share: one for each setting of a run, read off its fields."""
+"""Flags that several commands share; those of `run` and `partition` are generated from the fields of `RunSpec`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,29 +14,31 @@ Command = Callable[..., Any]
 
 
 def spec_flags(command: Command) -> Command:
-    """Add a flag for every setting of a RunSpec, and `--config`; values are checked by the spec, not by click."""
+    """Add a flag for every field of RunSpec, and `--config`. RunSpec validates the values, not click."""
     for name, field in reversed(RunSpec.model_fields.items()):
         command = _flag(name, field)(command)
-    config = click.option("--config", type=click.Path(path_type=Path), help="a TOML file of settings, or a record.json")
+    config = click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings, or a record.json")
     return config(command)
 
 
 def data_flag(command: Command) -> Command:
-    """Add the flag that says where dataset files are; it never changes a result."""
+    """Add the flag for the folder of dataset files; it never changes a result."""
     return click.option(
         "--data-root",
         type=click.Path(path_type=Path),
         envvar="FEDBENCH_DATA",
-        help="folder with dataset files already there  [env: FEDBENCH_DATA]",
+        help="folder of downloaded dataset files  [env: FEDBENCH_DATA]",
     )(command)
 
 
 def how_flags(command: Command) -> Command:
-    """Add the flags that say with what a run is computed; they never change a result."""
+    """Add the flags that decide where and how a run is computed; they never change a result."""
     options: tuple[Callable[[Command], Command], ...] = (
         click.option("--client-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help=_TIMEOUT),
         click.option("--checkpoint-every", type=click.IntRange(min=1), default=1, metavar="K", help=_CHECKPOINT),
-        click.option("--workers", type=click.IntRange(min=1), metavar="N", help="processes  [default: all cores]"),
+        click.option(
+            "--workers", type=click.IntRange(min=1), metavar="N", help="number of processes  [default: all cores]"
+        ),
         click.option("--executor", type=click.Choice(EXECUTORS), default="processes", help=_EXECUTOR),
         ray_flags,
         data_flag,
@@ -47,50 +49,50 @@ def how_flags(command: Command) -> Command:
 
 
 def ray_flags(command: Command) -> Command:
-    """Add the flags that say which Ray cluster computes, and with how much of its GPUs."""
+    """Add the flags for the address of a Ray cluster and for its GPUs."""
     command = click.option("--gpus-per-client", type=click.FloatRange(min=0.0001), metavar="X", help=_GPUS)(command)
     return click.option("--ray-address", metavar="ADDRESS", help=_ADDRESS)(command)
 
 
 EXECUTORS = ("serial", "processes", "ray")
-_GPUS = "how much of a GPU one turn takes on a Ray cluster  [default: 1]"
-_ADDRESS = "HOST:PORT of a Ray cluster, or auto  [default: one on this machine, for as long as this runs]"
-_TIMEOUT = "end and repeat a turn that takes longer"
-_CHECKPOINT = "rounds between commits: at most so many are redone after a kill  [default: 1]"
-_EXECUTOR = "where turns are computed  [default: processes]"
+_GPUS = "GPUs per client on a Ray cluster; 0.25 lets four clients share a GPU  [default: 1]"
+_ADDRESS = "HOST:PORT of a Ray cluster, or auto  [default: start a cluster on this machine for this run]"
+_TIMEOUT = "stop and repeat the local training of a client that takes longer"
+_CHECKPOINT = "rounds between checkpoints; a resumed run repeats at most this many  [default: 1]"
+_EXECUTOR = "where clients are trained  [default: processes]"
 
 
 def read_spec(flags: dict[str, Any], config: Path | None, **defaults: Any) -> RunSpec:
-    """The spec that a config file and, over it, the flags ask for."""
+    """The spec from a config file; flags override its settings."""
     given = {name: value for name, value in flags.items() if value not in (None, False, ())}
     base = {**defaults, **(read_config(config) if config else {})}
     if "epochs" in given or "steps" in given:
         base = {name: value for name, value in base.items() if name not in ("epochs", "steps")}
-    base = _without_lapsed(base, given)
+    base = _without_replaced(base, given)
     options = {**base.pop("set", {}), **dict(read_option(text) for text in given.pop("set", ()))}
     return RunSpec.of({**base, **given, **({"set": options} if options else {})})
 
 
-SWAPPED = ("partitioner", "aggregator", "compressor", "downlink", "topology", "dataset")
-OWN = ("aggregator", "compressor", "downlink", "topology")
-"""Parts that come with a method."""
+REPLACEABLE = ("partitioner", "aggregator", "compressor", "downlink", "topology", "dataset")
+METHOD_PARTS = ("aggregator", "compressor", "downlink", "topology")
+"""Parts that a method defines."""
 
 
-def _without_lapsed(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a config file less what lapses: options of a part, and parts of a method, that is swapped."""
-    swapped = {part for part in SWAPPED if part in given and given[part] != base.get(part)}
+def _without_replaced(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a config file without the options of parts, and the parts of a method, that flags replace."""
+    replaced = {part for part in REPLACEABLE if part in given and given[part] != base.get(part)}
     if "method" in given and given["method"] != base.get("method"):
-        swapped |= {*OWN, "local_update"}
-        base = {name: value for name, value in base.items() if name not in OWN}
-    options = {key: value for key, value in base.get("set", {}).items() if key.partition(".")[0] not in swapped}
+        replaced |= {*METHOD_PARTS, "local_update"}
+        base = {name: value for name, value in base.items() if name not in METHOD_PARTS}
+    options = {key: value for key, value in base.get("set", {}).items() if key.partition(".")[0] not in replaced}
     return {**base, "set": options}
 
 
 def read_option(text: str) -> tuple[str, str]:
-    """PART.OPTION and VALUE of what `--set` was given; RequestError where it is not of that form."""
+    """PART.OPTION and VALUE of a `--set` argument; RequestError if it has another form."""
     key, equals, value = text.partition("=")
     if not equals:
-        raise RequestError(f"--set {text}: expected PART.OPTION=VALUE, for instance partitioner.alpha=0.1.")
+        raise RequestError(f"--set {text}: expected PART.OPTION=VALUE, such as partitioner.alpha=0.1.")
     return key, value
 
 

@@ -1,39 +1,35 @@
-"""`fedbench leaderboard`: what the filed records of a suite say, and the pages that are made of them."""
+"""`fedbench leaderboard`: rankings of the records of a suite, printed or written as pages."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from fedbench_core.api.errors import RequestError
 from fedbench_core.cli.output import json_option, print_json, print_sentence, print_table
 
 if TYPE_CHECKING:
     from fedbench_core.leaderboard.leaderboard import Leaderboard
-    from fedbench_core.leaderboard.sheets import Sheet
+    from fedbench_core.leaderboard.text_tables import TextTable
 
 FORMATS = ("csv", "json", "latex", "markdown")
 folder_option = click.option(
     "--folder",
     type=click.Path(path_type=Path),
     default=Path("leaderboards"),
-    help="where suites/ and records/ lie and pages are written  [default: leaderboards]",
+    help="folder with suites/ and records/, where pages are written  [default: leaderboards]",
 )
-_BUDGET = "keep entries that cost no more: bytes=10MB (per client and round), gflops=500, seconds=120; repeatable"
+_BUDGET = "keep only entries within a budget: bytes=10MB (per client and round), gflops=500, seconds=120; repeatable"
 
 
 @click.command("leaderboard")
 @click.argument("suite", required=False)
-@click.option(
-    "--sort", metavar="COLUMN", help="rank by another metric (auc, ece, ...), or order by a cost (mb_up, ...)"
-)
-@click.option("--budget", "budgets", multiple=True, metavar="KIND=MOST", help=_BUDGET)
-@click.option("--format", "form", type=click.Choice(FORMATS), help="print this instead of tables")
-@click.option("--write", is_flag=True, help="write SUITE.md (all suites, if none is named), README.md and pictures")
-@click.option("--check", is_flag=True, help="exit 1 if that is not what the files say already")
+@click.option("--sort", metavar="COLUMN", help="rank by another metric (auc, ece, ...), or sort by a cost (mb_up, ...)")
+@click.option("--budget", "budgets", multiple=True, metavar="KIND=LIMIT", help=_BUDGET)
+@click.option("--format", "form", type=click.Choice(FORMATS), help="print this format instead of tables")
+@click.option("--write", is_flag=True, help="write the page SUITE.md (without SUITE: all pages), README.md and plots")
+@click.option("--check", is_flag=True, help="exit with 1 if the written pages are out of date")
 @folder_option
 @json_option
 def command(
@@ -46,12 +42,12 @@ def command(
     folder: Path,
     as_json: bool,
 ) -> None:
-    """Rank the records of a suite, as far as the tests can tell its entries apart.
+    """Rank the entries of a suite by significance tests on its records.
 
     SUITE is a name in leaderboards/suites, or a TOML file; without it, all suites are listed.
     """
     form = "json" if as_json else form
-    _refuse_nonsense(suite, sort, budgets, form, write=write, check=check)
+    _check_flags(suite, sort, budgets, form, write=write, check=check)
     if write or check:
         _publish(folder, suite, check=check)
     elif suite is None:
@@ -60,36 +56,38 @@ def command(
         _print_leaderboard(folder, suite, sort, budgets, form)
 
 
-def _refuse_nonsense(
+def _check_flags(
     suite: str | None, sort: str | None, budgets: Sequence[str], form: str | None, *, write: bool, check: bool
 ) -> None:
-    """What would be ignored is refused."""
+    """RequestError for flags that would have no effect."""
     shaping = [flag for flag, given in (("--sort", sort), ("--budget", budgets), ("--format", form)) if given]
     if write and check:
-        raise RequestError("--write and --check: give one; --check after --write finds nothing.")
+        raise RequestError("--write and --check exclude each other: give one of them.")
     if (write or check) and shaping:
-        raise RequestError(f"{shaping[0]} is for what is printed; pages show all entries by the suite's own metric.")
+        raise RequestError(
+            f"{shaping[0]} does not apply to pages, which show all entries by the suite's metric: remove it."
+        )
     if suite is None and not (write or check) and [flag for flag in shaping if form != "json" or flag != "--format"]:
-        raise RequestError(f"{shaping[0]} is for one suite: fedbench leaderboard SUITE {shaping[0]} ...")
+        raise RequestError(f"{shaping[0]} needs a suite: fedbench leaderboard SUITE {shaping[0]} ...")
 
 
 def _publish(folder: Path, suite: str | None, *, check: bool) -> None:
-    from fedbench_core.leaderboard import shelf  # noqa: PLC0415  # pandas: not for --help
+    from fedbench_core.leaderboard import pages  # noqa: PLC0415  # imports pandas: slow
 
-    rendered = shelf.render(folder, suite)
+    rendered = pages.render(folder, suite)
     if check:
-        shelf.check(rendered)
-        click.echo(f"{len(rendered.pages)} pages and {len(rendered.pictures)} pictures are what the records say.")
+        pages.check(rendered)
+        click.echo(f"{len(rendered.pages)} pages and {len(rendered.figures)} plots are up to date.")
         return
-    for path in shelf.write(rendered):
-        click.echo(f"Written: {path}")
+    for path in pages.write(rendered):
+        click.echo(f"Wrote {path}")
 
 
 def _print_index(folder: Path, *, as_json: bool) -> None:
-    from fedbench_core.leaderboard.index import index_sheet  # noqa: PLC0415  # pandas: not for --help
-    from fedbench_core.leaderboard.shelf import read_leaderboards  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.index import index_table  # noqa: PLC0415  # imports pandas: slow
+    from fedbench_core.leaderboard.pages import read_leaderboards  # noqa: PLC0415  # as above
 
-    sheet = index_sheet(list(read_leaderboards(folder)))
+    sheet = index_table(list(read_leaderboards(folder)))
     if as_json:
         print_json([dict(zip(sheet.headings, row, strict=True)) for row in sheet.rows])
         return
@@ -97,9 +95,9 @@ def _print_index(folder: Path, *, as_json: bool) -> None:
 
 
 def _print_leaderboard(folder: Path, suite: str, sort: str | None, budgets: Sequence[str], form: str | None) -> None:
-    from fedbench_core.leaderboard.budget import read_budget  # noqa: PLC0415  # pandas: not for --help
+    from fedbench_core.leaderboard.budget import read_budget  # noqa: PLC0415  # imports pandas: slow
     from fedbench_core.leaderboard.formats import FORMATTED  # noqa: PLC0415  # as above
-    from fedbench_core.leaderboard.shelf import read_leaderboard, suite_file  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.pages import read_leaderboard, suite_file  # noqa: PLC0415  # as above
 
     leaderboard = read_leaderboard(suite_file(folder, suite), sort, [read_budget(text) for text in budgets])
     if form is not None:
@@ -109,26 +107,25 @@ def _print_leaderboard(folder: Path, suite: str, sort: str | None, budgets: Sequ
 
 
 def _print_tables(leaderboard: "Leaderboard") -> None:
-    from fedbench_core.leaderboard.footnotes import across_notes, under_leaderboard, under_table  # noqa: PLC0415  # as above
-    from fedbench_core.leaderboard.sheets import across_sheet, fitted, sheets  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.footnotes import dataset_footnotes, leaderboard_footnotes, table_footnotes  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.text_tables import mean_rank_table, text_tables  # noqa: PLC0415  # as above
 
     click.echo(f"{leaderboard.suite.name}: {leaderboard.suite.question}\n")
     for table in leaderboard.tables:
         click.echo(f"{table.case}\n")
-        for sheet in sheets(table):
-            for part in fitted(sheet, Console().width) if sys.stdout.isatty() else [sheet]:
-                _print_sheet(part)
-                click.echo()
-        _print_notes(under_table(table))
-    if leaderboard.across is not None:
-        click.echo("Over datasets\n")
-        _print_sheet(across_sheet(leaderboard.across))
+        for sheet in text_tables(table):
+            _print_sheet(sheet)
+            click.echo()
+        _print_notes(table_footnotes(table))
+    if leaderboard.over_datasets is not None:
+        click.echo("All datasets\n")
+        _print_sheet(mean_rank_table(leaderboard.over_datasets))
         click.echo()
-        _print_notes(across_notes(leaderboard.across))
-    _print_notes(under_leaderboard(leaderboard))
+        _print_notes(dataset_footnotes(leaderboard.over_datasets))
+    _print_notes(leaderboard_footnotes(leaderboard))
 
 
-def _print_sheet(sheet: "Sheet") -> None:
+def _print_sheet(sheet: "TextTable") -> None:
     print_table(sheet.headings, sheet.rows, right=frozenset(sheet.headings) - sheet.left)
 
 

@@ -21,12 +21,12 @@ KINDS = {
 @click.argument("pattern", default="")
 @json_option
 def command(kind: str, pattern: str, as_json: bool) -> None:
-    """What is installed: methods, datasets, backbones and every kind of part.
+    """List the installed methods, datasets, backbones or parts.
 
     KIND is one of methods, partitioners, compressors, aggregators, topologies, local-updates, datasets, backbones.
-    PATTERN may hold wildcards, in quotes: 'mobile*'.
+    PATTERN may contain wildcards, in quotes: 'mobile*'.
     """
-    from fedbench_core.cli.catalog import listed, unlisted  # noqa: PLC0415  # torch: seconds that --help does not need
+    from fedbench_core.cli.catalog import listed, unlisted  # noqa: PLC0415  # imports torch: slow, and --help does not need it
 
     entries = listed(KINDS[kind], pattern, everything=as_json)
     if as_json:
@@ -36,4 +36,4 @@ def command(kind: str, pattern: str, as_json: bool) -> None:
         print_table([key.replace("_", " ") for key in entries[0]], [list(entry.values()) for entry in entries])
     more = unlisted(KINDS[kind], pattern)
     if more:
-        click.echo(f"And {more} architectures of timm, by a pattern: fedbench list {kind} 'resnet*'")
+        click.echo(f"\nand {more} timm architectures; to list some, add a pattern: fedbench list {kind} 'resnet*'")

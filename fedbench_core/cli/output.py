@@ -1,9 +1,9 @@
-"""How results reach stdout: tables for people, plain columns for pipes, JSON for programs."""
+"""Output on stdout: tables for a terminal, plain columns for a pipe, JSON for programs."""
 
 import io
 import json
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -11,35 +11,37 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# Wider than any line: a pipe has no width, and nothing is cut or folded for it.
-_UNCUT = 100_000
+# Wider than any line: output to a pipe is neither truncated nor wrapped.
+_UNLIMITED = 100_000
+_GAP = 2
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+Cells = list[list[str]]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 
 
-def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", right: Collection[str] = ()
-) -> None:
-    """A table with one line of headings; folded to the terminal, plain and uncut where stdout is none.
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Collection[str] = ()) -> None:
+    """Print rows under one line of headings; columns of numbers, and those named in `right`, are aligned right.
 
-    Columns of numbers are aligned right, and those named in `right`; grid points are written as `words` writes them.
+    On a terminal, cells wrap between words; if even that is too wide, the columns continue in a second table, which
+    repeats the columns that name a row. In a pipe, every row is one line.
     """
-    terminal = sys.stdout.isatty()
-    table = Table(box=SIMPLE_HEAD if terminal else None, pad_edge=False, title=title or None, title_justify="left")
     body = [list(row) for row in rows]
-    for position, name in enumerate(columns):
-        number = name in right or (bool(body) and all(_is_number(row[position]) for row in body))
-        table.add_column(Text(name), overflow="fold", justify="right" if number else "left")
-    for row in body:
-        table.add_row(*(Text(words(grid_point)) for grid_point in row))  # Text: a grid point like [1, 2] is no markup
-    if terminal:
-        Console().print(table)
-    else:
-        click.echo(_plain(table))
+    numeric = [bool(body) and all(_is_number(row[at]) for row in body) for at in range(len(columns))]
+    aligned = [number or name in right for number, name in zip(numeric, columns, strict=True)]
+    cells = [list(columns), *([words(cell) for cell in row] for row in body)]
+    if not sys.stdout.isatty():
+        click.echo(_plain(_table(cells, aligned)))
+        return
+    console = Console()
+    for position, group in enumerate(_groups(cells, aligned, console.width)):
+        console.print("\n" * (position > 0), end="")
+        part = [[row[at] for at in group] for row in cells]
+        console.print(_table(part, [aligned[at] for at in group], _widths(part, console.width)))
 
 
 def print_sentence(sentence: str) -> None:
-    """A sentence, broken between words on a terminal and not at all elsewhere."""
+    """Print a sentence, wrapped between words on a terminal and on one line elsewhere."""
     if sys.stdout.isatty():
         Console().print(Text(sentence))
     else:
@@ -47,16 +49,18 @@ def print_sentence(sentence: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """`value` as indented JSON; what JSON does not know (paths, enums) as text."""
+    """Print `value` as indented JSON; values that JSON does not have (paths, enums) become text."""
     click.echo(json.dumps(value, indent=2, default=str))
 
 
 def words(value: object) -> str:
-    """A value as a person writes it: none as "-", truth as yes or no, lists without brackets."""
+    """A value as text: None as "-", truth values as yes and no, lists and mappings without brackets."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={item}" for key, item in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
@@ -64,7 +68,50 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _table(cells: Cells, right: Sequence[bool], widths: Sequence[int] | None = None) -> Table:
+    box, padding = (SIMPLE_HEAD, (0, _GAP - 1, 0, 0)) if widths else (None, (0, _GAP, 0, 0))  # a box has a separator
+    table = Table(box=box, padding=padding, pad_edge=False, show_edge=False)
+    for at, (name, number) in enumerate(zip(cells[0], right, strict=True)):
+        width = widths[at] if widths else None
+        table.add_column(Text(name), overflow="fold", justify="right" if number else "left", width=width)
+    for row in cells[1:]:
+        table.add_row(*map(Text, row))  # Text: a cell like [1, 2] is not markup
+    return table
+
+
+def _groups(cells: Cells, right: Sequence[bool], room: int) -> list[list[int]]:
+    """The columns of each table that fits into `room`; the columns up to the first one of text name the rows."""
+    naming = list(range(right.index(False) + 1 if False in right else 1))
+    least = _longest(cells, str.split)
+    groups = [list(naming)]
+    for at in range(len(naming), len(right)):
+        if len(groups[-1]) > len(naming) and _total([least[other] for other in (*groups[-1], at)]) > room:
+            groups.append(list(naming))
+        groups[-1].append(at)
+    return groups
+
+
+def _widths(cells: Cells, room: int) -> list[int]:
+    """Column widths whose total is at most `room`: the widest column shrinks, first those that can wrap at a space."""
+    widths, least = _longest(cells, str.splitlines), _longest(cells, str.split)
+    while _total(widths) > room:
+        can_wrap = [at for at, width in enumerate(widths) if width > least[at]]
+        widths[max(can_wrap or range(len(widths)), key=widths.__getitem__)] -= 1
+    return [max(1, width) for width in widths]
+
+
+def _longest(cells: Cells, pieces: Callable[[str], list[str]]) -> list[int]:
+    """The length of the longest piece of text in each column, at least 1."""
+    return [
+        max((len(piece) for cell in column for piece in pieces(cell)), default=1) for column in zip(*cells, strict=True)
+    ]
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
 def _plain(table: Table) -> str:
     sheet = io.StringIO()
-    Console(file=sheet, width=_UNCUT, color_system=None).print(table)
+    Console(file=sheet, width=_UNLIMITED, color_system=None).print(table)
     return "\n".join(line.rstrip() for line in sheet.getvalue().splitlines())

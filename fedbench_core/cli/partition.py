@@ -1,4 +1,4 @@
-"""`fedbench partition`: who would hold which images."""
+"""`fedbench partition`: the images of each client."""
 
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from fedbench_core.cli.output import json_option, print_json, print_table
 @data_flag
 @json_option
 def command(config: Path | None, data_root: Path | None, as_json: bool, **flags: Any) -> None:
-    """How a run with these flags would deal out the images: clients by classes.
+    """Show the number of images of each class that each client gets.
 
-    Takes the flags of `fedbench run`; those that don't concern the data change nothing, and --method may be left out.
+    Takes the flags of `fedbench run`. Flags that don't concern the data have no effect, and --method is optional.
     """
     spec = read_spec(flags, config, method="local")
-    from fedbench_core.federation.resolved import resolve  # noqa: PLC0415  # torch: seconds that --help does not need
+    from fedbench_core.federation.resolved import resolve  # noqa: PLC0415  # imports torch: slow, and --help does not need it
     from fedbench_core.runner import How, partition_of  # noqa: PLC0415  # as above
 
     how = How(data_root=data_root)

@@ -1,4 +1,4 @@
-"""`fedbench plot`: pictures of runs and of suites."""
+"""`fedbench plot`: plots of runs and suites."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 suite_argument = click.argument("suite", metavar="SUITE")
 file_argument = click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
-metric_option = click.option("--metric", help="another metric than the suite's (auc, ece, ...)")
-case_option = click.option("--case", metavar="WORDS", help="which of the suite's tables, by a part of its title")
+metric_option = click.option("--metric", help="metric to plot: auc, ece, ...  [default: the suite's metric]")
+case_option = click.option("--case", metavar="WORDS", help="which table of the suite: a part of its title")
 
 
 @click.group("plot")
 def command() -> None:
-    """Draw pictures of a run or a suite, as SVG, PNG or PDF.
+    """Plot a run or a suite as SVG, PNG or PDF.
 
-    RUN is a run's folder or its record.json, SUITE a name in leaderboards/suites, FILE where the picture goes.
+    RUN is a run's folder or its record.json, SUITE a name in leaderboards/suites, FILE the plot to write.
     """
 
 
@@ -35,61 +35,61 @@ def command() -> None:
 @run_argument
 @file_argument
 def matrix(run: Path, file: Path) -> None:
-    """Draw who predicts how well for whom, in one run.
+    """Plot the cross-evaluation matrix of a run.
 
-    Rows of the heat map are clients' models, columns clients' distributions.
+    A heat map: rows are the clients' models, columns the clients' class distributions.
     """
-    from fedbench_core.plots.matrix import draw_matrix  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.plots.matrix import draw_matrix  # noqa: PLC0415  # imports matplotlib: slow
     from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
 
     record = read_record(run)
     _save(file, lambda: draw_matrix(record))
 
 
-@command.command("shares")
+@command.command("partition")
 @run_argument
 @file_argument
-def shares(run: Path, file: Path) -> None:
-    """Draw who holds which training images, in one run.
+def partition(run: Path, file: Path) -> None:
+    """Plot the number of training images per client and class of a run.
 
-    Clients by classes; the area of a bubble is a number of images.
+    The area of a bubble is the number of images.
     """
-    from fedbench_core.leaderboard.illustrations import bubbles  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.leaderboard.figures import partition_figure  # noqa: PLC0415  # imports matplotlib: slow
     from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
 
     record = read_record(run)
-    _save(file, bubbles(record["data"]["name"], record).draw)
+    _save(file, partition_figure(record["data"]["name"], record).draw)
 
 
 @command.command("curves")
 @click.argument("sources", metavar="RUN...|SUITE", nargs=-1, required=True)
 @file_argument
-@click.option("--metric", help="what to draw  [default: the suite's metric, or personalization]")
+@click.option("--metric", help="metric to plot  [default: the suite's metric, or personalization]")
 @case_option
 @folder_option
 def curves(sources: tuple[str, ...], file: Path, metric: str | None, case: str | None, folder: Path) -> None:
-    """Draw learning curves on validation images.
+    """Plot the learning curves of a suite or of runs.
 
-    Of a suite, or of runs, of which those that differ in nothing but their seed make one entry. A panel for each
-    entry before all the others, with 95 % intervals over seeds.
+    Curves are measured on validation images. Runs that differ only in their seed are one entry, with a 95 % confidence
+    interval over seeds. Each entry has a panel of its own, with the other entries in the background.
     """
-    from fedbench_core.leaderboard import illustrations  # noqa: PLC0415  # matplotlib: not for --help
-    from fedbench_core.leaderboard.cases import by_settings  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard import figures  # noqa: PLC0415  # imports matplotlib: slow
     from fedbench_core.leaderboard.columns import metric as named  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.grouping import group_by_settings  # noqa: PLC0415  # as above
     from fedbench_core.records.record import RECORD, read_record  # noqa: PLC0415  # as above
 
     paths = [Path(source) for source in sources]
     if all(path.suffix == ".json" or (path / RECORD).exists() for path in paths):
-        runs, column = by_settings(map(read_record, paths)), named(metric or "personalization")
+        runs, column = group_by_settings(map(read_record, paths)), named(metric or "personalization")
     elif len(sources) == 1:
         table = _table(_leaderboard(sources[0], folder, metric), case)
         runs, column = table.runs, table.ranked_by
     else:
-        raise RequestError(f"{' '.join(sources)}: expected folders of finished runs, or the name of one suite.")
-    picture = illustrations.curves(runs, column)
+        raise RequestError(f"{' '.join(sources)}: expected the folders of finished runs, or the name of one suite.")
+    picture = figures.curves_figure(runs, column)
     if picture is None:
         raise RequestError(
-            f"No run here has a learning curve of {column.name}: two rounds at least must be validated. "
+            f"None of these runs has a learning curve of {column.name}, which takes two evaluated rounds or more. "
             "Run with --evaluate-every 1."
         )
     _save(file, picture.draw)
@@ -102,13 +102,13 @@ def curves(sources: tuple[str, ...], file: Path, metric: str | None, case: str |
 @case_option
 @folder_option
 def bytes_(suite: str, file: Path, metric: str | None, case: str | None, folder: Path) -> None:
-    """Draw quality against bytes, of the entries of a suite.
+    """Plot score against bytes for the entries of a suite.
 
-    Dashed: the best score that can be had for so many bytes per client and round.
+    The dashed line is the Pareto front: the best score for a number of bytes per client and round.
     """
-    from fedbench_core.leaderboard.illustrations import tradeoff  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.leaderboard.figures import tradeoff_figure  # noqa: PLC0415  # imports matplotlib: slow
 
-    _save(file, tradeoff(_table(_leaderboard(suite, folder, metric), case)).draw)
+    _save(file, tradeoff_figure(_table(_leaderboard(suite, folder, metric), case)).draw)
 
 
 @command.command("ranks")
@@ -117,39 +117,40 @@ def bytes_(suite: str, file: Path, metric: str | None, case: str | None, folder:
 @metric_option
 @folder_option
 def ranks(suite: str, file: Path, metric: str | None, folder: Path) -> None:
-    """Draw the critical-difference diagram of a suite.
+    """Plot the critical-difference diagram of a suite.
 
-    It takes six datasets or more. Entries stand at their mean ranks; a bar joins those that are not told apart.
+    The suite must have at least six datasets. Entries are placed at their mean ranks; a bar joins entries that do not
+    differ significantly.
     """
-    from fedbench_core.leaderboard.illustrations import over_datasets  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.leaderboard.figures import dataset_figures  # noqa: PLC0415  # imports matplotlib: slow
 
     leaderboard = _leaderboard(suite, folder, metric)
-    pictures = over_datasets(leaderboard)
+    pictures = dataset_figures(leaderboard)
     if not pictures:
-        why_not = leaderboard.across.why_not if leaderboard.across else "it has one dataset"
+        why_not = leaderboard.over_datasets.why_not if leaderboard.over_datasets else "it has one dataset"
         raise RequestError(f"Suite {leaderboard.suite.name} has no critical-difference diagram: {why_not}.")
     _save(file, pictures[0].draw)
 
 
 def _leaderboard(suite: str, folder: Path, metric: str | None) -> "Leaderboard":
-    from fedbench_core.leaderboard.shelf import read_leaderboard, suite_file  # noqa: PLC0415  # pandas: not for --help
+    from fedbench_core.leaderboard.pages import read_leaderboard, suite_file  # noqa: PLC0415  # imports pandas: slow
 
     return read_leaderboard(suite_file(folder, suite), metric)
 
 
 def _table(leaderboard: "Leaderboard", case: str | None) -> "Table":
-    """The one table whose title holds the words; RequestError lists the titles."""
+    """The one table whose title contains `case`; RequestError lists the titles."""
     found = [table for table in leaderboard.tables if (case or "").lower() in str(table.case).lower()]
     if len(found) == 1:
         return found[0]
     raise RequestError(
-        f"--case {case or 'is missing'}: expected a part of one of these titles, and of no other: "
+        f"--case {case or 'is missing'}: expected a text that occurs in exactly one of these titles: "
         f"{'; '.join(str(table.case) for table in leaderboard.tables)}."
     )
 
 
 def _save(file: Path, draw: "Callable[[], Figure]") -> None:
-    from fedbench_core.plots.style import save  # noqa: PLC0415  # matplotlib: not for --help
+    from fedbench_core.plots.style import save  # noqa: PLC0415  # imports matplotlib: slow
 
     save(file, draw)
-    click.echo(f"Drawn: {file}")
+    click.echo(f"Wrote {file}")

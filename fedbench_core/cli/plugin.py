@@ -8,9 +8,9 @@ from fedbench_core.cli.plugin_new import command as new
 
 @click.group("plugin")
 def command() -> None:
-    """Start a plugin of your own, or check what is installed.
+    """Create a plugin, or run the contract tests on installed plugins.
 
-    `fedbench plugins` lists them.
+    `fedbench plugins` lists the installed plugins.
     """
 
 

@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     from fedbench_core.testing.check import Checked
 
 _COLUMNS = ("part", "name", "plugin", "run", "passed", "failed", "skipped")
-_SET = "an option of the part that is checked, if not its default; repeatable"
+_SET = "set an option of the tested part; repeatable"
 
 
 @click.command("check")
 @click.argument("name", default="")
 @click.option("--set", "options", multiple=True, metavar="PART.OPTION=VALUE", help=_SET)
-@click.option("--timeout", type=click.IntRange(min=1), default=300, help="seconds that a case may take  [default: 300]")
+@click.option("--timeout", type=click.IntRange(min=1), default=300, help="seconds per test case  [default: 300]")
 @json_option
 def command(name: str, options: tuple[str, ...], timeout: int, as_json: bool) -> None:
-    """Whether what is installed keeps to fedbench's contract: the contract suites on every part.
+    """Run the contract tests on installed parts.
 
-    NAME is that of a part, a method or a distribution; without it all plugins are checked, but for the core's own.
-    Exit status 1 if a case fails.
+    NAME is a part, a method or a distribution; without it, the parts of all plugins are tested, except those of the
+    core. The exit status is 1 if a case fails.
     """
     from fedbench_core.api.errors import RequestError, RunError  # noqa: PLC0415  # as below
 
     if find_spec("pytest") is None:
-        raise RequestError("The contract suites are run by pytest, which is not installed: pip install pytest")
-    from fedbench_core.testing.check import check  # noqa: PLC0415  # torch: seconds that --help does not need
+        raise RequestError("The contract tests need pytest, which is not installed: pip install pytest")
+    from fedbench_core.testing.check import check  # noqa: PLC0415  # imports torch: slow, and --help does not need it
 
-    parts = check(name, _by_kind(options), _tell, timeout)
+    parts = check(name, _by_kind(options), _print_progress, timeout)
     if as_json:
         print_json([_counts(part) | {"cases": [asdict(case) for case in part.cases]} for part in parts])
     else:
@@ -45,7 +45,7 @@ def command(name: str, options: tuple[str, ...], timeout: int, as_json: bool) ->
 
 
 def _by_kind(options: Iterable[str]) -> dict[str, dict[str, object]]:
-    """Options as the suites take them: a part's by their bare name, a method's with the part that they are of."""
+    """Options by kind, as the contract suites take them: `rank` for a part, `compressor.rank` for a method."""
     whole = dict(map(read_option, options))
     given: dict[str, dict[str, object]] = {"method": dict(whole)} if whole else {}
     for key, value in whole.items():
@@ -54,8 +54,8 @@ def _by_kind(options: Iterable[str]) -> dict[str, dict[str, object]]:
     return given
 
 
-def _tell(part: "Checked") -> None:
-    """A line when a part is done: some take a minute."""
+def _print_progress(part: "Checked") -> None:
+    """Print a line when a part is done; some parts take a minute."""
     click.echo(f"{_words(part)}: {', '.join(_tally(part))}", err=True)
 
 
@@ -75,7 +75,7 @@ def _print(parts: "list[Checked]") -> None:
 
 
 def _reasons(part: "Checked", outcome: str) -> dict[str, list[str]]:
-    """The cases with an outcome, by what they say."""
+    """The cases with an outcome, by their message."""
     reasons: dict[str, list[str]] = {}
     for case in part.cases:
         if case.outcome == outcome:

@@ -10,8 +10,8 @@ from fedbench_core.cli.output import json_option, print_json, print_table
 @click.command("plugins")
 @json_option
 def command(as_json: bool) -> None:
-    """Every plugin: what it registers, or why it failed to load."""
-    from fedbench_core.registry import registry  # noqa: PLC0415  # torch: seconds that --help does not need
+    """List the installed plugins: what each registers, or why it failed to load."""
+    from fedbench_core.registry import registry  # noqa: PLC0415  # imports torch: slow, and --help does not need it
 
     plugins = registry().plugins()
     if as_json:

@@ -1,4 +1,4 @@
-"""News from a running federation: a bar on a terminal, a line per round elsewhere. Both on stderr."""
+"""The progress of a run or a suite on stderr: a bar on a terminal, lines elsewhere."""
 
 import sys
 import time
@@ -14,16 +14,16 @@ from fedbench_core.cli.units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
     from fedbench_core.federation.progress import Event
-    from fedbench_core.suites.conduct import Step
+    from fedbench_core.suites.running import SuiteProgress
 
 Watch = Callable[["Event"], None]
-Say = Callable[[str], None]
-Follow = Callable[["Step"], None]
+Log = Callable[[str], None]
+Follow = Callable[["SuiteProgress"], None]
 
 
 @contextmanager
-def watching(*, quiet: bool) -> Iterator[tuple[Watch, Say]]:
-    """A watcher of events and a teller of single lines, for the length of a run."""
+def watching(*, quiet: bool) -> Iterator[tuple[Watch, Log]]:
+    """Show the progress of a run: a function that takes its events, and one that prints a line."""
     if quiet:
         yield (lambda _event: None), (lambda _line: None)
     elif sys.stderr.isatty():
@@ -35,7 +35,7 @@ def watching(*, quiet: bool) -> Iterator[tuple[Watch, Say]]:
 
 @contextmanager
 def following(*, quiet: bool) -> Iterator[Follow]:
-    """A follower of a suite's steps, for its length."""
+    """Show the progress of a suite: a function that takes its steps."""
     if quiet:
         yield lambda _step: None
     elif sys.stderr.isatty():
@@ -46,40 +46,45 @@ def following(*, quiet: bool) -> Iterator[Follow]:
 
 
 def _bars() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[news]}"), TimeRemainingColumn())
-    # Runs of a suite end minutes apart: a shorter memory would forget them.
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[status]}"),
+        TimeRemainingColumn(),
+    )
+    # Runs of a suite end minutes apart: the default period of 30 s would contain none of them.
     return Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=3600)
 
 
 def _suite_bar(progress: Progress) -> Follow:
-    task = progress.add_task("starting", total=1.0, news="")
-    tell = _suite_lines(lambda line: progress.console.print(line, highlight=False, markup=False), left=False)
+    task = progress.add_task("starting", total=1.0, status="")
+    print_lines = _suite_lines(lambda line: progress.console.print(line, highlight=False, markup=False), left=False)
 
-    def follow(step: "Step") -> None:
-        progress.update(task, completed=step.part, description=f"{step.ended}/{step.runs} runs")
-        tell(step)
+    def follow(step: "SuiteProgress") -> None:
+        progress.update(task, completed=step.fraction, description=f"{step.ended}/{step.runs} runs")
+        print_lines(step)
 
     return follow
 
 
-def _suite_lines(say: Say, *, left: bool) -> Follow:
-    """A line for each run that ends, and what runs say; the time left too, where no bar shows it."""
+def _suite_lines(log: Log, *, left: bool) -> Follow:
+    """Print a line for each run that ends, with the time left if no bar shows it, and the messages of runs."""
     start = time.monotonic()
 
-    def follow(step: "Step") -> None:
-        if step.said:
-            say(step.said)
+    def follow(step: "SuiteProgress") -> None:
+        if step.line:
+            log(step.line)
         if step.grid_point is not None:
-            seconds = (time.monotonic() - start) * (1 / step.part - 1)
+            seconds = (time.monotonic() - start) * (1 / step.fraction - 1)
             ends = [f"{seconds_text(seconds)} left"] if left else []
-            why_not = [f"not recorded: {step.why_not}"] if step.why_not else []
-            say("  ".join([f"{step.ended}/{step.runs} runs", step.grid_point.name, *why_not, *ends]))
+            why_not = [f"not recorded: {step.reason}"] if step.reason else []
+            log("  ".join([f"{step.ended}/{step.runs} runs", step.grid_point.name, *why_not, *ends]))
 
     return follow
 
 
 def _bar(progress: Progress) -> Watch:
-    task = progress.add_task("starting", total=None, news="")
+    task = progress.add_task("starting", total=None, status="")
 
     def watch(event: "Event") -> None:
         done = event.round + event.turns / max(1, event.expected) if event.point is None else event.done
@@ -88,7 +93,7 @@ def _bar(progress: Progress) -> Watch:
             total=event.rounds,
             completed=min(done, event.rounds),
             description=f"{event.done}/{event.rounds} rounds",
-            news=_news(event),
+            status=_status(event),
         )
 
     return watch
@@ -103,14 +108,14 @@ def _lines() -> Watch:
             return
         before = event.done
         left = (time.monotonic() - start) / before * (event.rounds - before)
-        click.echo(f"{before}/{event.rounds} rounds  {_news(event)}  {seconds_text(left)} left", err=True)
+        click.echo(f"{before}/{event.rounds} rounds  {_status(event)}  {seconds_text(left)} left", err=True)
 
     return watch
 
 
-def _news(event: "Event") -> str:
-    """The last point of the curve, and the bytes so far."""
+def _status(event: "Event") -> str:
+    """The last point of the learning curve, and the bytes sent so far."""
     point = event.curve
     score = point and point["personalization"]
-    told = f"personalization {score:.3f} ({point['split']})  " if point and score is not None else ""
-    return f"{told}{bytes_text(event.bytes_sent)} sent"
+    text = f"personalization {score:.3f} ({point['split']})  " if point and score is not None else ""
+    return f"{text}{bytes_text(event.bytes_sent)} sent"

@@ -1,4 +1,4 @@
-"""The table at the end of a run."""
+"""The scores and notes printed at the end of a run."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,9 @@ from fedbench_core.cli.units import bytes_text, seconds_text
 if TYPE_CHECKING:
     from fedbench_core.runner import Finished
 
-WAYS = ("up", "down", "peer")
-_WORTH_TELLING = 0.01
+DIRECTIONS = ("up", "down", "peer")
+_LEAST_SAVING = 0.01
+"""A smaller saving is not reported."""
 SCORES = {
     "personalization": "personalization",
     "generalization": "generalization",
@@ -28,16 +29,16 @@ SCORES = {
 
 
 def print_report(finished: "Finished") -> None:
-    """Scores by role and round, what was sent, and what the numbers are means of."""
+    """Print the scores by role and round, the bytes sent, and notes on how to read them."""
     record = finished.record
     if finished.before:
-        click.echo("Already done: these are the recorded scores. Use --fresh to run it again.\n")
+        click.echo("This run is already finished: its recorded scores follow. Use --fresh to repeat it.\n")
     columns = _columns(record)
-    rows = [[words, *(_score(metrics.get(name)) for metrics in columns.values())] for name, words in SCORES.items()]
-    print_table(("test set", *columns), [row for row in rows if any(grid_point != "-" for grid_point in row[1:])])
+    rows = [[label, *(_score(metrics.get(name)) for metrics in columns.values())] for name, label in SCORES.items()]
+    print_table(("test set", *columns), [row for row in rows if any(cell != "-" for cell in row[1:])])
     click.echo()
     costs = record["costs"]
-    print_table(("sent", "bytes"), [(way, bytes_text(costs[f"bytes_{way}"])) for way in WAYS])
+    print_table(("sent", "bytes"), [(direction, bytes_text(costs[f"bytes_{direction}"])) for direction in DIRECTIONS])
     click.echo()
     for line in _notes(record):
         print_sentence(line)
@@ -59,34 +60,43 @@ def _score(value: float | None) -> str:
 
 
 def _saving(costs: dict[str, Any]) -> list[str]:
-    """What was saved against whole models of the clients' own backbones, and by what."""
-    sent, dense, whole = sum(costs[f"bytes_{way}"] for way in WAYS), costs["bytes_dense"], costs["bytes_whole_models"]
-    if not sent or whole - sent < _WORTH_TELLING * whole:
+    """The bytes saved in comparison with sending each client's whole backbone, and how they were saved."""
+    sent, dense, whole = (
+        sum(costs[f"bytes_{direction}"] for direction in DIRECTIONS),
+        costs["bytes_dense"],
+        costs["bytes_whole_models"],
+    )
+    if not sent or whole - sent < _LEAST_SAVING * whole:
         return []
-    saved = f"{1 - sent / whole:.2%} saved, {whole / dense:.2f}x by what is said and {dense / sent:.2f}x by compression"
-    return [f"Whole models of the clients' own backbones would have been {bytes_text(whole)}: {saved}."]
+    factors = f"{whole / dense:.2f}x by sending smaller payloads and {dense / sent:.2f}x by compression"
+    return [f"Sending whole backbones would have taken {bytes_text(whole)}: {1 - sent / whole:.2%} saved, {factors}."]
 
 
 def _notes(record: dict[str, Any]) -> list[str]:
-    """What is averaged over whom, and what was left out."""
+    """What the scores are means of, which values are excluded, and what limits the comparison."""
     test, clients = record["test"], record["population"]["clients"]
     notes = [
-        f"Means over {clients} clients. Personalization: accuracy on a client's own distribution (worst: the least).",
-        "Generalization: on the others' distributions. All other scores: on the whole test set.",
-        f"Calibration: {test['metrics']['n']} predictions of all clients for their own test images, pooled.",
+        f"Means over {clients} clients. Personalization: accuracy on the client's own class distribution.",
+        "Worst client: the lowest personalization. Generalization: accuracy on the other clients' distributions.",
+        "All other scores: on the whole test set.",
+        f"ECE and Brier score: over the {test['metrics']['n']} predictions of all clients for their own test images.",
     ]
     if test["undefined"]:
         left_out = ", ".join(f"{name} {count}" for name, count in test["undefined"].items())
-        notes.append(f"Undefined and left out of the means: {left_out}.")
+        notes.append(f"Undefined, and excluded from the means: {left_out}.")
     if record["rounds_skipped"]:
-        notes.append(f"Rounds with nobody present (the first is 0): {', '.join(map(str, record['rounds_skipped']))}.")
+        rounds = ", ".join(map(str, record["rounds_skipped"]))
+        notes.append(f"Rounds without participating clients (the first round is 0): {rounds}.")
     if record["costs"]["bytes_up"]:
         notes.append(
-            "Downloads are counted from the first broadcast on: equal initial weights need none. Papers quote 2 R."
+            "All clients start from equal weights, so there is no initial download: R uploads and R - 1 downloads per "
+            "client. Papers often count 2 R."
         )
     notes += [*_saving(record["costs"]), *record["notes"]]
     if record["method"]["fidelity"] != "full":
-        notes.append("This method is a reconstruction: its paper's text leaves open what its plugin's README lists.")
+        notes.append(
+            "This method is a reconstruction: the README of its plugin lists the details that its paper leaves open."
+        )
     if not record["data"]["official"]:
         notes.append(f"Not an official benchmark dataset: {record['data']['name']}.")
     return notes

@@ -1,4 +1,4 @@
-"""`fedbench resume`: go on with a run that was interrupted."""
+"""`fedbench resume`: continue an interrupted run."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,7 +7,7 @@ import click
 
 from fedbench_core.cli.flags import how_flags
 from fedbench_core.cli.output import json_option
-from fedbench_core.cli.progress import Say, Watch
+from fedbench_core.cli.progress import Log, Watch
 from fedbench_core.cli.run import carry_out
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 @how_flags
 @json_option
 def command(folder: Path, as_json: bool, **how: Any) -> None:
-    """Go on with the interrupted run in the folder RUN.
+    """Resume the interrupted run in the folder RUN.
 
-    Its settings are those it was begun with; how it is computed (workers, executor) may change.
+    The settings of the run are kept; the number of workers and the executor may change.
     """
 
-    def start(how: "How", watch: Watch, say: Say) -> "Finished":
-        from fedbench_core.runner import resume  # noqa: PLC0415  # torch: seconds that --help does not need
+    def start(how: "How", watch: Watch, log: Log) -> "Finished":
+        from fedbench_core.runner import resume  # noqa: PLC0415  # imports torch: slow, and --help does not need it
 
-        return resume(folder, how, watch, say)
+        return resume(folder, how, watch, log)
 
     carry_out(start, how, as_json=as_json)

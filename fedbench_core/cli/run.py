@@ -1,4 +1,4 @@
-"""`fedbench run`: one federation, from a command line to a table."""
+"""`fedbench run`: run one experiment and print its scores."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedbench_core.cli.flags import how_flags, read_spec, spec_flags
-from fedbench_core.cli.notice import tell_of_broken_plugins
+from fedbench_core.cli.notice import warn_of_broken_plugins
 from fedbench_core.cli.output import json_option, print_json
-from fedbench_core.cli.progress import Say, Watch, watching
+from fedbench_core.cli.progress import Log, Watch, watching
 from fedbench_core.cli.report import print_report
 from fedbench_core.cli.serving import serving
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 @spec_flags
 @how_flags
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("runs"), help="where run folders are  [default: runs]"
+    "--out", type=click.Path(path_type=Path), default=Path("runs"), help="parent folder of run folders  [default: runs]"
 )
-@click.option("--fresh", is_flag=True, help="start over, into a folder of its own")
+@click.option("--fresh", is_flag=True, help="start over in a new folder")
 @json_option
 def command(config: Path | None, as_json: bool, **flags: Any) -> None:
-    """Run a method on a federation and print its scores.
+    """Run a federated method and print its scores.
 
-    A run's folder is named after its settings: the same command goes on with a run that was interrupted, and finds a
-    finished one again instead of repeating it.
+    The run folder is named after the settings. The same command resumes an interrupted run, and prints the recorded
+    scores of a finished one.
     """
     how = {name: flags.pop(name) for name in (*HOW, "out", "fresh")}
     spec = read_spec(flags, config)
 
-    def start(how: "How", watch: Watch, say: Say) -> "Finished":
-        from fedbench_core.runner import run  # noqa: PLC0415  # torch: seconds that --help does not need
+    def start(how: "How", watch: Watch, log: Log) -> "Finished":
+        from fedbench_core.runner import run  # noqa: PLC0415  # imports torch: slow, and --help does not need it
 
-        return run(spec, how, watch, say)
+        return run(spec, how, watch, log)
 
     carry_out(start, how, as_json=as_json)
 
@@ -45,16 +45,16 @@ def command(config: Path | None, as_json: bool, **flags: Any) -> None:
 HOW = ("data_root", "executor", "workers", "checkpoint_every", "client_timeout", "ray_address", "gpus_per_client")
 
 
-def carry_out(start: "Callable[[How, Watch, Say], Finished]", how: dict[str, Any], *, as_json: bool) -> None:
-    """Compute a run by `start`, showing its progress, and print its record or its table."""
+def carry_out(start: "Callable[[How, Watch, Log], Finished]", how: dict[str, Any], *, as_json: bool) -> None:
+    """Compute a run by `start`, show its progress, and print its record or its scores."""
     with serving(processes=how["executor"] == "processes"):
-        from fedbench_core.registry import registry  # noqa: PLC0415  # torch: seconds that --help does not need
+        from fedbench_core.registry import registry  # noqa: PLC0415  # imports torch: slow, and --help does not need it
         from fedbench_core.runner import How  # noqa: PLC0415  # as above
 
-        registry()  # so that what is wrong with a plugin is told before a run, not after
-        tell_of_broken_plugins()
-        with watching(quiet=as_json) as (watch, say):
-            finished = start(How(**how), watch, say)
+        registry()  # so that a broken plugin is reported before the run, not after it
+        warn_of_broken_plugins()
+        with watching(quiet=as_json) as (watch, log):
+            finished = start(How(**how), watch, log)
     if as_json:
         print_json(finished.record)
     else:

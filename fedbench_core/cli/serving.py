@@ -1,4 +1,4 @@
-"""What a command that trains needs around it: a fork server for workers, and a cluster's way to say Ctrl-C."""
+"""The environment of a command that trains: a fork server for workers, and SIGTERM handled like Ctrl-C."""
 
 import signal
 from collections.abc import Iterator
@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def serving(*further: str, processes: bool = True) -> Iterator[None]:
-    """A fork server for the length of a command, that imports `further` modules too; it starts before torch is needed.
+    """Run a fork server, which also imports the modules `further`, as long as the context lasts.
 
-    It imports torch at the same time as this process does, so enter this before importing anything that needs it.
+    The server imports torch in parallel with this process: enter the context before importing anything that needs
+    torch.
     """
     from fedbench_core.federation.executors.fork_server import start_server  # noqa: PLC0415  # not for --help
 

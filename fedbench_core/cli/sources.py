@@ -1,119 +1,92 @@
-"""What the source says of the public names of a package: read, not imported, so in the author's order and words."""
+"""The public names of a package, read from its source without importing it: order, signatures and docstrings."""
 
-import ast
-import inspect
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
-from pkgutil import iter_modules
+from collections.abc import Collection, Iterator
+from functools import cache
+
+import griffe
+
+Item = griffe.Module | griffe.Class | griffe.Function | griffe.Attribute
+_ELLIPSIS_BODY = re.compile(r"\n\s*\.\.\.\s*$")
 
 
-@dataclass(frozen=True)
-class Item:
-    """One name. code: how it is written; doc: what it says of itself; asked: whether it is left to the author."""
-
-    name: str
-    code: str
-    doc: str
-    members: tuple["Item", ...] = ()
-    asked: bool = False
-
-
-@dataclass(frozen=True)
-class Module:
-    """A module that a package takes public names from, in the order of its source."""
-
-    name: str
-    doc: str
-    items: tuple[Item, ...]
-
-
-def exported(package: str) -> dict[str, list[str]]:
-    """The names that a package imports from modules of its own, by module: what may be imported from it."""
-    found: dict[str, list[str]] = {}
-    for node in ast.walk(_parse(package)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}."):
-            found.setdefault(node.module or "", []).extend(alias.name for alias in node.names)
+def load(module: str) -> griffe.Module:
+    """A module or package by its dotted name; ModuleNotFoundError if there is none."""
+    package, _, rest = module.partition(".")
+    found = _package(package)
+    for name in rest.split(".") if rest else ():
+        if name not in found.modules:
+            raise ModuleNotFoundError(module)
+        found = found.modules[name]
     return found
 
 
-def further(package: str) -> list[str]:
-    """The public modules of a package that it imports nothing from: they are imported whole."""
-    folder = str(_source(package).parent)
-    names = [f"{package}.{module.name}" for module in iter_modules([folder]) if not module.name.startswith("_")]
-    return [name for name in names if name not in exported(package)]
+@cache  # griffe always reads the whole package, which takes a second
+def _package(name: str) -> griffe.Module:
+    found = griffe.load(name, allow_inspection=False)
+    if not isinstance(found, griffe.Module):
+        raise ModuleNotFoundError(name)
+    return found
 
 
-def read(module: str, names: Iterable[str] | None = None) -> Module:
-    """What `module` says of `names`, or of all its public names."""
-    tree = _parse(module)
-    items = [item for item in _items(tree.body) if names is None or item.name in set(names)]
-    return Module(module, _doc(tree), tuple(items))
+def exported(package: str) -> dict[str, list[str]]:
+    """The names that a package imports from its own modules, by module."""
+    found: dict[str, list[str]] = {}
+    for path in load(package).imports.values():
+        module, _, name = path.rpartition(".")
+        if module.startswith(f"{package}."):
+            found.setdefault(module, []).append(name)
+    return found
 
 
-def _source(module: str) -> Path:
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(module)
-    return Path(spec.origin)
+def unexported(package: str) -> list[str]:
+    """The public modules of a package from which it imports nothing: users import the whole module."""
+    modules = load(package).modules.values()
+    return [module.path for module in modules if _is_public(module.name) and module.path not in exported(package)]
 
 
-def _parse(module: str) -> ast.Module:
-    return ast.parse(_source(module).read_text(encoding="utf-8"))
+def members(item: Item, names: Collection[str] | None = None) -> Iterator[Item]:
+    """The public members of a module or class in source order; only those in `names` if given."""
+    for name, member in item.members.items():
+        if isinstance(member, Item) and (_is_public(name) if names is None else name in names):
+            yield member
 
 
-def _items(body: Sequence[ast.stmt], owner: str = "") -> Iterator[Item]:
-    """The public names of a module, or of the class `owner`; a string below a value is what it says of itself."""
-    for node, below in zip(body, [*body[1:], None], strict=True):
-        if isinstance(node, ast.ClassDef) and _public(node.name):
-            yield Item(node.name, _heading(node), _doc(node), tuple(_items(node.body, node.name)))
-        elif isinstance(node, ast.FunctionDef) and _public(node.name):
-            yield Item(node.name, _signature(node, owner), _doc(node), asked=_is_asked(node))
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
-            if isinstance(target, ast.Name) and _public(target.id):
-                yield Item(target.id, _tidy(ast.unparse(node)), _text(below))
+def doc(item: Item) -> str:
+    """The docstring of a module, class or function, or the string below an attribute."""
+    return item.docstring.value if item.docstring else ""
 
 
-def _public(name: str) -> bool:
+def code(item: Item) -> str:
+    """The signature of a function, a class with its bases, or an attribute with its type and value."""
+    if isinstance(item, griffe.Class):
+        bases = ", ".join(base for base in map(str, item.bases) if base != "Protocol")
+        return f"{item.name}({bases})" if bases else item.name
+    text = item.signature() if isinstance(item, griffe.Function) else _attribute(item)
+    return _without_receiver(item, text).replace("'", '"')
+
+
+def is_required(item: Item) -> bool:
+    """Whether a subclass must define this method or property: its body is `...`. Nobody defines a `__call__`."""
+    return item.name != "__call__" and bool(_ELLIPSIS_BODY.search(item.source))
+
+
+def _is_public(name: str) -> bool:
     return not name.startswith("_") or name == "__call__"
 
 
-def _heading(node: ast.ClassDef) -> str:
-    bases = ", ".join(name for name in map(ast.unparse, node.bases) if name != "Protocol")
-    return f"{node.name}({bases})" if bases else node.name
+def _without_receiver(item: Item, text: str) -> str:
+    """A signature without self; a class method is shown as called, `Payload.of(...)`."""
+    if "classmethod" in item.labels and item.parent:
+        text = f"{item.parent.name}.{text}"
+    return re.sub(r"\((self|cls)(, |\))", lambda found: "(" if found[2] == ", " else "()", text, count=1)
 
 
-def _signature(node: ast.FunctionDef, owner: str) -> str:
-    marks = {ast.unparse(mark) for mark in node.decorator_list}
-    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    if marks & {"property", "cached_property"}:
-        return _tidy(f"{node.name}{returns}")
-    if owner and "staticmethod" not in marks:  # self or cls, which nobody gives
-        del node.args.args[0]
-    parameters = ast.unparse(node.args).replace("=", " = ")
-    name = f"{owner}.{node.name}" if "classmethod" in marks else node.name
-    return _tidy(f"{name}({parameters}){returns}")
-
-
-def _tidy(code: str) -> str:
-    """Code with double quotes, and without those of a name that is not known yet."""
-    return re.sub(r"-> \"(\w+)\"$", r"-> \1", code.replace("'", '"'))
-
-
-def _is_asked(node: ast.FunctionDef) -> bool:
-    """Whether the body is `...`, as in a protocol; what is only called is a function that is handed over."""
-    last = node.body[-1]
-    dots = isinstance(last, ast.Expr) and isinstance(last.value, ast.Constant) and last.value.value is ...
-    return dots and node.name != "__call__"
-
-
-def _doc(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:
-    return ast.get_docstring(node) or ""
-
-
-def _text(node: ast.stmt | None) -> str:
-    value = node.value if isinstance(node, ast.Expr) else None
-    return inspect.cleandoc(value.value) if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
+def _attribute(item: Item) -> str:
+    if not isinstance(item, griffe.Attribute):
+        return item.name
+    if "property" in item.labels:
+        return f"{item.name} -> {item.annotation}"
+    kind = "ClassVar[{}]" if item.labels == {"class-attribute"} else "{}"  # griffe drops the ClassVar
+    annotation = "" if item.annotation is None else f": {kind.format(item.annotation)}"
+    return f"{item.name}{annotation}" + ("" if item.value is None else f" = {item.value}")

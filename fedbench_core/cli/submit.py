@@ -1,4 +1,4 @@
-"""`fedbench submit`: file a run's record under a suite."""
+"""`fedbench submit`: add the record of a run to a suite."""
 
 from pathlib import Path
 
@@ -11,24 +11,24 @@ from fedbench_core.cli.suite import records_option
 @click.command("submit")
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
-    "--suite", "file", required=True, type=click.Path(path_type=Path), metavar="FILE", help="the suite's file"
+    "--suite", "file", required=True, type=click.Path(path_type=Path), metavar="FILE", help="file of the suite"
 )
 @records_option
 @json_option
 def command(run: Path, file: Path, records: Path | None, as_json: bool) -> None:
-    """File the record of a run under a suite that asks for it.
+    """Add the record of a run to a suite.
 
-    RUN is a run's folder or its record.json. The record is checked first: that it is whole, and that a grid point of the
-    suite asks for just this run.
+    RUN is a run's folder or its record.json. The record must be complete, and its settings must be those of a grid
+    point of the suite.
     """
-    from fedbench_core.suites.filing import records_of  # noqa: PLC0415  # torch: seconds --help does not need
+    from fedbench_core.suites.filed_records import records_folder  # noqa: PLC0415  # imports torch: slow, and --help does not need it
     from fedbench_core.suites.submit import submit  # noqa: PLC0415  # as above
     from fedbench_core.suites.suite import read_suite  # noqa: PLC0415  # as above
 
-    filed = submit(run, read_suite(file), records or records_of(file))
+    filed = submit(run, read_suite(file), records or records_folder(file))
     if as_json:
-        print_json([{**one.grid_point.block, "path": one.path, "before": one.before} for one in filed])
+        print_json([{**one.grid_point.block, "path": one.path, "already_filed": one.already_filed} for one in filed])
         return
     for one in filed:
-        words = "The same record is there already" if one.before else "Filed"
-        print_sentence(f"{words}, as {one.grid_point.entry} with seed {one.grid_point.seed}: {one.path}")
+        words = "Already filed" if one.already_filed else "Filed"
+        print_sentence(f"{words} as {one.grid_point.entry}, seed {one.grid_point.seed}: {one.path}")

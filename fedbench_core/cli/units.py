@@ -1,4 +1,4 @@
-"""Quantities in words."""
+"""Quantities with units, as text."""
 
 _KILO = 1000
 _MINUTE = 60

@@ -1,4 +1,4 @@
-"""A dataset's name to its splits: MedMNIST's sets, an npz file of one's own, the embedded phantom."""
+"""Datasets: MedMNIST, npz files, and the synthetic phantom."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,7 +11,7 @@ from fedbench_core.data.phantom import Phantom
 __all__ = ["DATASETS", "default_cache"]
 
 
-def _official(name: str) -> Callable[[], Dataset]:
+def _medmnist(name: str) -> Callable[[], Dataset]:
     def factory() -> Dataset:
         return MedMNIST(name)
 
@@ -20,7 +20,7 @@ def _official(name: str) -> Callable[[], Dataset]:
 
 
 DATASETS: Mapping[str, Callable[..., Dataset]] = {
-    **{name: _official(name) for name in NAMES},
+    **{name: _medmnist(name) for name in NAMES},
     "npz": Npz,
     "phantom": Phantom,
 }

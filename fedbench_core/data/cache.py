@@ -1,4 +1,4 @@
-"""Arrays unpacked once and mapped ever after: a folder of .npy files for each source, named by the source's digest."""
+"""Cache of unpacked arrays: a folder of memory-mapped .npy files for each source, named by the digest of the source."""
 
 import hashlib
 import json
@@ -23,14 +23,14 @@ SMALL_BYTES = 64 * 2**20
 
 
 def default_cache() -> Path:
-    """The folder that arrays are unpacked to: FEDBENCH_CACHE, else the user's cache folder."""
+    """The cache folder: FEDBENCH_CACHE, or the user's cache folder of this system."""
     named = os.environ.get("FEDBENCH_CACHE")
     return Path(named).expanduser() if named else user_cache_path("fedbench")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the name `path` when it is whole; OSError where it cannot be written, and nothing stays."""
+    """A file to write that is renamed to `path` once it is complete; after an error nothing is left behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{token_hex(4)}.part")
     try:
@@ -42,9 +42,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def mapped(folder: Path, fill: Fill) -> Arrays:
-    """The arrays of `folder`, mapped read-only; `fill` gives each as (name, .npy bytes) when they are not there whole.
+    """The arrays of `folder`, mapped read-only. If any are missing, `fill` yields them all as (name, .npy bytes).
 
-    DataError where the folder cannot be written; ValueError for an array of Python objects, which is never unpickled.
+    DataError if the folder can't be written; ValueError for an array of Python objects, which is never unpickled.
     """
     sizes = _manifest(folder)
     if sizes is None:
@@ -53,16 +53,16 @@ def mapped(folder: Path, fill: Fill) -> Arrays:
 
 
 def md5(path: Path, cache: Path) -> str:
-    """The MD5 of a file in hex; a large file's is remembered in `cache` for as long as its size and time stand."""
+    """The MD5 of a file, in hex. That of a large file is cached until its size or modification time changes."""
     status = path.stat()
     if status.st_size <= SMALL_BYTES:
         return _hash(path)
     key = json.dumps([str(path.resolve()), status.st_size, status.st_mtime_ns])
-    note = cache / "md5" / hashlib.sha256(key.encode()).hexdigest()
-    if not note.is_file():
-        with _writing(cache), replacing(note) as file:
+    entry = cache / "md5" / hashlib.sha256(key.encode()).hexdigest()
+    if not entry.is_file():
+        with _writing(cache), replacing(entry) as file:
             file.write(_hash(path).encode())
-    return note.read_text()
+    return entry.read_text()
 
 
 def _hash(path: Path) -> str:
@@ -75,18 +75,18 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def _manifest(folder: Path) -> dict[str, int] | None:
-    """Name -> bytes of each array, or None unless every file is there with that size."""
+    """The size in bytes of each array by name; None if a file is missing or has another size."""
     try:
         sizes: dict[str, int] = json.loads((folder / MANIFEST).read_text())
-        whole = all(_file(folder, name).stat().st_size == size for name, size in sizes.items())
+        complete = all(_file(folder, name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError):
         return None
-    return sizes if whole else None
+    return sizes if complete else None
 
 
 def _store(folder: Path, fill: Fill) -> dict[str, int]:
-    # Equal digests mean equal bytes: two processes that store at once replace each other's files by the same ones,
-    # and whoever has mapped the earlier file keeps it. So no lock, and a folder is never taken away.
+    # No lock: equal digests mean equal bytes, so two processes replace each other's files by equal ones, and a process
+    # that mapped the earlier file keeps it.
     sizes = {}
     with _writing(folder):
         for name, chunks in fill():
@@ -104,5 +104,5 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"The cache {folder} cannot be written ({error}). Name another folder: FEDBENCH_CACHE=FOLDER fedbench ..."
+            f"The cache {folder} cannot be written ({error}). Use another folder: FEDBENCH_CACHE=FOLDER fedbench ..."
         ) from error

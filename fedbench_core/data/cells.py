@@ -1,7 +1,7 @@
-"""One picture per cell: body, nucleus, granules, neighbors and stain, then the scanner that looked at it.
+"""Synthetic images of stained cells: body, nucleus, granules, neighbors, stain and scanner.
 
-Only + - * / and square roots of float64, applied element by element: IEEE 754 fixes their last bit, so every machine
-draws the same bytes. Sines and exponentials come with other last bits from other processors.
+Only + - * / and square roots of float64 are used, element by element. IEEE 754 defines every bit of these, so all
+machines draw the same bytes; the last bits of sines and exponentials differ between processors.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ import numpy.typing as npt
 Field = npt.NDArray[np.float64]
 Disc = tuple[float, float, float]
 
-NEIGHBOURS: Final = 5
+NEIGHBORS: Final = 5
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How a kind of cell looks, in units of a common cell radius. Discs are (x, y, radius)."""
+    """Appearance of a kind of cell, in units of a common cell radius. Discs are (x, y, radius)."""
 
     name: str
     body: float
@@ -44,13 +44,13 @@ CLASSES: Final = tuple(kind.name for kind in KINDS)
 
 # Red, green, blue in 0..1, before the scanner.
 PLASMA: Final = (0.76, 0.70, 0.72)
-NEIGHBOUR: Final = (0.68, 0.42, 0.44)
+NEIGHBOR: Final = (0.68, 0.42, 0.44)
 CYTOPLASM: Final = (0.54, 0.54, 0.74)
 NUCLEUS: Final = (0.24, 0.12, 0.42)
 GRANULE: Final = (0.32, 0.06, 0.20)
 NUCLEOLUS: Final = (0.50, 0.38, 0.64)
 
-# Each scanner: contrast around mid-gray, then what it adds to red, green and blue.
+# Per scanner: contrast around mid-gray, then offsets of red, green and blue.
 SCANNERS: Final = (
     (1.00, 0.00, 0.00, 0.00),
     (0.80, 0.06, -0.02, -0.10),
@@ -66,23 +66,23 @@ SCANNERS: Final = (
 def draw(
     kinds: npt.NDArray[np.int64], scanners: npt.NDArray[np.int64], size: int, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Pictures uint8 (n, size, size, 3) of cells of `kinds` (n,) as `scanners` (n,) see them, `size` pixels wide."""
-    artist = _Artist(kinds, size, rng)
-    body, nucleus = artist.body(), artist.nucleus()
-    picture = artist.background()
+    """Images of cells, uint8 (n, size, size, 3), of the given `kinds` (n,) and `scanners` (n,)."""
+    drawing = _Drawing(kinds, size, rng)
+    body, nucleus = drawing.body(), drawing.nucleus()
+    image = drawing.background()
     for cover, color in (
-        (artist.neighbors(), NEIGHBOUR),
+        (drawing.neighbors(), NEIGHBOR),
         (body, CYTOPLASM),
         (nucleus, NUCLEUS),
-        (artist.nucleoli(nucleus), NUCLEOLUS),
-        (artist.granules(body, nucleus), GRANULE),
+        (drawing.nucleoli(nucleus), NUCLEOLUS),
+        (drawing.granules(body, nucleus), GRANULE),
     ):
-        picture += cover[..., None] * (artist.stain(color) - picture)
-    return artist.scan(picture, np.array(SCANNERS)[scanners])
+        image += cover[..., None] * (drawing.stain(color) - image)
+    return drawing.scan(image, np.array(SCANNERS)[scanners])
 
 
-class _Artist:
-    """Draws a batch of cells, each in a frame of its own: shifted, turned, mirrored, stretched and scaled."""
+class _Drawing:
+    """A batch of cells, each in its own coordinates: shifted, rotated, mirrored, stretched and scaled."""
 
     def __init__(self, kinds: npt.NDArray[np.int64], size: int, rng: np.random.Generator) -> None:
         self._kinds, self._rng, self._count = kinds, rng, len(kinds)
@@ -96,21 +96,21 @@ class _Artist:
         self._edge = 2.4 / size / scale
 
     def body(self) -> Field:
-        """How much of each pixel (n, size, size) the cell's body covers, 0..1; so for all that follow."""
+        """The share of each pixel that the body covers, (n, size, size) in 0..1; the same for the other structures."""
         radius = np.array([kind.body for kind in KINDS])[self._kinds, None, None]
         return self._disc(0.0, 0.0, radius * self._between(0.92, 1.08))
 
     def nucleus(self) -> Field:
-        """The lobes together, without the bite."""
+        """All lobes, minus the bite."""
         cover = np.zeros_like(self._x)
         for place in range(max(len(kind.lobes) for kind in KINDS)):
             lobes = np.array([kind.lobes[place] if place < len(kind.lobes) else (0, 0, -9) for kind in KINDS])
-            np.maximum(cover, self._wobbling(lobes), out=cover)
+            np.maximum(cover, self._jittered_disc(lobes), out=cover)
         bites = np.array([kind.bite if kind.bite[2] else (0, 0, -9) for kind in KINDS])
-        return cover * (1 - self._wobbling(bites))
+        return cover * (1 - self._jittered_disc(bites))
 
     def granules(self, body: Field, nucleus: Field) -> Field:
-        """Dark grains in the body, over the nucleus only where the kind has them there."""
+        """Dark grains in the body; over the nucleus only for kinds with `over_nucleus`."""
         over = np.array([kind.over_nucleus for kind in KINDS])[self._kinds, None, None]
         return (
             self._spots([(kind.granules, kind.granule) for kind in KINDS], 0.75) * body * np.where(over, 1, 1 - nucleus)
@@ -121,32 +121,32 @@ class _Artist:
         return self._spots([(kind.nucleoli, 0.17) for kind in KINDS], 0.42) * nucleus
 
     def neighbors(self) -> Field:
-        """Red cells beside and under the cell."""
+        """Red blood cells around and under the cell."""
         cover = np.zeros_like(self._x)
-        for _ in range(NEIGHBOURS):
+        for _ in range(NEIGHBORS):
             x, y = self._across - self._between(-1.1, 1.1), self._down - self._between(-1.1, 1.1)
             inside = self._between(0.25, 0.45) - np.sqrt(x * x + y * y)
             np.maximum(cover, np.clip(inside / self._edge + 0.5, 0, 1), out=cover)
         return cover
 
     def background(self) -> Field:
-        """Plasma (n, size, size, 3) under a light that falls off to one side."""
+        """Plasma, (n, size, size, 3), with illumination that decreases towards one side."""
         slope = self._across * self._between(-0.06, 0.06) + self._down * self._between(-0.06, 0.06)
         return self.stain(PLASMA) + slope[..., None]
 
     def stain(self, color: tuple[float, float, float]) -> Field:
-        """`color` as it took on each cell (n, 1, 1, 3)."""
+        """`color` with the random variation of each cell, (n, 1, 1, 3)."""
         return (
             np.array(color)
             + self._between(-0.06, 0.06)[..., None]
             + 0.06 * (self._rng.random((self._count, 1, 1, 3)) - 0.5)
         )
 
-    def scan(self, picture: Field, settings: Field) -> npt.NDArray[np.uint8]:
-        """What the scanners make of a picture: contrast, color, noise, and 256 levels."""
+    def scan(self, image: Field, settings: Field) -> npt.NDArray[np.uint8]:
+        """The image with the contrast, color and noise of its scanner, in 256 levels."""
         contrast = settings[:, None, None, :1] * self._between(0.9, 1.1)[..., None]
-        seen = (picture - 0.5) * contrast + 0.5 + settings[:, None, None, 1:]
-        noisy = seen + 0.10 * (self._rng.random(picture.shape) - 0.5)
+        scanned = (image - 0.5) * contrast + 0.5 + settings[:, None, None, 1:]
+        noisy = scanned + 0.10 * (self._rng.random(image.shape) - 0.5)
         return np.clip(np.floor(noisy * 255 + 0.5), 0, 255).astype(np.uint8)
 
     def _between(self, low: float, high: float) -> Field:
@@ -156,7 +156,7 @@ class _Artist:
         return np.copysign(1.0, self._between(-1, 1))
 
     def _turn(self) -> tuple[Field, Field]:
-        """Cosine and sine of an angle anywhere on the circle, by half its tangent."""
+        """Cosine and sine of a random angle, from the tangent of half the angle."""
         half, sign = self._between(-1, 1), self._sign()
         return sign * (1 - half * half) / (1 + half * half), sign * 2 * half / (1 + half * half)
 
@@ -164,17 +164,17 @@ class _Artist:
         across, down = self._x - x, self._y - y
         return np.clip((radius - np.sqrt(across * across + down * down)) / self._edge + 0.5, 0, 1)
 
-    def _wobbling(self, discs: npt.NDArray[np.float64]) -> Field:
+    def _jittered_disc(self, discs: npt.NDArray[np.float64]) -> Field:
         x, y, radius = (discs[self._kinds, axis][:, None, None] for axis in range(3))
         return self._disc(
             x + self._between(-0.07, 0.07), y + self._between(-0.07, 0.07), radius * self._between(0.88, 1.12)
         )
 
     def _spots(self, spots: list[tuple[int, float]], spread: float) -> Field:
-        """As many spots as each kind has, (how many, radius), within `spread` of the middle."""
-        many, radius = (np.array(column)[self._kinds, None, None] for column in zip(*spots, strict=True))
+        """The spots of each kind, given as (number, radius), within `spread` of the center."""
+        number, radius = (np.array(column)[self._kinds, None, None] for column in zip(*spots, strict=True))
         cover = np.zeros_like(self._x)
         for spot in range(max(count for count, _ in spots)):
             disc = self._disc(self._between(-spread, spread), self._between(-spread, spread), radius)
-            np.maximum(cover, np.where(spot < many, disc, 0), out=cover)
+            np.maximum(cover, np.where(spot < number, disc, 0), out=cover)
         return cover

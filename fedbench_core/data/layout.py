@@ -1,4 +1,4 @@
-"""MedMNIST's layout of an npz file, checked: {train,val,test}_{images,labels} and, where known, {..}_sites, classes."""
+"""MedMNIST's npz layout: {train,val,test}_{images,labels}, and optionally {train,val,test}_sites and classes."""
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,12 +17,12 @@ from fedbench_core.data.cache import Arrays, mapped
 
 NEEDED = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "labels"))
 OPTIONAL = (*(f"{split}_sites" for split in SPLITS), "classes")
-COLOURS = (1, 3, 4)
+COLORS = (1, 3, 4)
 CHUNK_BYTES = 2**20
 
 
 def read(path: Path, digest: str, request: DataRequest) -> Arrays:
-    """The arrays of the npz file `path` whose MD5 is `digest`, mapped; DataError says what is wrong with the file."""
+    """The arrays of the npz file `path` with MD5 `digest`, memory-mapped; DataError describes what is wrong with it."""
     folder = request.cache / digest
 
     def fill() -> Iterator[tuple[str, Iterable[bytes]]]:
@@ -37,22 +37,22 @@ def read(path: Path, digest: str, request: DataRequest) -> Arrays:
 
 
 def wrong(path: Path, what: str) -> DataError:
-    """The error for a file that can be read but is not what it should be."""
+    """The error for a file with invalid contents."""
     return DataError(f"{path}: {what}")
 
 
 def channels(images: npt.NDArray[np.uint8]) -> str:
-    """Which axis of `images` holds the channels: "none" (n, H, W), "last" (n, H, W, C) or "first" (n, D, H, W)."""
+    """The position of the channels in `images`: "none" (n, H, W), "last" (n, H, W, C) or "first" (n, D, H, W)."""
     if images.ndim == 3:  # noqa: PLR2004 - (n, H, W)
         return "none"
     square = images.shape[1] == images.shape[2]
-    return "last" if square and images.shape[3] in COLOURS else "first"
+    return "last" if square and images.shape[3] in COLORS else "first"
 
 
 def task(path: Path, arrays: Arrays, kind: Kind | None = None, names: Sequence[str] | None = None) -> Task:
-    """The task of the labels: `kind` and `names` where given, else what the labels show; DataError where they differ.
+    """The task, inferred from the labels unless `kind` or `names` are given; DataError if those contradict the labels.
 
-    One column of two classes is binary, of more multi-class; several columns of 0 and 1 are multi-label.
+    One column with two classes is binary, with more multi-class; several columns of 0 and 1 are multi-label.
     """
     columns = _columns(arrays["train_labels"])
     found = np.unique(np.concatenate([np.unique(arrays[f"{split}_labels"]) for split in SPLITS]))
@@ -64,12 +64,12 @@ def task(path: Path, arrays: Arrays, kind: Kind | None = None, names: Sequence[s
         raise wrong(path, f"all images have the label {found[0]}; expected at least two classes")
     kind = kind or ("binary" if count == 2 else "multi-class")  # noqa: PLR2004 - as above
     if kind == "multi-label" or (kind == "binary" and count > 2):  # noqa: PLR2004 - as above
-        raise wrong(path, f"one label per image out of {count} classes; that is no {kind} task")
+        raise wrong(path, f"one label per image out of {count} classes; that is not a {kind} task")
     return Task(kind, tuple(names) if names is not None else tuple(str(label) for label in range(count)))
 
 
 def splits(name: str, path: Path, arrays: Arrays, task: Task, digest: str, *, official: bool = False) -> Splits:
-    """The arrays as whole splits, with their sites where the file has them."""
+    """The arrays as splits, with sites if the file has them."""
     train, val, test = (_examples(arrays, split) for split in SPLITS)
     return Splits(name, task, train, val, test, digest, official, _sites(path, arrays))
 
@@ -81,12 +81,12 @@ def _examples(arrays: Arrays, split: str) -> Examples:
 
 
 def _sites(path: Path, arrays: Arrays) -> dict[str, npt.NDArray[np.int64]]:
-    given = [split for split in SPLITS if f"{split}_sites" in arrays]
-    if not given:
+    present = [split for split in SPLITS if f"{split}_sites" in arrays]
+    if not present:
         return {}
-    if len(given) < len(SPLITS):
-        missing = ", ".join(f"{split}_sites" for split in SPLITS if split not in given)
-        raise wrong(path, f"has sites for {', '.join(given)} only; expected {missing} as well")
+    if len(present) < len(SPLITS):
+        missing = ", ".join(f"{split}_sites" for split in SPLITS if split not in present)
+        raise wrong(path, f"has sites for {', '.join(present)} only; expected {missing} as well")
     values = {split: np.asarray(arrays[f"{split}_sites"]) for split in SPLITS}
     for split, names in values.items():
         images = len(arrays[f"{split}_images"])
@@ -98,8 +98,8 @@ def _sites(path: Path, arrays: Arrays) -> dict[str, npt.NDArray[np.int64]]:
             )
     if len({names.dtype.kind == "U" for names in values.values()}) > 1:
         raise wrong(path, "sites are strings in one split and integers in another; expected one of the two")
-    known = np.unique(np.concatenate(list(values.values())))
-    return {split: np.searchsorted(known, names).astype(np.int64) for split, names in values.items()}
+    distinct = np.unique(np.concatenate(list(values.values())))
+    return {split: np.searchsorted(distinct, names).astype(np.int64) for split, names in values.items()}
 
 
 def _check_split(path: Path, arrays: Arrays, split: str) -> None:
@@ -113,7 +113,7 @@ def _check_split(path: Path, arrays: Arrays, split: str) -> None:
     if labels.ndim not in (1, 2) or 0 in labels.shape[1:]:
         raise wrong(path, f"{split}_labels is {labels.shape}; expected (n,), (n, 1) or (n, labels)")
     if len(images) != len(labels):
-        raise wrong(path, f"{len(images)} {split}_images but {len(labels)} {split}_labels; expected as many")
+        raise wrong(path, f"{len(images)} {split}_images but {len(labels)} {split}_labels; expected equal numbers")
     if len(images) == 0:
         raise wrong(path, f"{split}_images is empty; expected at least one image in each split")
     height, width = images.shape[2:4] if channels(images) == "first" else images.shape[1:3]
@@ -123,8 +123,8 @@ def _check_split(path: Path, arrays: Arrays, split: str) -> None:
         train = arrays["train_images"].shape[1:]
         raise wrong(path, f"{split}_images are {images.shape[1:]} but train_images {train}; expected one shape")
     if _columns(labels) != _columns(arrays["train_labels"]):
-        there = _columns(arrays["train_labels"])
-        raise wrong(path, f"{_columns(labels)} labels per image in {split} but {there} in train; expected as many")
+        in_train = _columns(arrays["train_labels"])
+        raise wrong(path, f"{_columns(labels)} labels per image in {split} but {in_train} in train; expected the same")
 
 
 def _columns(labels: npt.NDArray[np.integer]) -> int:
@@ -135,17 +135,17 @@ def _check_range(path: Path, found: npt.NDArray[np.integer], count: int, *, name
     outside = [int(label) for label in found if not 0 <= label < count]
     if not outside:
         return
-    whose = f"its {count} classes" if named else f"the {count} values found (name the classes if some are absent)"
-    raise wrong(path, f"label {outside[0]} is out of range; expected 0..{count - 1} for {whose}")
+    classes = f"its {count} classes" if named else f"the {count} values found (add `classes` if some have no images)"
+    raise wrong(path, f"label {outside[0]} is out of range; expected 0..{count - 1} for {classes}")
 
 
 def _multi_label(
     path: Path, columns: int, found: npt.NDArray[np.integer], kind: Kind | None, names: Sequence[str] | None
 ) -> Task:
     if kind not in (None, "multi-label"):
-        raise wrong(path, f"{columns} labels per image; that is no {kind} task, which has one")
+        raise wrong(path, f"{columns} labels per image; that is not a {kind} task, which has one")
     if names is not None and len(names) != columns:
-        raise wrong(path, f"{columns} labels per image but {len(names)} class names; expected as many")
+        raise wrong(path, f"{columns} labels per image but {len(names)} class names; expected equal numbers")
     outside = [int(label) for label in found if label not in (0, 1)]
     if outside:
         raise wrong(path, f"label {outside[0]} among {columns} per image; expected 0 and 1")
@@ -153,27 +153,26 @@ def _multi_label(
 
 
 def _members(path: Path) -> Iterator[tuple[str, Iterable[bytes]]]:
-    # A member of an npz is an .npy file as it stands: copied in pieces, with zip's check sum verified on the way, it
-    # needs no memory however large the set is.
+    # A member of an npz is an .npy file. Copying it in chunks verifies its checksum and needs little memory.
     with _reading(path), ZipFile(path) as archive:
         present = {name.removesuffix(".npy") for name in archive.namelist()}
         missing = [name for name in NEEDED if name not in present]
         if missing:
             raise wrong(path, f"has no {', '.join(missing)}; expected MedMNIST's layout: {', '.join(NEEDED)}")
         for name in (*NEEDED, *(name for name in OPTIONAL if name in present)):
-            yield name, _pieces(path, archive, name)
+            yield name, _chunks(path, archive, name)
 
 
-def _pieces(path: Path, archive: ZipFile, name: str) -> Iterator[bytes]:
+def _chunks(path: Path, archive: ZipFile, name: str) -> Iterator[bytes]:
     with _reading(path), archive.open(f"{name}.npy") as member:
-        while piece := member.read(CHUNK_BYTES):
-            yield piece
+        while chunk := member.read(CHUNK_BYTES):
+            yield chunk
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Whatever a damaged zip or .npy makes its reader raise, as one DataError that names the file."""
+    """Turn any exception from reading a damaged zip or .npy file into a DataError that names the file."""
     try:
         yield
     except (BadZipFile, zlib.error, OSError, EOFError, LookupError, RuntimeError, ValueError) as error:
-        raise wrong(path, f"damaged, or no npz file of plain arrays ({error}). Fetch or write it anew.") from error
+        raise wrong(path, f"damaged, or not an npz file of plain arrays ({error}). Download it again.") from error

@@ -1,4 +1,4 @@
-"""The 18 sets of MedMNIST (Yang et al., MedMNIST v2, Scientific Data 10, 41, 2023), by their official files."""
+"""The 18 datasets of MedMNIST (Yang et al., MedMNIST v2, Scientific Data 10, 41, 2023), from their official files."""
 
 import os
 from dataclasses import dataclass
@@ -46,9 +46,9 @@ KINDS: Final[dict[str, Kind]] = {
 
 @cache
 def info() -> dict[str, dict[str, Any]]:
-    """MedMNIST's own table: for each set its address and MD5 by size, task, labels and channels."""
-    # `import medmnist` loads torchvision, scikit-image and pandas (about 1.5 s beyond torch): its table stands in a
-    # module of its own that needs none of them.
+    """MedMNIST's table: for each dataset the URL and MD5 of each image size, its task, labels and channels."""
+    # `import medmnist` takes about 1.5 s for torchvision, scikit-image and pandas; the module with the table needs none
+    # of them.
     package = find_spec("medmnist")
     folders = package.submodule_search_locations if package else None
     if not folders:
@@ -81,7 +81,7 @@ class MedMNIST:
             raise layout.wrong(
                 path,
                 f"MD5 {digest} is not {self.name}'s published {published}: the file is damaged or altered. "
-                f"Remove it to download it anew, give it as npz:{path}, or allow it with --allow-unofficial.",
+                f"Delete it to download it again, use it as npz:{path}, or pass --allow-unofficial.",
             )
         arrays = layout.read(path, digest, request)
         _check_images(path, arrays, self.name, facts, size)

@@ -1,4 +1,4 @@
-"""Stained cells from several scanners, drawn: the dataset that needs no file and no network."""
+"""The phantom: synthetic images of stained cells, drawn when they are first used, without a file or a network."""
 
 import hashlib
 import io
@@ -19,7 +19,7 @@ from fedbench_core.api.task import Task
 from fedbench_core.data.cache import mapped
 from fedbench_core.data.cells import CLASSES, draw
 
-# Another drawing is another dataset: a change of one pixel takes a new version, and a golden test holds that.
+# A change of a single pixel makes another dataset and needs a new version; a golden test checks this.
 VERSION: Final = 1
 SEED: Final = 20
 SIZES: Final = (28, 64, 128, 224)
@@ -30,20 +30,20 @@ Count = Annotated[int, Field(ge=64, le=1_000_000)]
 
 @dataclass(frozen=True)
 class Phantom:
-    """Drawn cells of 8 kinds, told apart by their nucleus and granules, as seen by several scanners.
+    """Synthetic cells of 8 kinds, which differ in nucleus and granules, from several scanners.
 
-    Position, size, rotation, stain and neighbors vary; each scanner shifts color and contrast, and some scanners
-    see more cells than others. Some training labels are wrong; validation and test labels are right.
+    Position, size, rotation, stain and neighbors vary. Each scanner shifts color and contrast, and scanners have
+    different numbers of images. Some training labels are wrong; validation and test labels are correct.
     """
 
     train: Annotated[Count, Field(description="training images")] = 640
     val: Annotated[Count, Field(description="validation images")] = 160
     test: Annotated[Count, Field(description="test images")] = 400
     sites: Annotated[int, Field(ge=1, le=8, description="scanners")] = 4
-    label_noise: Annotated[float, Field(ge=0, le=0.5, description="part of the training labels that is wrong")] = 0.05
+    label_noise: Annotated[float, Field(ge=0, le=0.5, description="share of wrong training labels")] = 0.05
 
     def load(self, request: DataRequest) -> Splits:
-        """The splits, drawn once and then mapped from the cache; RequestError for a size that is not drawn."""
+        """The splits, drawn once and then mapped from the cache; RequestError for an unsupported image size."""
         size = SIZES[0] if request.image_size is None else request.image_size
         if size not in SIZES:
             raise RequestError(
@@ -58,34 +58,34 @@ class Phantom:
             for images in [arrays[f"{split}_images"]]
         )
         sites = {split: np.asarray(arrays[f"{split}_sites"]) for split in SPLITS}
-        return Splits("phantom", Task("multi-class", CLASSES), train, val, test, digest, official=True, sites=sites)
+        return Splits("phantom", Task("multi-class", CLASSES), train, val, test, digest, official=False, sites=sites)
 
     def _draw(self, size: int, request: DataRequest) -> Iterator[tuple[str, Iterable[bytes]]]:
         request.say(f"Drawing {self.train + self.val + self.test} phantom images of {size} pixels")
         for split, count in zip(SPLITS, (self.train, self.val, self.test), strict=True):
             rng = stream(SEED, "phantom", VERSION, split)
-            labels = _deal(count, _falling(len(CLASSES), 4), rng)
-            sites = _deal(count, _falling(self.sites, 0), rng)
+            labels = _assign(count, _decreasing(len(CLASSES), 4), rng)
+            sites = _assign(count, _decreasing(self.sites, 0), rng)
             yield f"{split}_images", _images(labels, sites, size, rng)
             noise = self.label_noise if split == "train" else 0
-            yield f"{split}_labels", [_npy(_mistake(labels, noise, stream(SEED, "phantom", VERSION, "mistakes")))]
+            yield f"{split}_labels", [_npy(_corrupted(labels, noise, stream(SEED, "phantom", VERSION, "mistakes")))]
             yield f"{split}_sites", [_npy(sites)]
 
 
-def _falling(groups: int, floor: int) -> list[int]:
-    """Partition that fall by one to `floor` + 1: four scanners see 4, 3, 2 and 1 tenths of the cells."""
+def _decreasing(groups: int, floor: int) -> list[int]:
+    """Relative sizes that decrease to `floor` + 1: four scanners get 4, 3, 2 and 1 tenths of the images."""
     return list(range(groups + floor, floor, -1))
 
 
-def _deal(count: int, shares: list[int], rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """The numbers of `shares`, shuffled, each as often as its share of `count` says (to within one)."""
-    ends = np.cumsum(shares) * count // sum(shares)
+def _assign(count: int, sizes: list[int], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """A group number for each of `count` images, shuffled; group sizes are proportional to `sizes`, to within one."""
+    ends = np.cumsum(sizes) * count // sum(sizes)
     return rng.permutation(np.searchsorted(ends, np.arange(count), side="right"))
 
 
-def _mistake(labels: npt.NDArray[np.int64], part: float, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """`labels` with about `part` of them replaced by any other one."""
-    wrong = rng.random(len(labels)) < part
+def _corrupted(labels: npt.NDArray[np.int64], share: float, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """`labels` with about `share` of them replaced by a random other label."""
+    wrong = rng.random(len(labels)) < share
     return np.where(wrong, (labels + rng.integers(1, len(CLASSES), len(labels))) % len(CLASSES), labels)
 
 

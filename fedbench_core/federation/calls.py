@@ -8,23 +8,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from fedbench_core.api.context import Node
+from fedbench_core.api import Node
+from fedbench_core.federation.files import Blob, File
 
-Blob = bytes | memoryview
 Form = Mapping[str, str]
 """The dtype and shape of each tensor of a payload, by name."""
 Forwards = Mapping[str, int]
 """How many inputs went through a network, by what it takes to count the FLOPs of one (see `flops`)."""
 SERVER_WAY, PEER_WAY, OWN_WAY = "server", "peers", "own"
 """Where a client's update goes: each way has a blob of its own, and the first two a compressor memory of their own."""
-
-
-@dataclass(frozen=True)
-class File:
-    """A stored file and the sha256 of its contents."""
-
-    path: Path
-    digest: str
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from fedbench_core.api import Memory, RunError, pack, unpack
-from fedbench_core.federation.calls import Blob
+from fedbench_core.federation.files import Blob
 
 Tensors = Mapping[str, Tensor]
 

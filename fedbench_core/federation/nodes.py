@@ -14,12 +14,12 @@ from fedbench_core.federation.calls import (
     AggregateDone,
     Call,
     Encoded,
-    File,
     Stored,
     StoredMessage,
     node_name,
 )
 from fedbench_core.federation.executors import Executor
+from fedbench_core.federation.files import File
 from fedbench_core.federation.node_state import NodeState
 from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.store import Store

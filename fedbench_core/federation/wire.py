@@ -4,7 +4,8 @@ import torch
 
 from fedbench_core.api import NOTED, Compressor, Memory, Payload, RoundContext, RunError
 from fedbench_core.federation.blame import MisfitError, expect
-from fedbench_core.federation.calls import Blob, Encoded, Form
+from fedbench_core.federation.calls import Encoded, Form
+from fedbench_core.federation.files import Blob
 from fedbench_core.federation.node_state import check_memory
 from fedbench_core.federation.resolved import ResolvedRun
 

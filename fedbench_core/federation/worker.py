@@ -30,14 +30,13 @@ from fedbench_core.federation.calls import (
     Call,
     Done,
     Encoded,
-    File,
     ScoreCall,
     ScoreDone,
     Stored,
     TurnCall,
     TurnDone,
 )
-from fedbench_core.federation.files import Storage
+from fedbench_core.federation.files import File, Storage
 from fedbench_core.federation.networks import Networks, own_generator
 from fedbench_core.federation.node_state import NodeState, check_memory, copied
 from fedbench_core.federation.partition import Partition, training_partition

@@ -1,1 +1,1 @@
-"""Leaderboards: filed records of a suite, ranked, with what was compared and what may be claimed."""
+"""Leaderboards: the records of a suite as ranked tables, with footnotes, figures and exports."""

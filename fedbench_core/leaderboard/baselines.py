@@ -1,63 +1,63 @@
-"""The rows without which a comparison says nothing: what a federation is to be compared with."""
+"""The compulsory baseline rows of a leaderboard."""
 
 from collections.abc import Callable, Iterator, Mapping
 
 from fedbench_core.api import RequestError
 from fedbench_core.leaderboard.budget import bytes_per_turn
-from fedbench_core.leaderboard.cases import Case, Record, Runs
+from fedbench_core.leaderboard.grouping import Case, Record, Runs
 from fedbench_core.statistics.intervals import defined_mean
 from fedbench_core.suites.suite import Suite
 
 MEANINGS = {
-    "steps": "as many local steps, nothing travels",
-    "flops": "as many training FLOPs, nothing travels",
-    "centralized": "all clients' images in one place",
-    "tuned": "a common model that every client fine-tunes",
-    "unshared": "the same models, never shared",
+    "steps": "local training with equal steps",
+    "flops": "local training with equal FLOPs",
+    "centralized": "centralized training on the images of all clients",
+    "tuned": "a global model fine-tuned by each client",
+    "unshared": "the same pair of models without communication",
 }
-_ENOUGH = 0.9
-"""Of the FLOPs of the dearest entry: whole epochs can't meet it exactly."""
+_MIN_FLOPS = 0.9
+"""Fraction of the FLOPs of the most expensive entry: whole epochs can't match it exactly."""
 
 
-def required(suite: Suite, runs: Runs) -> list[tuple[str, str | None, str]]:
-    """The compulsory rows of a case: which it is, the entry that the suite names for it, and what calls for it."""
+def _required(suite: Suite, runs: Runs) -> list[tuple[str, str | None, str]]:
+    """The compulsory baselines of a case: (kind, the entry that the suite names for it, why it is compulsory)."""
     baselines = suite.baselines
-    rows = [(kind, getattr(baselines, kind), "every leaderboard") for kind in ("steps", "flops", "centralized")]
+    rows = [(kind, getattr(baselines, kind), "all leaderboards") for kind in ("steps", "flops", "centralized")]
     personal = next((name for name, own in runs.items() if _any(own, _personalizes)), None)
     if personal is not None:
-        rows.append(("tuned", baselines.tuned, f"{personal!r}, which gives clients models of their own"))
+        rows.append(("tuned", baselines.tuned, f"{personal!r}, which trains personal models"))
     for name, own in runs.items():
         if name != baselines.tuned and _any(own, _scores_two_models):
-            why = f"{name!r}, which scores a second model of each client"
+            why = f"{name!r}, which evaluates two models per client"
             rows.append(("unshared", baselines.unshared.get(name), why))
     return rows
 
 
 def check(suite: Suite, case: Case, runs: Runs) -> None:
-    """RequestError if a compulsory row is missing or is not what it is said to be, with what to do about it."""
-    problems = [problem for kind, name, why in required(suite, runs) for problem in _problems(kind, name, why, runs)]
+    """RequestError if a compulsory baseline is missing or another kind of run than it should be."""
+    problems = [problem for kind, name, why in _required(suite, runs) for problem in _problems(kind, name, why, runs)]
     if problems:
         raise RequestError(
-            f"No leaderboard of suite {suite.name} for {case}, because compulsory rows are missing: "
-            f"{'; '.join(problems)}. Name the rows under [baselines] in leaderboards/suites/{suite.name}.toml, "
+            f"Suite {suite.name}, {case}: compulsory baselines are missing: {'; '.join(problems)}. "
+            f"Name them under [baselines] in leaderboards/suites/{suite.name}.toml, "
             f"and run what is missing: fedbench suite run leaderboards/suites/{suite.name}.toml"
         )
 
 
 def _problems(kind: str, name: str | None, why: str, runs: Runs) -> Iterator[str]:
-    row = f"{kind} ({MEANINGS[kind]}; for {why})"
-    if name is None and kind == "unshared":  # no record tells a pupil from a copy that is scored as it was received
-        yield f"{row} is not named; if the two do not teach each other, that is the row named for steps"
+    row = f"{kind} ({MEANINGS[kind]}; required for {why})"
+    if name is None and kind == "unshared":  # a record doesn't show whether the two models distill from each other
+        yield f"{row} is not named; if the two models don't train each other, name the baseline for steps"
     elif name is None:
         yield f"{row} is not named"
     elif name not in runs:
-        yield f"{row} is to be {name!r}, which has no record here"
+        yield f"{row} is {name!r}, which has no record"
     elif fault := _fault(kind, name, runs):
-        yield f"{row} is to be {name!r}, which {fault}"
+        yield f"{row} is {name!r}, which {fault}"
 
 
 def _fault(kind: str, name: str, runs: Runs) -> str:
-    """What a row is not that it should be, as far as its records tell; or nothing."""
+    """How the records contradict the kind of baseline; empty if they don't."""
     own = list(runs[name].values())
     if kind in ("steps", "flops", "unshared") and any(map(bytes_per_turn, own)):
         return "communicates"
@@ -66,19 +66,19 @@ def _fault(kind: str, name: str, runs: Runs) -> str:
     if kind == "centralized" and any(record["population"]["trained"] != 1 for record in own):
         return "trains more than one model"
     if kind == "tuned" and not all(map(_personalizes, own)):
-        return "does not communicate, or gives all clients one model"
+        return "does not communicate, or has one model for all clients"
     if kind == "flops":
         most, spent = max(map(_gflops, runs.values())), _gflops(runs[name])
-        if spent < _ENOUGH * most:
-            return f"trains with {spent:.4g} GFLOPs, where the dearest entry takes {most:.4g}"
+        if spent < _MIN_FLOPS * most:
+            return f"trains with {spent:.4g} GFLOPs; the most expensive entry takes {most:.4g}"
     return ""
 
 
 def _other_budget(name: str, runs: Runs) -> str:
-    """What the row for equal steps trains, if no entry that communicates trains as much; or nothing."""
+    """The budget of the baseline for equal steps, if no entry that communicates has the same; empty otherwise."""
     budgets = {_budget(record) for own in runs.values() for record in own.values() if bytes_per_turn(record)}
     odd = next((budget for record in runs[name].values() if (budget := _budget(record)) not in budgets), "")
-    return f"trains {odd}, as no entry does that communicates" if odd and budgets else ""
+    return f"trains {odd}; no entry that communicates has that budget" if odd and budgets else ""
 
 
 def _budget(record: Record) -> str:
@@ -91,8 +91,8 @@ def _gflops(own: Mapping[int, Record]) -> float:
     return defined_mean([record["costs"]["training_gflops"] or 0.0 for record in own.values()])[0]
 
 
-def _any(own: Mapping[int, Record], says: Callable[[Record], bool]) -> bool:
-    return any(map(says, own.values()))
+def _any(own: Mapping[int, Record], test: Callable[[Record], bool]) -> bool:
+    return any(map(test, own.values()))
 
 
 def _personalizes(record: Record) -> bool:

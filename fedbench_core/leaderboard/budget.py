@@ -1,4 +1,4 @@
-"""Budgets: which entries cost no more than so many bytes, GFLOPs or seconds."""
+"""Budgets in bytes, GFLOPs or seconds, and the entries that exceed them."""
 
 import math
 import re
@@ -6,40 +6,40 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fedbench_core.api import RequestError
-from fedbench_core.leaderboard.cases import Record, Runs
 from fedbench_core.leaderboard.columns import COSTS
-from fedbench_core.leaderboard.digits import significant
+from fedbench_core.leaderboard.grouping import Record, Runs
+from fedbench_core.leaderboard.rounding import round_significant
 from fedbench_core.statistics.intervals import defined_mean
 
 _COSTS = {column.name: column for column in COSTS}
 
 
 def bytes_per_turn(record: Record) -> float:
-    """Bytes per client and round, up, down and between peers: each message once."""
+    """Bytes per client and round, up, down and between peers; each message is counted once."""
     return sum(1e6 * (_COSTS[f"mb_{way}"].read(record) or 0.0) for way in ("up", "down", "peer"))
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that an entry may cost on average over its runs; `unit` and its `name` are those it was given in."""
+    """The highest mean cost of an entry over its runs; `unit` and `unit_name` are those that it was given in."""
 
     kind: str
-    most: float
+    limit: float
     unit: float
-    name: str
+    unit_name: str
 
     @property
     def read(self) -> Callable[[Record], float | None]:
-        """What a run costs, in bytes per client and round, GFLOPs or seconds."""
+        """The function that gives the cost of a run in bytes per client and round, GFLOPs or seconds."""
         return _KINDS[self.kind][0]
 
     @property
-    def words(self) -> str:
-        """The budget as a reader is told it."""
-        return f"{self.most / self.unit:g} {self.name} {_KINDS[self.kind][1]}"
+    def text(self) -> str:
+        """The budget in words: `10 MB per client and round`."""
+        return f"{self.limit / self.unit:g} {self.unit_name} {_KINDS[self.kind][1]}"
 
 
-# What is read, what it is counted over, and the units it is given in, the one without a name first.
+# Kind -> the cost of a record, what it is counted over, and the accepted units, the default first.
 _KINDS: dict[str, tuple[Callable[[Record], float | None], str, dict[str, float]]] = {
     "bytes": (
         bytes_per_turn,
@@ -52,12 +52,12 @@ _KINDS: dict[str, tuple[Callable[[Record], float | None], str, dict[str, float]]
 
 
 def read_budget(text: str) -> Budget:
-    """A budget such as `bytes=10MB`, `gflops=500` or `seconds=2min`; RequestError says what is accepted."""
+    """The budget that a text such as `bytes=10MB`, `gflops=500` or `seconds=2min` describes; RequestError otherwise."""
     kind, _, amount = text.partition("=")
     units = _KINDS[kind][2] if kind in _KINDS else {}
     number = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)\s*", amount)
-    asked = (number[2] or next(iter(units), "")).lower() if number else ""
-    unit = next((unit for unit in units if unit.lower() == asked), None)
+    given = (number[2] or next(iter(units), "")).lower() if number else ""
+    unit = next((unit for unit in units if unit.lower() == given), None)
     if number is None or unit is None:
         raise RequestError(
             f"--budget {text}: expected bytes=10MB (per client and round; B, kB, MB, GB), gflops=500 or seconds=120."
@@ -66,32 +66,31 @@ def read_budget(text: str) -> Budget:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """An entry that costs more than a budget allows, and its mean cost; None where it was not counted."""
+class OverBudget:
+    """An entry that exceeds a budget, with its mean cost; None if the cost was not measured."""
 
     entry: str
     budget: Budget
     cost: float | None
 
     def __str__(self) -> str:
-        """As a reader is told it."""
-        spent = (
-            "not counted" if self.cost is None else f"{significant(self.cost / self.budget.unit)} {self.budget.name}"
-        )
-        return f"{self.entry} ({spent})"
+        """The entry and its cost: `NAME (1.50 MB)`."""
+        if self.cost is None:
+            return f"{self.entry} (not measured)"
+        return f"{self.entry} ({round_significant(self.cost / self.budget.unit)} {self.budget.unit_name})"
 
 
-def within(runs: Runs, budgets: Sequence[Budget]) -> tuple[Runs, list[LeftOut]]:
-    """The entries that keep to all budgets, and those that don't, with the first that they break."""
-    broken = [over for name, own in runs.items() for over in _broken(name, list(own.values()), budgets)[:1]]
-    gone = {over.entry for over in broken}
-    return {name: own for name, own in runs.items() if name not in gone}, broken
+def within_budgets(runs: Runs, budgets: Sequence[Budget]) -> tuple[Runs, list[OverBudget]]:
+    """The entries within all budgets, and the others with the first budget that each exceeds."""
+    over = [first for name, own in runs.items() for first in _exceeded(name, list(own.values()), budgets)[:1]]
+    names = {one.entry for one in over}
+    return {name: own for name, own in runs.items() if name not in names}, over
 
 
-def _broken(name: str, own: Sequence[Record], budgets: Sequence[Budget]) -> list[LeftOut]:
+def _exceeded(name: str, own: Sequence[Record], budgets: Sequence[Budget]) -> list[OverBudget]:
     costs = [(budget, defined_mean([budget.read(record) for record in own])[0]) for budget in budgets]
     return [
-        LeftOut(name, budget, None if math.isnan(cost) else cost)
+        OverBudget(name, budget, None if math.isnan(cost) else cost)
         for budget, cost in costs
-        if math.isnan(cost) or cost > budget.most
+        if math.isnan(cost) or cost > budget.limit
     ]

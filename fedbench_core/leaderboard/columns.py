@@ -1,17 +1,17 @@
-"""What a leaderboard's columns show, and where a record has it."""
+"""The columns of a leaderboard, and where to find their values in a record."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from fedbench_core.api.errors import unknown
-from fedbench_core.leaderboard.cases import Record
+from fedbench_core.leaderboard.grouping import Record
 
 _MEGA = 1e6
 
 
 @dataclass(frozen=True)
 class Column:
-    """A quantity: its name as `--sort` takes it, its heading, what it says of one run, and which way is better."""
+    """A quantity: its name for `--sort`, its heading, and the function that gives its value for a record."""
 
     name: str
     heading: str
@@ -21,17 +21,17 @@ class Column:
 
     @property
     def arrowed(self) -> str:
-        """The heading, and which way is better."""
+        """The heading with an arrow towards better values."""
         return f"{self.heading} {'↑' if self.more_is_better else '↓'}"
 
 
 def _score(name: str, heading: str, meaning: str, *, more_is_better: bool = True) -> Column:
-    """A score of the last round on test images. Never the best of several rounds: test images choose nothing."""
+    """A score after the last round on test images; the best of several rounds would be selected on test data."""
     return Column(name, heading, lambda record: record["test"]["metrics"].get(name), more_is_better, meaning)
 
 
 def _per_turn(way: str) -> Callable[[Record], float]:
-    """Megabytes for each client and round."""
+    """Megabytes per client and round."""
 
     def read(record: Record) -> float:
         turns = int(record["population"]["trained"] * record["spec"]["rounds"])
@@ -40,17 +40,21 @@ def _per_turn(way: str) -> Callable[[Record], float]:
     return read
 
 
-_OWN = "accuracy of each client's model on that client's own label distribution"
+_OWN_ACCURACY = "accuracy of each client's model on the client's own label distribution"
 _SCORES = (
-    _score("personalization", "personalization", f"{_OWN}, mean over clients"),
-    _score("generalization", "generalization", "accuracy of each client's model on every other client's distribution"),
+    _score("personalization", "personalization", f"{_OWN_ACCURACY}, mean over clients"),
+    _score(
+        "generalization",
+        "generalization",
+        "accuracy of each client's model on the label distributions of the other clients",
+    ),
     _score("auc", "macro-AUC", "area under the ROC curve on the whole test set, mean over classes and clients"),
     _score("balanced_accuracy", "balanced accuracy", "mean recall of the classes on the whole test set"),
-    _score("worst_client", "worst client", f"{_OWN}, of the client for which it is lowest"),
+    _score("worst_client", "worst client", f"{_OWN_ACCURACY}, minimum over clients"),
     _score(
         "ece",
         "ECE (pooled)",
-        "expected calibration error of all clients' predictions for their own test images, pooled before binning",
+        "expected calibration error on the clients' own test images, predictions pooled over clients before binning",
         more_is_better=False,
     ),
 )
@@ -58,11 +62,19 @@ _FURTHER = (
     _score("global_accuracy", "accuracy", "accuracy on the whole test set, mean over clients"),
     _score("f1", "macro-F1", "F1 on the whole test set, mean over classes and clients"),
     _score("rarest_recall", "recall of the rarest class", "recall of the class with the fewest training images"),
-    _score("worst_decile", "worst tenth", f"{_OWN}, mean over the tenth of clients for which it is lowest"),
+    _score("worst_decile", "worst tenth", f"{_OWN_ACCURACY}, mean over the lowest tenth of clients"),
     _score(
-        "mae", "mean error", "distance from the true class, in classes, on the whole test set", more_is_better=False
+        "mae",
+        "mean error",
+        "mean distance between the predicted and the true class on the whole test set",
+        more_is_better=False,
     ),
-    _score("brier", "Brier score", "of all clients' predictions for their own test images", more_is_better=False),
+    _score(
+        "brier",
+        "Brier score",
+        "mean squared distance of the predicted probabilities to the labels, on the clients' own test images",
+        more_is_better=False,
+    ),
 )
 COSTS = (
     Column("mb_up", "MB up", _per_turn("up"), more_is_better=False),
@@ -72,38 +84,38 @@ COSTS = (
     Column("seconds", "seconds", lambda record: record["how"]["seconds"], more_is_better=False),
 )
 _METRICS = {column.name: column for column in (*_SCORES, *_FURTHER)}
-_EVERY = {**_METRICS, **{column.name: column for column in COSTS}}
+_ALL = {**_METRICS, **{column.name: column for column in COSTS}}
 
 
 def metric(name: str) -> Column:
-    """The score of that name; RequestError with close matches if there is none."""
+    """The score with that name; RequestError with close matches if there is none."""
     if name not in _METRICS:
         raise unknown("metric", name, _METRICS)
     return _METRICS[name]
 
 
 def column(name: str) -> Column:
-    """The score or cost of that name; RequestError with close matches if there is none."""
-    if name not in _EVERY:
-        raise unknown("column", name, _EVERY)
-    return _EVERY[name]
+    """The score or cost with that name; RequestError with close matches if there is none."""
+    if name not in _ALL:
+        raise unknown("column", name, _ALL)
+    return _ALL[name]
 
 
 def heading(name: str) -> str:
-    """What a score is called in a heading; its own name, if it is in no column."""
+    """The heading of a score; its name if it has no column."""
     return _METRICS[name].heading if name in _METRICS else name
 
 
 def scores(primary: Column) -> tuple[Column, ...]:
-    """The scores of a leaderboard, its primary metric first."""
+    """The score columns of a leaderboard, the primary metric first."""
     return (primary, *(score for score in _SCORES if score != primary))
 
 
 def selected(primary: Column) -> Column:
-    """The primary metric after the round that was best on validation; undefined without a learning curve."""
+    """The primary metric after the round that is best on validation; undefined without a learning curve."""
     return Column(
         f"selected_{primary.name}",
-        f"{primary.heading}, validated round",
+        f"{primary.heading}, best validation round",
         lambda record: (record["selected"] or {"metrics": {}})["metrics"].get(primary.name),
         primary.more_is_better,
     )

@@ -1,52 +1,52 @@
-"""The sentences under a table: what was measured on whom, how often, and what may be claimed."""
+"""Footnotes of tables and pages: population, seeds, tests, undefined scores, versions, definitions."""
 
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from fedbench_core.leaderboard.baselines import MEANINGS
-from fedbench_core.leaderboard.cases import Record, each
 from fedbench_core.leaderboard.columns import heading, scores
+from fedbench_core.leaderboard.grouping import Record, all_records
 from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.table import Table
-from fedbench_core.statistics.datasets import Across
-from fedbench_core.statistics.images import IMAGES_DISAGREE
+from fedbench_core.statistics.bootstrap import NOT_CONFIRMED
+from fedbench_core.statistics.friedman import DatasetRanks
 
 
-def under_table(table: Table) -> list[str]:
-    """What holds for one table."""
+def table_footnotes(table: Table) -> list[str]:
+    """The footnotes of one table."""
     return [
         note
         for note in (
             _population(table),
             _seeds(table),
-            _claims(table),
-            _smallest(table),
-            _images(table),
+            _tests(table),
+            _minimum_detectable(table),
+            _image_check(table),
             _undefined(table),
             _versions(table),
             *_budgets(table),
-            _unofficial(table),
+            _unpublished(table),
         )
         if note
     ]
 
 
-def under_leaderboard(leaderboard: Leaderboard) -> list[str]:
-    """What holds for all of a leaderboard's tables."""
-    return [note for note in (*_columns(leaderboard), *_reading(leaderboard), *_reproduction(leaderboard)) if note]
+def leaderboard_footnotes(leaderboard: Leaderboard) -> list[str]:
+    """The footnotes for all tables of a leaderboard."""
+    return [*_columns(leaderboard), *_definitions(leaderboard), *_reproduction(leaderboard)]
 
 
 def _population(table: Table) -> str:
-    records = [record for record in each(table.runs) if record["population"]["clients"]]
+    records = [record for record in all_records(table.runs) if record["population"]["clients"]]
     if not records:
         return ""
     clients = sorted({record["population"]["clients"] for record in records})
     images = records[0]["data"]["images"]
-    shares = [size for record in records for size in record["population"]["images"]["train"]]
+    sizes = [size for record in records for size in record["population"]["images"]["train"]]
     return (
-        f"Population: {_either(clients)} clients, who share {_either(_totals(records))} training images; each has "
-        f"{_range(shares)} of them. {images['val']} validation and {images['test']} test images."
+        f"Population: {_either(clients)} clients with {_either(_totals(records))} training images in total, "
+        f"{_range(sizes)} per client. {images['val']} validation and {images['test']} test images."
     )
 
 
@@ -64,60 +64,58 @@ def _seeds(table: Table) -> str:
         [seeds] = entries
         return f"{_count(len(seeds), 'seed')} ({_ranges(seeds)}), the same for all entries. {_PAIRED}"
     have = "; ".join(f"{_ranges(seeds)}: {_listed(names)}" for seeds, names in entries.items())
-    return f"**Seeds differ between entries** ({have}): no paired test where they do, so nothing is claimed there."
+    return f"**Seeds differ between entries** ({have}): pairs with different seeds are not tested."
 
 
-_PAIRED = "A seed draws the shares, the initial weights and the batches, alike for every entry."
+_PAIRED = "All entries have the same partition, initial weights and batches for a seed."
 
 
-def _claims(table: Table) -> str:
-    claimed = sum(pair.significant for pair in table.pairs)
-    untested = sum(bool(math.isnan(pair.p)) for pair in table.pairs)
+def _tests(table: Table) -> str:
     if not table.pairs:
         return ""
-    undone = sum(pair.why_not == IMAGES_DISAGREE for pair in table.pairs)
-    taken_back = f"; {undone} more by seeds alone, which another draw of test images could undo" if undone else ""
-    missing = f"; {untested} without a test" if untested else ""
-    return f"{claimed} of {_count(len(table.pairs), 'pair')} of entries are told apart{taken_back}{missing}."
+    significant = sum(pair.significant for pair in table.pairs)
+    unconfirmed = sum(pair.why_not == NOT_CONFIRMED for pair in table.pairs)
+    untested = sum(math.isnan(pair.p) for pair in table.pairs)
+    further = f"; {unconfirmed} further over seeds, but not over test images" if unconfirmed else ""
+    missing = f"; {untested} not tested" if untested else ""
+    return f"{significant} of {_count(len(table.pairs), 'pair')} of entries differ significantly{further}{missing}."
 
 
-def _smallest(table: Table) -> str:
-    if math.isnan(table.smallest):
-        return ""
+def _minimum_detectable(table: Table) -> str:
+    smallest = table.minimum_detectable_difference
     return (
-        f"Noise floor: of two entries that vary as most do, a difference in {table.ranked_by.heading} of about "
-        f"{table.smallest:.2g} is the smallest that these seeds could claim on its own."
+        "" if math.isnan(smallest) else f"Minimum detectable difference in {table.ranked_by.heading}: {smallest:.2g}."
     )
 
 
-def _images(table: Table) -> str:
-    if len(table.rows) < 2:  # noqa: PLR2004  # one entry has nothing to be told apart from
+def _image_check(table: Table) -> str:
+    if len(table.rows) < 2:  # noqa: PLR2004  # a single entry has no pairs
         return ""
     if table.image_check:
-        return "A claim must hold against another draw of the test images as well (paired bootstrap over images)."
+        return "Significant differences are confirmed by a paired bootstrap over test images."
     return (
-        f"Claims are over seeds alone: {table.ranked_by.heading} is not held against another draw of the test images, "
-        "because it is no mean of right and wrong over images, or its images are dealt otherwise by each seed."
+        "Significance is over seeds only, without a bootstrap over test images: that requires a metric that is a mean "
+        "over images, and the same assignment of test images to clients in all runs."
     )
 
 
 def _undefined(table: Table) -> str:
-    """Single clients or classes within a run, and whole runs, that a mean leaves out."""
+    """Undefined scores of single clients or classes within a run, and of whole runs."""
     inside: Counter[str] = Counter()
-    for record in each(table.runs):
+    for record in all_records(table.runs):
         inside.update(record["test"]["undefined"])
-    told = [f"{heading(name)} of a client, {_count(count, 'time')}" for name, count in sorted(inside.items())]
+    found = [f"{heading(name)} of a client, {_count(count, 'time')}" for name, count in sorted(inside.items())]
     for column in scores(table.ranked_by):
-        runs = sum(row.values[column.name].left_out for row in table.rows)
+        runs = sum(row.intervals[column.name].left_out for row in table.rows)
         if runs:
-            told.append(f"{column.heading} of a whole run, {_count(runs, 'time')}")
-    return f"Undefined, and left out of sums and counts: {'; '.join(told)}." if told else "No score was undefined."
+            found.append(f"{column.heading} of a whole run, {_count(runs, 'time')}")
+    return f"Undefined and left out of means: {'; '.join(found)}." if found else "No undefined scores."
 
 
 def _versions(table: Table) -> str:
-    """Told where the same entry, or two, were computed with different libraries."""
+    """Libraries of which the records have different versions."""
     used: dict[str, set[str]] = {}
-    for record in each(table.runs):
+    for record in all_records(table.runs):
         for name, version in record["versions"].items():
             used.setdefault(name, set()).add(version)
     mixed = [f"{name} {', '.join(sorted(versions))}" for name, versions in sorted(used.items()) if len(versions) > 1]
@@ -126,73 +124,71 @@ def _versions(table: Table) -> str:
 
 def _budgets(table: Table) -> Iterator[str]:
     for budget in dict.fromkeys(over.budget for over in table.left_out):
-        gone = "; ".join(str(over) for over in table.left_out if over.budget == budget)
-        yield f"Left out, beyond {budget.words}: {gone}."
+        entries = "; ".join(str(over) for over in table.left_out if over.budget == budget)
+        yield f"Left out because they exceed {budget.text}: {entries}."
 
 
-def _unofficial(table: Table) -> str:
-    records = each(table.runs)
-    official = all(record["data"]["official"] for record in records)
-    return "" if official else f"Not the published images of {table.case.dataset}."
+def _unpublished(table: Table) -> str:
+    if all(record["data"]["official"] for record in all_records(table.runs)):
+        return ""
+    name = table.case.dataset
+    return f"Not a published dataset: the images of {name} are generated, or differ from the published files."
 
 
-def across_notes(across: Across) -> list[str]:
-    """What is said of the mean ranks over datasets."""
-    notes = [f"Mean ranks over {_count(across.datasets, 'dataset')}; seeds and partitions are averaged first."]
-    if across.left_out:
-        notes.append(f"Left out, because not every entry has a score there: {', '.join(across.left_out)}.")
-    if across.claim:
+def dataset_footnotes(over_datasets: DatasetRanks) -> list[str]:
+    """The footnotes of the mean ranks over datasets."""
+    notes = [f"Mean ranks over {_count(over_datasets.datasets, 'dataset')}, of means over seeds and partitions."]
+    if over_datasets.left_out:
+        notes.append(f"Left out because an entry has no score: {', '.join(over_datasets.left_out)}.")
+    if over_datasets.significant:
         notes.append(
-            f"Ranks that differ by more than {across.critical_difference:.2f} are told apart "
-            f"(Nemenyi; Friedman's test with Iman and Davenport's correction: p = {across.p:.2g})."
+            f"Mean ranks that differ by more than {over_datasets.critical_difference:.2f} differ significantly "
+            f"(Nemenyi's test; Friedman's test with Iman and Davenport's correction: p = {over_datasets.p:.2g})."
         )
     else:
-        notes.append(f"**No claim**: {across.why_not}.")
+        notes.append(f"**No significant differences**: {over_datasets.why_not}.")
     return notes
 
 
 def _columns(leaderboard: Leaderboard) -> Iterator[str]:
     meanings = "; ".join(f"{column.heading}: {column.meaning}" for column in scores(leaderboard.ranked_by))
     yield (
-        "Estimand: the score after the last round, on test images, as expected of another seed; ± is half "
-        f"of its 95 % interval over seeds (Student's t). {meanings[0].upper()}{meanings[1:]}."
+        "Scores: after the last round, on test images, mean over seeds ± half of the 95 % interval (Student's t). "
+        f"{meanings[0].upper()}{meanings[1:]}."
     )
     yield (
-        f"Validated round: {leaderboard.ranked_by.heading} on test images after the round in which it was best on "
-        "validation images. Test images choose nothing."
+        f"Best validation round: {leaderboard.ranked_by.heading} on test images after the round in which it is best on "
+        "validation images. Nothing is selected on test images."
     )
 
 
-def _reading(leaderboard: Leaderboard) -> Iterator[str]:
+def _definitions(leaderboard: Leaderboard) -> Iterator[str]:
     yield (
-        "Rank: from one more than the entries claimed to be better, to all but those claimed to be worse. Claims: "
-        "paired t-tests over seeds for every pair of entries, with Holm's correction over all pairs of a table (5 %)."
+        "Rank: the interval of ranks that the significant differences allow (paired t-tests over seeds between all "
+        "pairs of entries, with Holm's correction over all pairs of a table, 5 %)."
     )
     yield (
-        "MB (10⁶ bytes) are measured on what was sent, per client and round: up to the server, down from it, and between "
-        "peers. With everybody present that is R uploads and R - 1 downloads of each client, because equal initial "
-        "weights need no broadcast; papers quote 2R. GFLOPs: training of the whole federation. Seconds: on whatever "
-        "machine the record was made."
+        "MB (10⁶ bytes): measured size of the messages per client and round, uploaded to the server, downloaded from "
+        "it, and sent between peers. With full participation over R rounds each client has R uploads and R - 1 "
+        "downloads, because equal initial weights need no broadcast; papers quote 2R. GFLOPs: training in the whole "
+        "federation. Seconds: wall time of a run; machines may differ."
     )
     if any(row.fidelity != "full" for table in leaderboard.tables for row in table.rows):
-        yield "† Reconstruction: the method's paper leaves open what its plugin's README lists as inferred."
+        yield "† Reconstruction: details that the paper leaves open are inferred; the plugin's README lists them."
     baselines = leaderboard.suite.baselines
     named = [(kind, getattr(baselines, kind)) for kind in ("steps", "flops", "centralized", "tuned")]
     rows = [f"{name} ({MEANINGS[kind]})" for kind, name in named if name]
-    rows += [f"{name} ({entry} with {MEANINGS['unshared']})" for entry, name in baselines.unshared.items()]
-    yield f"Rows to compare with: {'; '.join(rows)}."
+    rows += [f"{name} (for {entry}: {MEANINGS['unshared']})" for entry, name in baselines.unshared.items()]
+    yield f"Baselines: {'; '.join(rows)}."
 
 
 def _reproduction(leaderboard: Leaderboard) -> Iterator[str]:
     suite = leaderboard.suite.name
-    left = (
-        f" ({leaderboard.grid_points - leaderboard.records} are missing)"
-        if leaderboard.records < leaderboard.grid_points
-        else ""
-    )
-    yield f"{leaderboard.records} records of the {_count(leaderboard.grid_points, 'run')} that the suite asks for{left}."
-    if leaderboard.strangers:
-        yield f"{_count(leaderboard.strangers, 'filed record')} belong to no run that the suite asks for, and were left out."
+    missing = leaderboard.grid_points - leaderboard.records
+    recorded = f"{leaderboard.records} of {_count(leaderboard.grid_points, 'run')} recorded"
+    yield f"{recorded} ({missing} missing)." if missing else f"{recorded}."
+    if leaderboard.unmatched:
+        yield f"Ignored because they belong to no run of the suite: {_count(leaderboard.unmatched, 'record')}."
     yield (
         f"Reproduce: `fedbench suite run leaderboards/suites/{suite}.toml`, and `fedbench leaderboard {suite} --write`."
     )
@@ -203,7 +199,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Names between commas; one that holds a comma itself stands in quotation marks."""
+    """Names separated by commas; a name that contains a comma is quoted."""
     return ", ".join(f"“{name}”" if "," in name else name for name in names)
 
 
@@ -217,7 +213,7 @@ def _range(numbers: list[int]) -> str:
 
 
 def _ranges(seeds: Sequence[int]) -> str:
-    """Seeds as a person writes them: `0 to 11`, `0 to 2, 7`."""
+    """Seeds with runs abbreviated: `0 to 11`, `0 to 2, 7`."""
     runs: list[list[int]] = []
     for seed in seeds:
         if runs and seed == runs[-1][-1] + 1:

@@ -1,4 +1,4 @@
-"""From a backbone's name to a network that gives `Outputs`: timm's networks, their stems and what they cost."""
+"""timm backbones: names, stems for small images, pretrained weights, and their cost in parameters and FLOPs."""
 
 from fedbench_core.models.cost import count_flops, flops, parameters
 from fedbench_core.models.naming import ALIASES, knows, names, resolve

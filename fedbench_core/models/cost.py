@@ -1,4 +1,4 @@
-"""What a network costs: parameters and floating-point operations."""
+"""Cost of a network: parameters and floating-point operations."""
 
 from collections.abc import Callable, Sequence
 from math import prod
@@ -10,15 +10,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def parameters(backbone: nn.Module) -> int:
-    """How many numbers are trained (buffers are not)."""
+    """The number of parameters; buffers are not counted."""
     return sum(p.numel() for p in backbone.parameters())
 
 
 def count_flops(work: Callable[[], object]) -> int:
-    """The floating-point operations of `work()`, backward passes included; it runs about five times slower.
+    """The floating-point operations of `work()`, including backward passes; counting makes it about five times slower.
 
     A multiplication and an addition count as two. Matrix products, convolutions and attention are counted; norms,
-    activations and optimizers, which are small beside them, are not.
+    activations and optimizers cost little in comparison and are not.
     """
     with FlopCounterMode(display=False, custom_mapping=_CORRECTED) as counter:
         work()
@@ -26,7 +26,7 @@ def count_flops(work: Callable[[], object]) -> int:
 
 
 def flops(backbone: nn.Module, shape: Sequence[int]) -> int:
-    """The forward operations for one image of `shape` (C, H, W), in evaluation mode; leaves the backbone as it was."""
+    """The FLOPs of a forward pass for one image of `shape` (C, H, W), in evaluation mode. The backbone is unchanged."""
     modes = [(module, module.training) for module in backbone.modules()]
     image = torch.zeros(1, *shape, device=next(backbone.parameters()).device)
     backbone.eval()
@@ -40,14 +40,14 @@ def flops(backbone: nn.Module, shape: Sequence[int]) -> int:
 def _convolution_backward(
     grad: Sequence[int], images: Sequence[int], weight: Sequence[int], *rest: Any, **_kwargs: Any
 ) -> int:
-    """Two operations per weight and position, once for each of the two gradients that are asked for.
+    """Two operations per weight and position, for each of the two gradients that are computed.
 
-    torch's own formula (2.15) forgets the groups: a depthwise convolution of c channels comes out (c + 1) / 2 times
-    too dear, and so MobileNetV3.
+    The formula in torch 2.15 ignores groups: it overestimates a depthwise convolution of c channels, as in MobileNetV3,
+    by a factor of (c + 1) / 2.
     """
-    transposed, asked = rest[4], rest[7]
+    transposed, computed = rest[4], rest[7]
     positions = prod((images if transposed else grad)[2:])
-    gradients = sum(bool(a) for a in asked[:2])
+    gradients = sum(map(bool, computed[:2]))
     return 2 * images[0] * positions * prod(weight) * gradients
 
 

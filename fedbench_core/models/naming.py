@@ -1,4 +1,4 @@
-"""From what a user types to timm's exact id of an architecture."""
+"""Names of backbones: aliases, patterns and timm ids."""
 
 import re
 from collections.abc import Iterable
@@ -8,58 +8,58 @@ from typing import Any
 from fedbench_core.api import RequestError
 
 ALIASES = {"mobilenetv3": "mobilenetv3_small_100"}
-"""Names that are no timm ids, and the one id each stands for."""
+"""Short names, with the timm id of each."""
 _SHOWN = 10
 
 
 def names(pattern: str = "") -> list[str]:
-    """The timm ids that match `pattern` (`*` and `?` are wildcards; without one, ids that contain it), sorted."""
+    """The timm ids that match `pattern` (with `*`, `?` or `[`), or that contain it, sorted."""
     import timm  # noqa: PLC0415  # takes two seconds to import
 
     return timm.list_models(pattern if re.search(r"[*?\[]", pattern) else f"*{pattern}*")
 
 
 def knows(name: str) -> bool:
-    """Whether `name` is an alias or an id of timm, with or without a tag of pretrained weights."""
+    """Whether `name` is an alias or a timm id, with or without a tag of pretrained weights."""
     return name in ALIASES or name.partition(".")[0] in names()
 
 
 def resolve(name: str) -> str:
-    """The exact timm id that `name` stands for, with its tag if it names pretrained weights; RequestError on a miss."""
+    """The timm id of `name`, with its tag if it has one; RequestError with close matches for an unknown name."""
     import timm  # noqa: PLC0415  # takes two seconds to import
 
     exact = ALIASES.get(name, name)
     base, _, tag = exact.partition(".")
     known = timm.list_models()
     if base not in known:
-        raise _miss(name, known)
+        raise _unknown_name(name, known)
     if tag and exact not in (tagged := timm.list_models(f"{base}.*", pretrained=True)):
         raise RequestError(
             f"timm has no weights {tag!r} of {base}. Available: {', '.join(tagged) or 'none'}. "
-            f"For fresh weights use {base}."
+            f"Use {base} to train from random weights."
         )
     return exact
 
 
 def with_weights(name: str) -> str:
-    """The id of the pretrained weights of `name` (timm's default ones unless it has a tag); RequestError if none."""
+    """The id of the pretrained weights of `name`, the default ones unless it has a tag; RequestError if none."""
     import timm  # noqa: PLC0415  # takes two seconds to import
 
     default: Any = timm.get_pretrained_cfg(name)
     exact = name if "." in name else f"{name}.{default.tag}"
     if exact not in timm.list_models(pretrained=True):
-        raise RequestError(f"timm has no pretrained weights of {name}. Use fresh weights or another backbone.")
+        raise RequestError(f"timm has no pretrained weights of {name}. Leave out --pretrained.")
     return exact
 
 
-def _miss(name: str, known: Iterable[str]) -> RequestError:
+def _unknown_name(name: str, known: Iterable[str]) -> RequestError:
     matches = names(name)
     if matches:
         more = f" and {len(matches) - _SHOWN} more" if len(matches) > _SHOWN else ""
-        guess = f"It fits {', '.join(matches[:_SHOWN])}{more}: name one of them."
+        guess = f"It matches {', '.join(matches[:_SHOWN])}{more}: choose one."
     else:
         close = get_close_matches(name.lower(), [*known, *ALIASES], n=3)
         guess = f"Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
     family = re.match(r"[a-z]*", name.lower())
-    search = f"Search timm's with: fedbench list backbones '{family.group() if family else ''}*'."
+    search = f"List timm's backbones: fedbench list backbones '{family.group() if family else ''}*'."
     return RequestError(f"No backbone named {name!r}. {guess}{guess and ' '}{search}")

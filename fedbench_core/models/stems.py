@@ -1,4 +1,4 @@
-"""Stems for small images: a network made for 224 pixels throws a 28-pixel image away before its first stage."""
+"""Stems for small images: a stem made for 224 pixels reduces an image of 28 pixels to 7 before the first stage."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -8,34 +8,34 @@ from torch import nn
 
 Stem = Literal["auto", "timm", "small"]
 SMALL_IMAGE = 32
-"""Up to how many pixels per side `auto` means `small`."""
+"""Largest image, in pixels per side, for which `auto` selects `small`."""
 PATCHES = 7
-"""How many patches per side a small stem leaves a transformer's last stage, where the image has that many."""
+"""Patches per side at the last stage of a transformer with a small stem, if the image is large enough."""
 _KERNEL = 3
 _STEM_DEPTH = 3
-"""How many convolutions a stem has at most: a max-pool further on belongs to the net's stages."""
+"""Most convolutions in a stem: a max-pool behind more of them belongs to the stages."""
 
 
 def is_small(stem: Stem, image_size: int) -> bool:
-    """Whether images of `image_size` pixels per side get a small stem."""
+    """Whether a network for images of `image_size` pixels per side gets a small stem."""
     return stem == "small" or (stem == "auto" and image_size <= SMALL_IMAGE)
 
 
 def create(name: str, *, small: bool, image_size: int, **arguments: Any) -> nn.Module:
     """The timm network `name` for images of `image_size` pixels per side; `arguments` go to `timm.create_model`.
 
-    small: a transformer gets smaller patches, every other net `shrink`. Nets that need to know the size of their
-    input are told. Raises whatever timm raises for what does not fit.
+    small: use smaller patches in a transformer, and `shrink` every other network. The image size is passed to networks
+    with a fixed input size. timm's exceptions for unsupported sizes are not caught.
     """
     import timm  # noqa: PLC0415  # takes two seconds to import
 
     patch = None
     config: Any = timm.get_pretrained_cfg(name)
     if config.fixed_input_size:
-        with torch.device("meta"):  # takes no memory and no draws
+        with torch.device("meta"):  # needs no memory and draws no random numbers
             skeleton = timm.create_model(name)
         patch = _patch(skeleton, image_size) if small else None
-        # a stem that no longer halves the image gives the stages behind it what a larger image would have given
+        # without the stem's strides, the stages get feature maps as large as those of a larger image
         enlarged = image_size if patch or not small else image_size * shrink(skeleton)
         arguments |= {"img_size": enlarged, "patch_size": patch}
     net = timm.create_model(name, **arguments)
@@ -45,17 +45,17 @@ def create(name: str, *, small: bool, image_size: int, **arguments: Any) -> nn.M
 
 
 def shrink(net: nn.Module) -> int:
-    """Give a convolutional net a small stem, in place: first convolution 3x3 with stride 1, no max-pool after it.
+    """Replace the stem of a convolutional network, in place: a 3x3 first convolution with stride 1 and no max-pool.
 
-    Returns the factor by which the image is now larger behind the stem. A larger kernel is cut down to its center and
-    rescaled by old side / new side, the spread that a fresh 3x3 kernel would have had: nothing is drawn, and of
-    pretrained weights the center stays.
+    Returns the factor by which feature maps behind the stem are larger than before. A larger kernel is cropped to its
+    center and multiplied by old size / new size, which gives the standard deviation of a new 3x3 kernel. No random
+    numbers are drawn, and the center of pretrained kernels is kept.
     """
     factor = 1
     for conv in _first_convolutions(net):
         factor = conv.stride[0]
         conv.stride = (1, 1)
-        _cut(conv)
+        _crop_kernel(conv)
     pool = _stem_pool(net)
     if pool:
         parent, _, child = pool.rpartition(".")
@@ -64,7 +64,7 @@ def shrink(net: nn.Module) -> int:
     return factor
 
 
-def _cut(conv: nn.Conv2d) -> None:
+def _crop_kernel(conv: nn.Conv2d) -> None:
     side = conv.kernel_size[0]
     if side <= _KERNEL:
         return
@@ -72,12 +72,12 @@ def _cut(conv: nn.Conv2d) -> None:
     inner = slice(start, start + _KERNEL)
     conv.weight = nn.Parameter(conv.weight.detach()[:, :, inner, inner].clone() * (side / _KERNEL))
     conv.kernel_size = (_KERNEL, _KERNEL)
-    # zero stays zero: such a convolution cuts patches, or pads by itself as TensorFlow does
+    # padding 0 is kept: the convolution extracts patches, or pads the image itself as in TensorFlow
     conv.padding = tuple(min(int(p), 1) for p in conv.padding)
 
 
 def _first_convolutions(net: nn.Module) -> Iterator[nn.Conv2d]:
-    """One, or several side by side."""
+    """The first convolution, or several in parallel."""
     config: Any = net.pretrained_cfg
     names = config["first_conv"]
     for name in (names,) if isinstance(names, str) else names:
@@ -89,7 +89,7 @@ def _first_convolutions(net: nn.Module) -> Iterator[nn.Conv2d]:
 
 
 def _stem_pool(net: nn.Module) -> str:
-    """The name of the strided max-pool in the stem, empty if there is none."""
+    """The name of the strided max-pool in the stem; "" if there is none."""
     depth = 0
     for name, module in net.named_modules():
         depth += isinstance(module, nn.Conv2d)
@@ -101,9 +101,9 @@ def _stem_pool(net: nn.Module) -> str:
 
 
 def _patch(skeleton: nn.Module, image_size: int) -> int | None:
-    """The largest patch, up to the usual one, that leaves PATCHES per side at the last stage, else 1; None: no patches.
+    """The largest patch size that leaves PATCHES per side at the last stage, or 1; None for a network without patches.
 
-    Only patches that divide the image are considered.
+    It divides the image size and is at most the network's own patch size.
     """
     from timm.layers.patch_embed import PatchEmbed  # noqa: PLC0415  # takes two seconds to import
 
@@ -111,7 +111,7 @@ def _patch(skeleton: nn.Module, image_size: int) -> int | None:
     if embed is None:
         return None
     info: Any = getattr(skeleton, "feature_info", None)
-    usual = embed.patch_size[0]
-    merging = info[-1]["reduction"] // usual if info else 1
-    enough = [p for p in range(1, usual + 1) if image_size % p == 0 and image_size // p >= PATCHES * merging]
-    return max(enough, default=1)
+    own = embed.patch_size[0]
+    merging = info[-1]["reduction"] // own if info else 1
+    possible = [p for p in range(1, own + 1) if image_size % p == 0 and image_size // p >= PATCHES * merging]
+    return max(possible, default=1)

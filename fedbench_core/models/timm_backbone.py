@@ -1,4 +1,4 @@
-"""Any timm network as a backbone of fedbench."""
+"""timm networks as backbones."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args
@@ -13,18 +13,18 @@ from fedbench_core.models.weights import fetch
 
 
 class TimmBackbone(Backbone):
-    """A timm network with logits, embedding and maps. `net` is timm's own module, `unfit` why it has no maps, if so.
+    """A timm network that returns logits, embeddings and feature maps.
 
-    It takes images in any memory format and converts them to its own.
+    net: timm's module; no_maps_reason: why `outputs` is unavailable, "" if it works. Images may have any memory format.
     """
 
     def __init__(self, name: str, net: nn.Module, probe: Tensor) -> None:
         super().__init__()
         self.name = name
-        # a fixed rule: on a CPU depthwise convolutions are several times faster in channels-last, others are not
+        # depthwise convolutions are several times faster in channels-last on a CPU, other convolutions are not
         self.memory_format = torch.channels_last if _is_depthwise(net) else torch.contiguous_format
         self.net: Any = net.to(memory_format=self.memory_format)
-        self.unfit, self.embedding_size = "", 0
+        self.no_maps_reason, self.embedding_size = "", 0
         self._probe(probe)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -33,13 +33,13 @@ class TimmBackbone(Backbone):
         return logits
 
     def outputs(self, images: Tensor) -> Outputs:
-        """Logits, embeddings and maps of `images` (b, C, H, W); RequestError where timm gives this family no maps.
+        """Logits, embeddings and maps of `images` (b, C, H, W); RequestError if timm has no maps for this family.
 
-        The maps are those of timm's `forward_intermediates`: one per stage end, for a transformer one per block with
-        its patches as pixels.
+        The maps are those of timm's `forward_intermediates`: one per stage, or for a transformer one per block, with
+        patches as pixels.
         """
-        if self.unfit:
-            raise RequestError(self.unfit)
+        if self.no_maps_reason:
+            raise RequestError(self.no_maps_reason)
         return self._outputs(images)
 
     @property
@@ -50,42 +50,42 @@ class TimmBackbone(Backbone):
 
     def _outputs(self, images: Tensor) -> Outputs:
         features, maps = self.net.forward_intermediates(images.contiguous(memory_format=self.memory_format))
-        read: list[Tensor] = []
-        hook = self.net.get_classifier().register_forward_pre_hook(lambda _module, args: read.append(args[0]))
+        inputs: list[Tensor] = []
+        hook = self.head.register_forward_pre_hook(lambda _module, args: inputs.append(args[0]))
         try:
             logits = self.net.forward_head(features)
         finally:
             hook.remove()
-        return Outputs(logits, read[0].flatten(1), tuple(maps))
+        return Outputs(logits, inputs[0].flatten(1), tuple(maps))
 
     @torch.no_grad()
     def _probe(self, images: Tensor) -> None:
-        """Run once, in evaluation mode, so that what does not fit is known before a run starts."""
+        """Run once in evaluation mode, so that unsupported networks are found before a run starts."""
         self.eval()
         logits = self(images)
         try:
-            given = self._outputs(images)
-            self.embedding_size = given.embedding.shape[1]
-            reason = "" if torch.equal(given.logits, logits) else "its maps come with other logits"
-        except Exception as error:  # noqa: BLE001  # families that lack the interface fail in as many ways
+            found = self._outputs(images)
+            self.embedding_size = found.embedding.shape[1]
+            reason = "" if torch.equal(found.logits, logits) else "forward_intermediates returns different logits"
+        except Exception as error:  # noqa: BLE001  # families without this interface raise many types
             reason = f"{type(error).__name__}: {error}"
             self.embedding_size = int(getattr(self.net, "head_hidden_size", None) or self.net.num_features)
         if reason:
             family = type(self.net).__name__
-            self.unfit = (
-                f"timm gives no embeddings and maps of {self.name} (family {family}; {reason}). It can be trained by "
-                f"methods that need logits only; for others take another backbone, such as resnet18 or mobilenetv3."
+            self.no_maps_reason = (
+                f"timm returns no embeddings and maps for {self.name} (family {family}; {reason}). Use it with methods "
+                f"that need only logits, or use another backbone, such as resnet18 or mobilenetv3."
             )
         self.train()
 
 
 @dataclass(frozen=True)
 class TimmArchitecture:
-    """A timm network by name or alias, as an `Architecture`; RequestError for unknown names.
+    """A timm network by name or alias; RequestError for unknown names.
 
-    stem: `timm` keeps timm's, `small` suits small images (see `stems.shrink`), `auto` is small up to 32 pixels.
-    pretrained: start from timm's weights. A pretrained stem that is cut down keeps the center of its kernels, and the
-    statistics behind it are off until it is trained.
+    stem: `timm` keeps timm's stem, `small` suits small images (see `stems.shrink`), `auto` is small up to 32 pixels.
+    pretrained: start from timm's weights. A pretrained stem that is made small keeps the center of its kernels, so
+    batch statistics behind it are wrong until it is trained.
     """
 
     name: str
@@ -103,9 +103,9 @@ class TimmArchitecture:
         object.__setattr__(self, "name", exact)
 
     def build(self, outputs: int, channels: int, image_size: int) -> Backbone:
-        """A network for images (channels, image_size, image_size), its draws from torch's global generator.
+        """A network for images (channels, image_size, image_size), initialized from torch's global generator.
 
-        RequestError if it cannot be built for this size, DataError if pretrained weights cannot be had.
+        RequestError if it cannot be built for this size, DataError if pretrained weights are unavailable.
         """
         source = {"pretrained": True, "pretrained_cfg_overlay": fetch(self.name)} if self.pretrained else {}
         small = stems.is_small(self.stem, image_size)
@@ -116,14 +116,15 @@ class TimmArchitecture:
             )
             return TimmBackbone(self.name, net, probe)
         except Exception as error:
-            raise _misfit(self.name, image_size, error, small=small) from error
+            raise _unsupported_size(self.name, image_size, error, small=small) from error
 
 
-def _misfit(name: str, image_size: int, error: Exception, *, small: bool) -> RequestError:
-    this, other = ("small", "timm") if small else ("timm", "small")
+def _unsupported_size(name: str, image_size: int, error: Exception, *, small: bool) -> RequestError:
+    used, other = ("small", "timm") if small else ("timm", "small")
     return RequestError(
-        f"{name} cannot be built for {image_size}-pixel images with --stem {this} ({type(error).__name__}: {error}). "
-        f"Use a larger --image-size, --stem {other}, or another backbone, such as resnet18 or mobilenetv3."
+        f"{name} cannot be built for {image_size}-pixel images with backbone.stem={used} "
+        f"({type(error).__name__}: {error}). Use a larger --image-size, --set backbone.stem={other}, or another "
+        "backbone, such as resnet18 or mobilenetv3."
     )
 
 

@@ -1,1 +1,1 @@
-"""Pictures of records and leaderboards, in colors that the color-blind can tell apart."""
+"""Plots of records and leaderboards, in a palette for color-blind readers."""

@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 
 _DARK_BELOW = 0.5
 _NUMBERS_UP_TO = 12
-"""More clients than that leave no room for numbers in the grid_points."""
+"""With more clients there is no room for numbers."""
 
 
 def draw_matrix(record: dict[str, Any]) -> Figure:
-    """Who predicts how well for whom: rows are clients' models, columns clients' distributions."""
+    """Accuracy of each client's model (rows) on each client's label distribution (columns)."""
     matrix = record["test"]["matrix"]
     rows = [matrix[matrix["primary"]][row] for row in matrix["predictor_of_client"]]
     scores = np.array([[np.nan if score is None else score for score in row] for row in rows])

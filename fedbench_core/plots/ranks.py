@@ -1,4 +1,4 @@
-"""The critical-difference diagram: entries by their mean rank over datasets; bars join those not told apart."""
+"""The critical-difference diagram of mean ranks over datasets."""
 
 from collections.abc import Mapping
 
@@ -11,9 +11,9 @@ _NAME_WIDTH = 22
 
 
 def draw_ranks(ranks: Mapping[str, float], p: pd.DataFrame, critical_difference: float) -> Figure:
-    """Mean ranks on a line (1 is best), and bars over entries that Nemenyi's test does not tell apart.
+    """Mean ranks on a line (1 is best), with bars over entries that don't differ significantly.
 
-    p: its p-values, (entries, entries). Source: Demšar, JMLR 7 (2006), section 3.2.2.
+    p: p-values of Nemenyi's test, (entries, entries). Source: Demšar, JMLR 7 (2006), section 3.2.2.
     """
     from scikit_posthocs import critical_difference_diagram  # noqa: PLC0415  # imports seaborn: half a second
 

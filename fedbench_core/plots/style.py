@@ -1,4 +1,4 @@
-"""How every picture looks and is written: large type, colors told apart by all, the same bytes each time."""
+"""Style and output of all plots: fonts, colors, and files with reproducible bytes."""
 
 import io
 import textwrap
@@ -14,16 +14,16 @@ from fedbench_core.api import RequestError
 from fedbench_core.federation.files import replace_file
 
 FORMATS = (".svg", ".png", ".pdf")
-BLUE, GREY, DARK = "#0072B2", "#B8B8B8", "#333333"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette without its yellow, which is too pale for lines on white."""
+BLUE, GRAY, DARK = "#0072B2", "#B8B8B8", "#333333"
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""The palette of Okabe and Ito without its yellow, which is too pale for lines on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "d", "h")
-"""Shapes, because colors alone run out, and some readers have none."""
+"""Shapes distinguish more entries than there are colors, and serve readers who see no colors."""
 
-# On a page 9 inches are about 900 pixels: 13 points can still be read when that is halved.
+# A page shows 9 inches with about 900 pixels: 13 points are readable at half that size.
 _SETTINGS: dict[Any, Any] = {
     "font.size": 13,
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that pictures don't depend on the machine
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that plots don't depend on the machine
     "axes.titlesize": 13,
     "axes.labelsize": 13,
     "xtick.labelsize": 12,
@@ -35,8 +35,8 @@ _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "fedbench",
     "svg.fonttype": "path",
 }
-# What a format would write of the time and the library: equal pictures are to be equal bytes.
-_UNDATED: dict[str, dict[str, str | None]] = {
+# Without the date and the version of matplotlib, equal plots have equal bytes.
+_METADATA: dict[str, dict[str, str | None]] = {
     ".svg": {"Date": None, "Creator": None},
     ".png": {"Software": None},
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -44,32 +44,32 @@ _UNDATED: dict[str, dict[str, str | None]] = {
 
 
 def check_name(path: Path) -> None:
-    """RequestError for a file whose ending is no picture's."""
+    """RequestError for a file name with another suffix than .svg, .png or .pdf."""
     if path.suffix not in FORMATS:
         raise RequestError(f"{path}: expected a name that ends in {', '.join(FORMATS)}.")
 
 
-def save(path: Path, draw: Callable[[], Figure], told: str = "") -> None:
-    """Write what `draw` makes, whole, as SVG, PNG or PDF after the ending of `path`; the same bytes each time.
+def save(path: Path, draw: Callable[[], Figure], description: str = "") -> None:
+    """Draw a figure and write it atomically as SVG, PNG or PDF, by the suffix of `path`; with reproducible bytes.
 
-    told: kept in an SVG as its description. RequestError for another ending, RunError if it can't be written.
+    description: written to the metadata of an SVG. RequestError for another suffix, RunError if writing fails.
     """
     check_name(path)
-    metadata = dict(_UNDATED[path.suffix])
-    if told and path.suffix == ".svg":
-        metadata["Description"] = told
-    sheet = io.BytesIO()
+    metadata = dict(_METADATA[path.suffix])
+    if description and path.suffix == ".svg":
+        metadata["Description"] = description
+    buffer = io.BytesIO()
     with rc_context(_SETTINGS):
-        draw().savefig(sheet, format=path.suffix[1:], metadata=metadata, dpi=100)
-    replace_file(path, sheet.getvalue())
+        draw().savefig(buffer, format=path.suffix[1:], metadata=metadata, dpi=100)
+    replace_file(path, buffer.getvalue())
 
 
 def wrapped(name: str, width: int) -> str:
-    """A name over as many lines as it takes, none longer than `width`."""
+    """A name broken into lines of at most `width` characters."""
     return "\n".join(textwrap.wrap(name, width)) or name
 
 
 def quiet_grid(axes: Axes) -> None:
-    """Pale lines behind the data."""
+    """A pale grid behind the data."""
     axes.grid(visible=True, color="#E5E5E5", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -1,1 +1,1 @@
-"""What comes out of runs: their records."""
+"""Records of runs: contents, digest, comparison, and run folders."""

@@ -1,4 +1,4 @@
-"""What a record says. Everything outside the block `how` is the same for equal specs and versions."""
+"""Contents of a record. All blocks but `how` are equal for equal specs and versions."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from fedbench_core.records.record import FORMAT, sealed
 from fedbench_core.registry import registry
 
 _version = cache(version)
-"""A library's metadata takes milliseconds to read, and a suite asks for them once per run."""
+"""Cached: reading metadata takes milliseconds, and a suite needs versions for every run."""
 
 
 def versions(run: ResolvedRun) -> dict[str, str]:
-    """The distributions that decide a run's numbers, with their versions."""
+    """The versions of all distributions that affect the numbers of a run."""
     spec, method = run.spec, run.method
     used = {("method", spec.method), ("local_update", method.local_update), ("dataset", spec.dataset.partition(":")[0])}
     for part in ("partitioner", "aggregator", "compressor", "downlink", "topology", "public"):
@@ -91,7 +91,7 @@ def _population(run: ResolvedRun, partition: Partition) -> dict[str, Any]:
 
 
 def _counts(partition: Partition) -> list[list[int]]:
-    """Training images of each client (rows) by class, or with each of several labels (columns)."""
+    """Training images by client (rows) and class or label (columns)."""
     train, task = partition.splits.train, partition.splits.task
     if task.kind == "multi-label":
         return [train.targets(rows).sum(dim=0).long().tolist() for rows in partition.indices["train"]]
@@ -99,14 +99,14 @@ def _counts(partition: Partition) -> list[list[int]]:
 
 
 def _selected(progress: Progress, test: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The test scores of the round that validation chose; those of the last round, if it chose that."""
+    """The test scores of the round selected on validation data, which may be the last one."""
     if progress.selected is None:
         return None
     return {**progress.selected, "metrics": progress.selected["metrics"] or test["metrics"]}
 
 
 def _costs(progress: Progress, probe: Probe) -> dict[str, Any]:
-    """Bytes as they were counted, beside those without compression and those of whole models; and FLOPs."""
+    """Measured bytes, beside those of uncompressed messages and of complete models; FLOPs; backbones."""
     totals, sizes = progress.totals, probe.sizes()
     return {
         "bytes_up": totals.bytes_up,

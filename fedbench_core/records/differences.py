@@ -1,4 +1,4 @@
-"""What differs between two records, value by value."""
+"""Differences between two records."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Difference:
-    """One value, by its path (`test.metrics.auc`), before and now; None where it is not there."""
+    """A value that changed: its path such as `test.metrics.auc`, and both values; None if it is missing."""
 
     path: str
     before: Any
@@ -18,7 +18,7 @@ class Difference:
 
 
 def differences(before: Any, now: Any, path: str = "") -> Iterator[Difference]:
-    """What differs between two values as JSON has them, leaf by leaf; keys in alphabetical order."""
+    """The differences between two JSON values, leaf by leaf, with keys in alphabetical order."""
     if isinstance(before, dict) and isinstance(now, dict):
         pairs = [(name, before.get(name), now.get(name)) for name in sorted(before.keys() | now.keys())]
     elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
@@ -27,5 +27,5 @@ def differences(before: Any, now: Any, path: str = "") -> Iterator[Difference]:
         if before != now:
             yield Difference(path, before, now)
         return
-    for name, mine, other in pairs:
-        yield from differences(mine, other, f"{path}.{name}" if path else name)
+    for name, old, new in pairs:
+        yield from differences(old, new, f"{path}.{name}" if path else name)

@@ -1,4 +1,4 @@
-"""A run's folder: its name, and whose it is while it runs."""
+"""Run folders: their names, and the lock that a process holds on one while it writes."""
 
 import os
 import re
@@ -17,7 +17,7 @@ _OWNER = ".owner"
 
 
 def folder_of(spec: RunSpec, out: Path, *, fresh: bool) -> Path:
-    """The folder of a resolved spec, so that the same command finds its run again; `fresh` counts on from it."""
+    """The folder of a resolved spec, the same for equal specs; if `fresh`, the next number that is not taken."""
     dataset = Path(spec.dataset).stem if ":" in spec.dataset else spec.dataset
     name = f"{spec.method}-{re.sub(r'[^A-Za-z0-9_]+', '-', dataset)}-s{spec.seed}-{spec.digest[:8]}"
     folder, number = out / name, 1
@@ -29,27 +29,27 @@ def folder_of(spec: RunSpec, out: Path, *, fresh: bool) -> Path:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """The folder, made and writable, and nobody else's for as long; RunError names who has it."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    """Create and lock a folder during the block; RunError if another process holds it or it can't be written."""
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / _LOCK)
         lock.acquire(timeout=0)
     except Timeout:
-        raise RunError(f"{folder} is being written by process {_owner(folder)}. Wait for it, or end it.") from None
+        raise RunError(f"{folder} is in use by process {_owner(folder)}. Wait for it to end, or end it.") from None
     except OSError as error:
-        raise RunError(f"The run folder {folder} can't be written: {error.strerror}. Give another --out.") from error
+        raise RunError(f"The run folder {folder} can't be written: {error.strerror}. Use another --out.") from error
     try:
-        for torn in folder.glob(".*.part"):
-            torn.unlink()
+        for partial in folder.glob(".*.part"):
+            partial.unlink()
         (folder / _OWNER).write_text(str(os.getpid()), encoding="utf-8")
         yield
     finally:
         (folder / _OWNER).unlink(missing_ok=True)
         lock.release()
         (folder / _LOCK).unlink(missing_ok=True)
-        with suppress(OSError):  # not empty: something was begun
-            for path in made:
+        with suppress(OSError):  # not empty: the run was started
+            for path in created:
                 path.rmdir()
 
 

@@ -1,4 +1,4 @@
-"""Entry points -> plugins -> names -> factories with checked options."""
+"""The registry: from entry points to plugins, from names to factories, and options checked against signatures."""
 
 from fedbench_core.registry.catalog import Description, Registry, registry
 from fedbench_core.registry.options import Option, bind, read_options

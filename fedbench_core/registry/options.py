@@ -1,4 +1,4 @@
-"""A factory's signature as a list of options, and values checked against it."""
+"""Options of a part: read from the signature of its factory, and values checked against them."""
 
 import dataclasses
 import functools
@@ -12,20 +12,20 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from fedbench_core.api.errors import RequestError, unknown
-from fedbench_core.registry.words import description, range_words, type_words
+from fedbench_core.registry.schema_text import description, range_text, type_text
 
-# Options end up in records, which are JSON: no infinity, no NaN.
+# Options are stored in records, and JSON has no infinity or NaN.
 _CONFIG = ConfigDict(allow_inf_nan=False)
-_OWN_WORDS = {"value_error", "assertion_error", "predicate_failed"}
+_PLUGIN_ERRORS = {"value_error", "assertion_error", "predicate_failed"}
 
 
 class UnreadableError(Exception):
-    """A factory whose signature is no list of options; the message says why."""
+    """The signature of a factory can't be read as a list of options; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """One thing that can be set on a part. type and accepts are words for a person; default is None if required."""
+    """An option of a part. type and accepts are readable text; default is None if the option is required."""
 
     name: str
     type: str
@@ -36,7 +36,7 @@ class Option:
     adapter: TypeAdapter[Any] = field(repr=False, compare=False)
 
     def parse(self, value: object) -> object:
-        """`value` as the option's type; strings, as a command line has them, are read; ValueError if refused."""
+        """`value` converted to the option's type, parsed if it is text; ValueError if it is not accepted."""
         if isinstance(value, str) and value.lower() in {"none", "null"} and self._accepts_none():
             return None
         try:
@@ -55,8 +55,8 @@ class Option:
 
     def _validate(self, value: object) -> object:
         parsed = self.adapter.validate_python(value)
-        if isinstance(value, bool) and not isinstance(parsed, bool):  # pydantic reads true as the number 1
-            raise ValueError(f"{value} is no {self.type}")  # noqa: TRY004  # as pydantic: one kind to catch
+        if isinstance(value, bool) and not isinstance(parsed, bool):  # pydantic accepts true as the number 1
+            raise ValueError(f"{value} is not a {self.type}")  # noqa: TRY004  # as pydantic: callers catch one type
         return parsed
 
     def _accepts_none(self) -> bool:
@@ -67,23 +67,23 @@ class Option:
 
 
 def read_options(factory: Callable[..., object]) -> tuple[Option, ...]:
-    """The options of `factory`, in order of its signature; UnreadableError names the option that is no option.
+    """The options of `factory`, in the order of its signature; UnreadableError names a parameter that can't be one.
 
-    What `functools.partial` has bound by name is no longer an option.
+    Arguments that `functools.partial` binds by name are not options.
     """
     try:
         parameters = inspect.signature(factory).parameters.values()
         hints = _hints(factory)
-    except Exception as error:  # evaluating annotations runs a plugin's code, which may raise anything
+    except Exception as error:  # annotations are code of the plugin and may raise anything
         raise UnreadableError(f"its signature cannot be read: {error}") from error
     bound = factory.keywords if isinstance(factory, functools.partial) else {}
     return tuple(_read_option(factory, parameter, hints) for parameter in parameters if parameter.name not in bound)
 
 
 def bind(label: str, prefix: str, options: Sequence[Option], given: Mapping[str, object]) -> dict[str, object]:
-    """Every option with its parsed or default value; RequestError on an unknown, refused or missing one.
+    """Every option with its parsed or default value; RequestError for an unknown, invalid or missing option.
 
-    label: whose options these are, for the sentence; prefix: as in `--set prefix.option=value`.
+    label: what has these options, for error messages; prefix: as in `--set prefix.option=value`.
     """
     _refuse_unknown(label, options, given)
     return {option.name: _value(label, prefix, option, given) for option in options}
@@ -112,10 +112,10 @@ def _parsed(label: str, option: Option, value: object) -> object:
     try:
         return option.parse(value)
     except ValueError as error:
-        said = error.errors()[0] if isinstance(error, ValidationError) else None
-        why = f" ({said['msg']})" if said and said["type"] in _OWN_WORDS else ""
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        reason = f" ({first['msg']})" if first and first["type"] in _PLUGIN_ERRORS else ""
         raise RequestError(
-            f"{label} does not accept {option.name}={value!s}{why}: {option.name} must be {option.accepts}."
+            f"{label} does not accept {option.name}={value!s}{reason}: {option.name} must be {option.accepts}."
         ) from error
 
 
@@ -132,27 +132,27 @@ def _hints(factory: Callable[..., object]) -> dict[str, Any]:
 def _read_option(factory: Callable[..., object], parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Option:
     name = parameter.name
     if isinstance(factory, type) and "__init__" not in vars(factory) and not dataclasses.is_dataclass(factory):
-        raise UnreadableError(f"{factory.__name__} is no dataclass: decorate it with @dataclass(frozen=True)")
+        raise UnreadableError(f"{factory.__name__} is not a dataclass: decorate it with @dataclass(frozen=True)")
     if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
-        raise UnreadableError(f"{parameter} cannot be given by name; every option needs a name of its own")
+        raise UnreadableError(f"{parameter} cannot be passed by name; an option needs a name")
     if name not in hints:
         raise UnreadableError(f"option {name!r} has no type annotation")
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(hints[name], config=_CONFIG)
         schema = adapter.json_schema()
-        words = type_words(schema), range_words(schema)
-    except Exception as error:  # pydantic raises many kinds, and an annotation may hold a plugin's code
+        texts = type_text(schema), range_text(schema)
+    except Exception as error:  # pydantic raises many types, and annotations are code of the plugin
         raise UnreadableError(f"the type of option {name!r} cannot be checked: {error}") from error
     required = parameter.default is parameter.empty
-    option = Option(name, *words, None, required, description(schema), adapter)
+    option = Option(name, *texts, None, required, description(schema), adapter)
     return option if required else dataclasses.replace(option, default=_default(factory, parameter, option))
 
 
 def _default(factory: Callable[..., object], parameter: inspect.Parameter, option: Option) -> object:
     value = parameter.default
     if dataclasses.is_dataclass(factory):
-        made = {f.name: f.default_factory for f in dataclasses.fields(factory)}[option.name]
-        value = value if made is dataclasses.MISSING else made()
+        default_factory = {f.name: f.default_factory for f in dataclasses.fields(factory)}[option.name]
+        value = value if default_factory is dataclasses.MISSING else default_factory()
     try:
         return option.parse(value)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""From entry points to what each plugin claims to add; whatever a plugin does wrong is written down, never fatal."""
+"""Plugin discovery: the names that each entry point registers. Errors in a plugin are collected, never fatal."""
 
 import inspect
 import sys
@@ -12,8 +12,8 @@ from typing import Any
 import pluggy
 
 from fedbench_core.api import API_VERSION, hookspecs
-from fedbench_core.registry.fits import wrong_method
-from fedbench_core.registry.shared import put_back
+from fedbench_core.registry.checks import MIGRATION, method_problem
+from fedbench_core.registry.process_settings import restored_settings
 
 GROUP = "fedbench"
 HOOKS = {
@@ -28,16 +28,16 @@ HOOKS = {
 }
 KINDS = tuple(HOOKS)
 PREFIX = "fedbench_register_"
-_CHANGED = "its import changed {}, which would change the numbers of every method (put back): set nothing on import"
-_HERE = f"this fedbench has version {API_VERSION}"
+_CHANGED = "its import changed {}. That affects every method and was undone: change no global setting on import"
+_THIS_VERSION = f"this fedbench has version {API_VERSION}"
 
-# What a plugin's code may raise without ending the command of a user who has merely installed it.
+# A user who only installed a plugin should be able to run every other command.
 _FAILURES = (Exception, SystemExit)
 
 
 @dataclass
 class Plugin:
-    """One entry point of the group `fedbench`: where it comes from, what it registers by kind, what is wrong."""
+    """One entry point of the group `fedbench`: its origin, the names it registers by kind, and its problems."""
 
     distribution: str
     version: str
@@ -52,7 +52,7 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Claim:
-    """A name that a plugin wants for its factory (a method's name: for the `Method` itself)."""
+    """A name that a plugin registers, with its factory (for a method: the `Method` itself)."""
 
     kind: str
     name: str
@@ -61,82 +61,84 @@ class Claim:
 
 
 def discover() -> tuple[list[Plugin], list[Claim]]:
-    """Every plugin that is installed, ordered by distribution and entry point, and all that they claim."""
+    """All installed plugins, by distribution and entry point, and all the names that they register."""
     plugins, claims = [], []
-    with redirect_stdout(sys.stderr):  # what a plugin prints must not get into a command's --json
-        for point in sorted(entry_points(group=GROUP), key=_place):
-            with put_back() as changed:
-                plugin, claimed = _load(point)
-            plugin.problems += [_CHANGED.format(what) for what in changed]
+    with redirect_stdout(sys.stderr):  # a plugin that prints must not spoil a command's --json output
+        for point in sorted(entry_points(group=GROUP), key=_sort_key):
+            with restored_settings() as changes:
+                plugin, registered = _load(point)
+            plugin.problems += [_CHANGED.format(change) for change in changes]
             plugins.append(plugin)
-            claims += claimed
+            claims += registered
     return plugins, claims
 
 
-def _place(point: EntryPoint) -> tuple[str, str, str]:
+def _sort_key(point: EntryPoint) -> tuple[str, str, str]:
     return _distribution(point)[0], point.name, point.value
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
     name, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
-    return name or "unknown", version or ""  # metadata that somebody has damaged hold neither
+    return name or "unknown", version or ""  # damaged metadata may have neither
 
 
 def _load(point: EntryPoint) -> tuple[Plugin, list[Claim]]:
     plugin = Plugin(*_distribution(point), point.name, point.value)
-    manager = pluggy.PluginManager(GROUP)  # one each: a plugin that pluggy refuses leaves no trace on the others
+    manager = pluggy.PluginManager(GROUP)  # one per plugin: an invalid one does not affect the others
     manager.add_hookspecs(hookspecs)
     try:
         module = point.load()
-        plugin.problems += _other_version(module)
+        plugin.problems += _version_problems(module)
         if plugin.problems:
             return plugin, []
-        plugin.problems += _misspelt(manager, module)
+        plugin.problems += _name_problems(manager, module)
         manager.register(module)
     except pluggy.PluginValidationError as error:
-        said = "; ".join(str(error).splitlines()[1:])
-        plugin.problems.append(f"failed to load: a hook of another version of the contract ({_HERE}): {said}")
+        details = "; ".join(str(error).splitlines()[1:])
+        plugin.problems.append(f"failed to load: a hook of another contract version ({_THIS_VERSION}): {details}")
         return plugin, []
     except _FAILURES as error:
-        plugin.problems.append(f"failed to load: {_reason(error)}{_hint(error)}")
+        plugin.problems.append(f"failed to load: {_reason(error)}{_import_hint(error)}")
         return plugin, []
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"It was waiting for {plugin} to be imported.") from None
+        raise KeyboardInterrupt(f"Interrupted while importing {plugin}.") from None
     claims = [claim for kind in KINDS for claim in _claims(manager, kind, plugin)]
     for claim in claims:
         plugin.registers.setdefault(claim.kind, []).append(claim.name)
     return plugin, claims
 
 
-def _other_version(module: object) -> Iterable[str]:
-    """What the module says about the version of the contract that it was written for, where that is another one."""
-    asked = getattr(module, "api_version", API_VERSION)
-    if asked != API_VERSION:
-        newer = "fedbench-core" if isinstance(asked, int) and asked > API_VERSION else "plugin"
-        yield f"is written for version {asked} of the contract, and {_HERE}: install a newer {newer}"
+def _version_problems(module: object) -> Iterable[str]:
+    """What to do if the module declares another contract version."""
+    written_for = getattr(module, "api_version", API_VERSION)
+    if written_for != API_VERSION:
+        newer = isinstance(written_for, int) and written_for > API_VERSION
+        advice = "upgrade fedbench-core" if newer else f"install a newer version of the plugin. {MIGRATION}"
+        yield f"is written for version {written_for} of the contract, and {_THIS_VERSION}: {advice}"
 
 
-def _hint(error: BaseException) -> str:
-    """Another version of the contract is the likely reason why a name of it cannot be imported."""
+def _import_hint(error: BaseException) -> str:
+    """A name that fedbench_core doesn't have is probably one of another contract version."""
     ours = isinstance(error, ImportError) and (error.name or "").startswith("fedbench_core")
-    return f" ({_HERE}; is it written for another one?)" if ours else ""
+    return f" ({_THIS_VERSION} of the contract). {MIGRATION}" if ours else ""
 
 
-def _misspelt(manager: pluggy.PluginManager, module: object) -> Iterable[str]:
+def _name_problems(manager: pluggy.PluginManager, module: object) -> Iterable[str]:
+    """Functions that look like hooks but are misspelled or not marked."""
     for name in dir(module):
         marked = manager.parse_hookimpl_opts(module, name)
         hook = (marked and marked["specname"]) or name
         if marked is not None and hook not in HOOKS.values():
-            yield _no_hook(hook)
+            yield _unknown_hook(hook)
         elif marked is None and name.startswith(PREFIX) and inspect.isroutine(getattr(module, name)):
             yield (
                 f"{name} is not marked with @hookimpl, so it is not called"
                 if name in HOOKS.values()
-                else _no_hook(name)
+                else _unknown_hook(name)
             )
 
 
-def _no_hook(name: str) -> str:
+def _unknown_hook(name: str) -> str:
     close = get_close_matches(name, HOOKS.values(), n=1)
     guess = f"did you mean {close[0]}?" if close else f"there are {', '.join(HOOKS.values())}"
     return f"{name} is no hook of fedbench; {guess}"
@@ -149,24 +151,24 @@ def _claims(manager: pluggy.PluginManager, kind: str, plugin: Plugin) -> list[Cl
 
 def _call(hook: Callable[[], object], kind: str, plugin: Plugin) -> list[Claim]:
     try:
-        given = hook()
-        if not isinstance(given, Mapping):
-            raise TypeError(f"gave {type(given).__name__}, not a mapping from names to factories")
-        items = list(given.items())
+        returned = hook()
+        if not isinstance(returned, Mapping):
+            raise TypeError(f"returned {type(returned).__name__}, not a mapping from names to factories")
+        items = list(returned.items())
     except _FAILURES as error:
         plugin.problems.append(f"{HOOKS[kind]}: {_reason(error)}")
         return []
-    problems = [_unfit(kind, name, factory) for name, factory in items]
+    problems = [_item_problem(kind, name, factory) for name, factory in items]
     plugin.problems += [f"{HOOKS[kind]}: {problem}" for problem in problems if problem]
     return [Claim(kind, name, plugin, factory) for (name, factory), bad in zip(items, problems, strict=True) if not bad]
 
 
-def _unfit(kind: str, name: object, factory: object) -> str:
+def _item_problem(kind: str, name: object, factory: object) -> str:
     if not isinstance(name, str) or not name:
-        return f"{name!r} is no name"
+        return f"{name!r} is not a name; expected non-empty text"
     if kind == "method":
-        told = wrong_method(factory)
-        return f"{name!r} {told}" if told else ""
+        problem = method_problem(factory)
+        return f"{name!r} {problem}" if problem else ""
     return "" if callable(factory) else f"{name!r} is of type {type(factory).__name__}, not a callable factory"
 
 

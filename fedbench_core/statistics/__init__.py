@@ -1,6 +1,6 @@
-"""What may be said of scores: pure functions over numbers, by way of scipy, statsmodels and scikit-posthocs."""
+"""Statistics of scores: intervals, paired tests, ranks and a bootstrap over images."""
 
 LEVEL = 0.05
-"""How often a leaderboard of equals may name a difference at all: the family-wise error."""
+"""The family-wise error rate of the tests; intervals have the level 1 - LEVEL."""
 TINY = 1e-9
-"""Scores that differ by less are the same score, computed in another order."""
+"""Scores that differ by less are equal: the same numbers, added in another order."""

@@ -1,4 +1,4 @@
-"""Means that leave out what is undefined, and how far to trust them."""
+"""Means over the defined values, with 95 % intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ Values = Sequence[float | None] | npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over `count` defined values with its interval; `left_out` were undefined.
+    """The mean of `count` defined values with its 95 % interval; `left_out` values were undefined.
 
-    The mean of no value is NaN; so are the bounds of fewer than two.
+    The mean is NaN without a value, the bounds are NaN with fewer than two.
     """
 
     mean: float
@@ -26,22 +26,19 @@ class Interval:
 
 
 def defined_mean(values: Values) -> tuple[float, int]:
-    """The mean of what is defined (neither None nor NaN), NaN if nothing is, and how many values were left out.
-
-    What is undefined counts neither in the sum nor in the divisor.
-    """
+    """The mean of the defined values (neither None nor NaN), NaN if there are none, and how many were left out."""
     known = [float(value) for value in values if value is not None and not np.isnan(value)]
     return (float(np.mean(known)) if known else np.nan), len(values) - len(known)
 
 
 def mean_interval(values: Values) -> Interval:
-    """The mean of the defined values with its 95 % interval, by Student's t."""
+    """The mean of the defined values with its 95 % interval (Student's t)."""
     return mean_intervals(np.array(values, dtype=np.float64)[:, None])[0]
 
 
 def mean_intervals(table: npt.NDArray[np.float64]) -> list[Interval]:
-    """The mean of every column of `table` (values, columns) with its 95 % interval; NaN is undefined. All at once."""
-    from scipy import stats  # noqa: PLC0415  # slow to import, and most commands need no statistics
+    """`mean_interval` of every column of `table` (values, columns), in one vectorized call; NaN is undefined."""
+    from scipy import stats  # noqa: PLC0415  # slow to import
 
     known = np.ma.masked_invalid(table)
     counts = known.count(axis=0)

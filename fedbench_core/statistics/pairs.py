@@ -1,4 +1,4 @@
-"""Every entry against every other, over the seeds that both have."""
+"""Paired t-tests between all pairs of entries, over the seeds that both have."""
 
 import gc
 import math
@@ -13,18 +13,17 @@ from fedbench_core.statistics import LEVEL, TINY
 from fedbench_core.statistics.intervals import Interval, mean_intervals
 
 Scores = Mapping[str, Mapping[int, float | None]]
-"""Entry -> seed -> score; None or NaN where a score is undefined."""
+"""Entry -> seed -> score; an undefined score is None or NaN."""
 _Floats = npt.NDArray[np.float64]
-_FEWEST = 2
-"""Values that have a spread."""
+_MIN_SEEDS = 2
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The mean of the paired differences a - b with its own 95 % interval, and what may be said of it.
+    """The mean of the paired differences a - b with its 95 % interval, and the result of the test.
 
-    p: of this pair alone; p_holm: among all pairs. Bounds and p are NaN where there is no test, and `why_not` says why.
-    seeds: how many were compared; left_out: how many more both have, but with an undefined score.
+    p: of this pair alone; p_holm: with Holm's correction over all pairs. Without a test, bounds and p are NaN and
+    `why_not` gives the reason. seeds: how many were compared; left_out: common seeds with an undefined score.
     """
 
     a: str
@@ -41,11 +40,11 @@ class Pair:
 
 
 def compare(scores: Scores) -> list[Pair]:
-    """All pairs of entries, in their order: paired t-tests over seeds with Holm's correction over all k(k-1)/2 pairs.
+    """Paired t-tests over seeds for all k(k-1)/2 pairs of entries, with Holm's correction over all of them.
 
-    Equal seeds have equal splits, initial weights and batches, so scores are paired. Where nothing differs by 1e-9, or
-    the differences have no spread, p is 1. A pair without a test counts in the family. All pairs, because comparing
-    with the entry that came out best would choose the tests by their outcome.
+    Scores are paired because equal seeds have equal splits, initial weights and batches. p is 1 where the scores
+    differ by less than 1e-9 or the differences don't vary. A pair without a test counts in the family. All pairs are
+    tested: comparing everything with the best entry would select the tests by their outcome.
     """
     names = list(combinations(scores, 2))
     if not names:
@@ -62,10 +61,10 @@ def compare(scores: Scores) -> list[Pair]:
 
 
 def holm(p: _Floats) -> tuple[npt.NDArray[np.bool_], _Floats]:
-    """Which of a family's tests reject, and Holm's corrected p-values; NaN (no test) counts as p = 1 and stays NaN."""
+    """Which tests of a family reject, and Holm's corrected p-values; NaN (no test) counts as p = 1 and stays NaN."""
     from statsmodels.stats.multitest import multipletests  # noqa: PLC0415  # slow to import
 
-    gc.freeze()  # multipletests collects garbage, which takes 50 ms each time, and more beside thousands of records
+    gc.freeze()  # multipletests calls gc.collect, which takes 50 ms or more
     try:
         significant, corrected, *_ = multipletests(np.where(np.isnan(p), 1.0, p), LEVEL, method="holm")
     finally:
@@ -73,12 +72,12 @@ def holm(p: _Floats) -> tuple[npt.NDArray[np.bool_], _Floats]:
     return significant, np.where(np.isnan(p), np.nan, corrected)
 
 
-def smallest_claimable(pairs: Sequence[Pair]) -> float:
-    """The smallest mean difference that could have been claimed with these seeds, were it the first of Holm's steps.
+def minimum_detectable_difference(pairs: Sequence[Pair]) -> float:
+    """The smallest mean difference that is significant in the first step of Holm's correction.
 
-    At the median spread of the pairs that have one; NaN if none has.
+    For the number of seeds and the spread of each pair, median over pairs; NaN if no pair has a spread.
     """
-    from scipy import stats  # noqa: PLC0415  # slow to import, and most commands need no statistics
+    from scipy import stats  # noqa: PLC0415  # slow to import
 
     varied = [pair for pair in pairs if pair.high - pair.low > TINY]
     if not varied:
@@ -90,7 +89,7 @@ def smallest_claimable(pairs: Sequence[Pair]) -> float:
 
 
 def _sides(scores: Scores) -> tuple[_Floats, _Floats]:
-    """The scores of each pair's first and second entry, (seeds, pairs); NaN where one is missing or undefined."""
+    """The scores of the first and the second entry of each pair, (seeds, pairs); NaN where missing or undefined."""
     seeds = sorted(set().union(*scores.values()))
     rows = [[own.get(seed) for own in scores.values()] for seed in seeds]
     table = np.array(rows, dtype=np.float64).reshape(len(seeds), len(scores))
@@ -99,22 +98,22 @@ def _sides(scores: Scores) -> tuple[_Floats, _Floats]:
 
 
 def _why_not(scores: Scores, a: str, b: str, seeds: int) -> str:
-    """Why a pair has no test, or nothing."""
+    """Why a pair has no test; empty if it has one."""
     missing = [
         f"{name} has no seed {', '.join(map(str, sorted(lost)))}"
         for name, lost in ((a, scores[b].keys() - scores[a].keys()), (b, scores[a].keys() - scores[b].keys()))
         if lost
     ]
     if missing:
-        return f"{' and '.join(missing)}, so their seeds are not the same"
-    if seeds < _FEWEST:
-        return f"{seeds} seed{'s' if seeds != 1 else ''} with a score of both; a test needs {_FEWEST}"
+        return f"seeds differ: {' and '.join(missing)}"
+    if seeds < _MIN_SEEDS:
+        return f"{seeds} seed{'s' if seeds != 1 else ''} with both scores defined; a test needs {_MIN_SEEDS}"
     return ""
 
 
 def _test(one: _Floats, other: _Floats, tested: npt.NDArray[np.bool_]) -> _Floats:
-    """The p of each pair; 1 without a difference or without a spread, NaN without a test."""
-    from scipy import stats  # noqa: PLC0415  # slow to import, and most commands need no statistics
+    """P of each pair; 1 if the differences are zero or constant, NaN without a test."""
+    from scipy import stats  # noqa: PLC0415  # slow to import
 
     p = np.where(tested, 1.0, np.nan)
     if tested.any():

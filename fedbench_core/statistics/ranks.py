@@ -1,4 +1,4 @@
-"""Ranks as intervals: no entry is placed where the tests can't place it."""
+"""Ranks as intervals that the significant differences allow."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from fedbench_core.statistics.pairs import Pair
 def rank_intervals(
     entries: Iterable[str], pairs: Iterable[Pair], *, more_is_better: bool = True
 ) -> dict[str, tuple[int, int]]:
-    """For each entry [1 + how many are claimed better, k - how many are claimed worse]; k entries, 1 is the best."""
+    """For each of k entries (1 + number of significantly better entries, k - number of significantly worse entries)."""
     names = list(entries)
     better, worse = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
     for pair in pairs:

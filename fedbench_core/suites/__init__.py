@@ -1,1 +1,1 @@
-"""What is compared: suites, the runs that they ask for, and the records that are filed under them."""
+"""Suites of experiments: suite files, missing runs, and filed records."""

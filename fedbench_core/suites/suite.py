@@ -1,6 +1,6 @@
-"""A suite: what is compared, as a TOML file, and the grid points (runs) that it asks for.
+"""Suite files: the entries, datasets, partitions, backbones and seeds to compare, and the resulting grid points.
 
-Expanding a suite needs no plugin: records that were made with one can be read without it.
+Expanding a suite into grid points needs no plugin, so records can be read where the plugins are not installed.
 """
 
 import hashlib
@@ -25,9 +25,9 @@ METRICS = (
     *("personalization", "generalization", "worst_client", "worst_decile", "global_accuracy", "balanced_accuracy"),
     *("auc", "f1", "rarest_recall", "ece", "brier", "mae"),
 )
-"""What a suite may rank by: keys of a record's block test.metrics."""
+"""Metrics that a suite can rank by: keys of test.metrics in a record."""
 AXES = ("dataset", "backbones", "seed")
-"""Settings that a suite's own lists give; an entry may have backbones of its own."""
+"""Settings that the suite's lists provide; an entry may set its own backbones."""
 
 Name = Annotated[str, Field(min_length=1)]
 Settings = Mapping[str, Any]
@@ -35,7 +35,7 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class GridPoint:
-    """One run that a suite asks for. `settings`: as asked, for `RunSpec.of`; what `key` stands for."""
+    """A run of a suite. settings: unresolved, for `RunSpec.of`."""
 
     suite: str
     entry: str
@@ -47,25 +47,25 @@ class GridPoint:
 
     @cached_property
     def key(self) -> str:
-        """sha256 of the settings in canonical JSON: the same wherever the grid point stands, and whatever it is called."""
+        """sha256 of the settings in canonical JSON, independent of names and of the position in the suite."""
         text = json.dumps(self.settings, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def name(self) -> str:
-        """The name of its filed record, without the suffix."""
-        words = (self.entry, self.dataset, self.partition)
-        return f"{'-'.join(map(_slug, words))}-s{self.seed}-{self.key[:8]}"
+        """The file name of its record, without the suffix."""
+        names = (self.entry, self.dataset, self.partition)
+        return f"{'-'.join(map(_slug, names))}-s{self.seed}-{self.key[:8]}"
 
     @property
     def block(self) -> dict[str, Any]:
-        """What a filed record says about its grid_point."""
+        """The block `grid_point` of its record."""
         names = ("suite", "entry", "dataset", "partition", "backbones", "seed", "key")
         return {name: getattr(self, name) for name in names}
 
     @property
     def spec(self) -> RunSpec:
-        """The run; RequestError for a setting that is unknown or out of range."""
+        """The spec of the run; RequestError for a setting that is unknown or out of range."""
         return RunSpec.of(dict(self.settings))
 
 
@@ -74,7 +74,7 @@ class _Strict(BaseModel):
 
 
 class _Variant(_Strict):
-    """A table of settings with a name."""
+    """Settings with a name."""
 
     name: Name
     settings: Settings
@@ -87,22 +87,22 @@ class _Variant(_Strict):
         settings = plain({key: value for key, value in values.items() if key != "name"})
         axes = [axis for axis in AXES if axis in settings and axis not in cls.own_axes()]
         if axes:
-            raise PydanticCustomError("axis", f"{axes[0]} is an axis of the suite; give it in the suite's own list")
+            raise PydanticCustomError("axis", f"{axes[0]} is an axis of the suite; set it in the suite's list")
         return {"name": values.get("name", cls.default_name(settings)), "settings": settings}
 
     @classmethod
     def default_name(cls, settings: Settings) -> str:
-        """What it is called if it doesn't say."""
+        """The name if the file doesn't give one."""
         raise NotImplementedError
 
     @classmethod
     def own_axes(cls) -> tuple[str, ...]:
-        """Axes that it may set for itself."""
+        """Axes that these settings may include."""
         return ()
 
 
 class Partition(_Variant):
-    """How images are dealt out; what a leaderboard calls it."""
+    """A partitioner with its options, and its name in leaderboards."""
 
     @classmethod
     def default_name(cls, settings: Settings) -> str:
@@ -112,30 +112,30 @@ class Partition(_Variant):
 
 
 class Entry(_Variant):
-    """A row: a method with settings of its own, which are laid over the suite's.
+    """A row of a leaderboard: a method, with settings that override those of the suite and partition.
 
-    One with `backbones` stands in every list's comparison with its own: a reference that can't run on mixed ones.
+    With `backbones` it uses these instead of each of the suite's lists, as for a baseline that needs equal networks.
     """
 
     @classmethod
     def own_axes(cls) -> tuple[str, ...]:
-        """Backbones."""
+        """The backbones."""
         return ("backbones",)
 
     @classmethod
     def default_name(cls, settings: Settings) -> str:
         """The method's name."""
         if "method" not in settings:
-            raise PydanticCustomError("method", 'an entry names its method: method = "..."')
+            raise PydanticCustomError("method", 'an entry needs a method: method = "..."')
         return str(settings["method"])
 
 
 class Baselines(_Strict):
-    """The compulsory rows, by the names of their entries.
+    """The names of the entries that serve as baselines.
 
-    steps, flops: nothing travels, equal steps and equal training FLOPs. centralized: all data in one place. tuned: a global
-    model that every client fine-tunes. unshared: to an entry of mutual distillation, the same pair, never shared; to
-    another that scores two models of each client, the row of steps.
+    steps, flops: local training with equal steps, and with equal training FLOPs. centralized: centralized training.
+    tuned: a global model that every client fine-tunes. unshared: for an entry with mutual distillation, the same pair
+    without sharing; for another entry that evaluates two models per client, the baseline of equal steps.
     """
 
     steps: Name | None = None
@@ -146,15 +146,15 @@ class Baselines(_Strict):
 
     @property
     def names(self) -> list[str]:
-        """Every entry that is spoken of."""
+        """All names of entries."""
         single = (self.steps, self.flops, self.centralized, self.tuned)
         return [name for name in single if name] + [*self.unshared, *self.unshared.values()]
 
 
 class Suite(_Strict):
-    """What is compared: entries x datasets x partitions x backbones x seeds, and the question that answers.
+    """A comparison of entries x datasets x partitions x backbones x seeds, and the question that it answers.
 
-    metric: what entries are ranked by. backbones: each as on the command line, "a,b" deals two to the clients in turn.
+    metric: ranks the entries. backbones: each as on the command line; "a,b" alternates two among the clients.
     """
 
     name: Name
@@ -179,7 +179,7 @@ class Suite(_Strict):
         return plain(settings) if isinstance(settings, dict) else settings
 
     def grid_points(self) -> list[GridPoint]:
-        """Every run that is asked for, seed by seed, so that whole seeds are there early."""
+        """All grid points, seed by seed, so that a suite that is interrupted has complete seeds."""
         return list(self._grid_points())
 
     def _grid_points(self) -> Iterator[GridPoint]:
@@ -187,20 +187,20 @@ class Suite(_Strict):
         for seed, dataset, partition, backbones, entry in grid:
             own = _names(entry.settings.get("backbones", backbones))
             axes = {"dataset": dataset, "backbones": own, "seed": seed}
-            settings = {**laid(laid(self.settings, partition.settings), entry.settings), **axes}
+            settings = {**merged(merged(self.settings, partition.settings), entry.settings), **axes}
             yield GridPoint(self.name, entry.name, dataset, partition.name, ",".join(_names(backbones)), seed, settings)
 
 
-def laid(below: Settings, above: Settings) -> dict[str, Any]:
-    """Settings over others: options one by one, and a budget (epochs, steps) in place of the other's."""
-    if "epochs" in above or "steps" in above:
-        below = {name: value for name, value in below.items() if name not in ("epochs", "steps")}
-    options = {**below.get("set", {}), **above.get("set", {})}
-    return {**below, **above, **({"set": options} if options else {})}
+def merged(defaults: Settings, overrides: Settings) -> dict[str, Any]:
+    """`defaults` with `overrides`. Part options are merged one by one; a budget (epochs, steps) replaces the other."""
+    if "epochs" in overrides or "steps" in overrides:
+        defaults = {name: value for name, value in defaults.items() if name not in ("epochs", "steps")}
+    options = {**defaults.get("set", {}), **overrides.get("set", {})}
+    return {**defaults, **overrides, **({"set": options} if options else {})}
 
 
 def read_suite(path: Path) -> Suite:
-    """The suite in a TOML file; RequestError names the file and what is wrong with it."""
+    """The suite in a TOML file; RequestError names the file and describes what is wrong with it."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         suite = Suite(**{"partitions": [{}], **values})
@@ -209,7 +209,7 @@ def read_suite(path: Path) -> Suite:
         others = ", ".join(str(other) for other in sorted(path.parent.glob("*.toml"))) or "none"
         raise RequestError(f"There is no suite {path}. Suites in that folder: {others}.") from None
     except ValidationError as error:
-        raise RequestError(f"{path}: {'; '.join(_sentence(problem) for problem in error.errors())}.") from None
+        raise RequestError(f"{path}: {'; '.join(_problem_text(problem) for problem in error.errors())}.") from None
     except (OSError, ValueError, RequestError) as error:
         raise RequestError(f"{path}: {error}") from None
     return suite
@@ -217,15 +217,13 @@ def read_suite(path: Path) -> Suite:
 
 def _check(suite: Suite, path: Path) -> None:
     if suite.name != path.stem:
-        raise RequestError(f"its name is {suite.name!r}; expected {path.stem!r}, as the file's. Name both alike.")
+        raise RequestError(f"its name is {suite.name!r}; expected {path.stem!r}, the name of the file.")
     for kind in ("seeds", "datasets", "backbones"):
-        twice = [value for value, count in Counter(getattr(suite, kind)).items() if count > 1]
-        if twice:
-            raise RequestError(f"{kind} names {twice[0]!r} twice. Once is enough: equal settings are one run.")
+        _check_distinct(kind, getattr(suite, kind), "Remove one")
     if suite.metric not in METRICS:
         raise unknown("metric", suite.metric, METRICS)
     for kind in ("entries", "partitions"):
-        _refuse_twins([row.name for row in getattr(suite, kind)], f"two {kind} are called")
+        _check_distinct(kind, [row.name for row in getattr(suite, kind)], 'Set a different name = "..." for one')
     for name in suite.baselines.names:
         if name not in (known := [entry.name for entry in suite.entries]):
             raise unknown("entry (of [baselines])", name, known)
@@ -240,23 +238,23 @@ def _check_grid_point(grid_point: GridPoint) -> None:
         raise RequestError(f"entry {grid_point.entry!r}, partition {grid_point.partition!r}: {error}") from None
 
 
-def _refuse_twins(names: Sequence[str], what: str) -> None:
-    twins = [name for name, count in Counter(names).items() if count > 1]
-    if twins:
-        raise RequestError(f"{what} {twins[0]!r}. Tell them apart by a name = of their own.")
+def _check_distinct(kind: str, values: Sequence[object], advice: str) -> None:
+    repeated = [value for value, count in Counter(values).items() if count > 1]
+    if repeated:
+        raise RequestError(f"{kind}: {repeated[0]!r} appears twice. {advice}.")
 
 
-def _sentence(problem: Any) -> str:
-    """`entries.2.name: field required`, with what was given where that is short."""
-    where = ".".join(str(step) for step in problem["loc"])
-    given = problem["input"]
-    shown = f" got {given!r};" if isinstance(given, str | int | float) else ""
-    return f"{where}:{shown} {problem['msg'][0].lower()}{problem['msg'][1:]}"
+def _problem_text(problem: Any) -> str:
+    """Such as `entries.2.name: field required`, with the value if it is short."""
+    location = ".".join(map(str, problem["loc"]))
+    value = problem["input"]
+    shown = f" got {value!r};" if isinstance(value, str | int | float) else ""
+    return f"{location}:{shown} {problem['msg'][0].lower()}{problem['msg'][1:]}"
 
 
 def _names(backbones: Any) -> list[str]:
     return [name.strip() for name in backbones.split(",")] if isinstance(backbones, str) else list(backbones)
 
 
-def _slug(words: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-.")
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")

@@ -1,19 +1,19 @@
-"""What every backbone keeps to."""
+"""The contract of backbones."""
 
 from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fedbench_core.api import Architecture, Backbone, Outputs, Payload, RequestError
-from fedbench_core.federation.lending import load, own_generator, snapshot
+from fedbench_core.federation.networks import load, own_generator, snapshot
 from fedbench_core.models import TimmArchitecture, knows
 from fedbench_core.registry import registry
 from fedbench_core.testing.contract import PartContract, Trace, global_state_untouched, same
 
 SIZES = (28, 64, 224)
-"""Pixels per side, in the order in which they are tried."""
+"""Pixels per side, tried in this order."""
 CHANNELS, CLASSES, BATCH = 3, 5, 6
 STEPS = 10
 Build = Callable[..., Backbone]
@@ -24,15 +24,15 @@ each_shape = pytest.mark.parametrize(
 
 
 class BackboneContract(PartContract[Architecture]):
-    """A network whose weights come from the stream, whose outputs have their shapes, and that learns.
+    """A network with seeded initial weights whose outputs have the right shapes, and that learns.
 
-    name: of a plugin's backbone, or any of timm's; options: as after `--set backbone.`.
+    name: of a plugin's backbone, or of any of timm's; options: as given to `--set backbone.`.
     """
 
     kind = "backbone"
 
     def make(self) -> Architecture:
-        """A new architecture, from its registered name or from timm."""
+        """A new architecture, by its registered name or from timm."""
         if not self.name or self.kind in registry().kinds(self.name):
             return super().make()
         architecture: Architecture = TimmArchitecture(self.name, **dict(self.options))  # type: ignore[arg-type]  # as given
@@ -40,7 +40,7 @@ class BackboneContract(PartContract[Architecture]):
 
     @pytest.fixture
     def size(self, part: Architecture) -> int:
-        """The smallest usual image size that this architecture takes."""
+        """The smallest of SIZES that this architecture takes."""
         refusals = []
         for size in SIZES:
             try:
@@ -49,7 +49,7 @@ class BackboneContract(PartContract[Architecture]):
                 refusals.append(str(error))
             else:
                 return size
-        pytest.fail(f"it takes images of none of {SIZES} pixels: {refusals[-1]}")
+        pytest.fail(f"it takes images of none of the sizes {SIZES}: {refusals[-1]}")
 
     @pytest.fixture
     def build(self, part: Architecture, size: int) -> Build:
@@ -57,13 +57,11 @@ class BackboneContract(PartContract[Architecture]):
         return lambda seed=0: _build(part, size, seed=seed)
 
     def test_name_is_its_own(self, part: Architecture) -> None:
-        """It has a name, and not one under which timm has something else."""
+        """It has a name, and not that of another backbone of timm's."""
         assert isinstance(part.name, str), f"its name is {part.name!r}; expected a string"
-        assert part.name, "it has no name: a record could not say what was trained"
+        assert part.name, "it has no name: records need one"
         ours = self.kind in registry().kinds(self.name)
-        assert not (ours and knows(self.name)), (
-            f"timm has a backbone {self.name!r} too, which nobody could run any more: choose another name"
-        )
+        assert not (ours and knows(self.name)), f"timm has a backbone {self.name!r} too: choose another name"
 
     @pytest.fixture
     def trace(self, build: Build) -> Trace:
@@ -75,43 +73,41 @@ class BackboneContract(PartContract[Architecture]):
         """Logits (b, outputs), embeddings (b, embedding_size), and at least one map (b, c, h, w); all finite."""
         net = _build(part, size, channels, outputs).eval()
         given = net.outputs(_images(size, channels))
-        assert isinstance(given, Outputs), f"outputs gave {type(given).__name__}; expected Outputs"
+        assert isinstance(given, Outputs), f"outputs returned {type(given).__name__}; expected Outputs"
         _expect("logits", given.logits, (BATCH, outputs))
         _expect("embedding", given.embedding, (BATCH, net.embedding_size))
-        assert given.maps, "no maps: give one per stage end, the last is the feature map"
+        assert given.maps, "no maps: return one per stage end, the last is the feature map"
         for number, map_ in enumerate(given.maps):
             assert map_.dim() == len("bchw"), f"map {number} is {tuple(map_.shape)}; expected (b, c, h, w)"
             assert len(map_) == BATCH, f"map {number} is of {len(map_)} images; expected {BATCH}"
             assert bool(map_.isfinite().all()), f"map {number} holds NaN or infinity"
 
     def test_a_plain_call_gives_the_logits(self, build: Build, size: int) -> None:
-        """Calling the network gives the logits of its outputs, to the bit."""
+        """Calling the network returns the logits of `outputs`, to the bit."""
         net, images = build().eval(), _images(size)
         assert torch.equal(net(images), net.outputs(images).logits), (
-            "a plain call gives other logits than `outputs`: let forward return self.outputs(images).logits"
+            "a plain call gives other logits than `outputs`: return self.outputs(images).logits from forward"
         )
 
     def test_same_stream_same_weights(self, build: Build) -> None:
-        """Weights follow from torch's global generator, which is seeded for them, and from nothing else."""
+        """Weights depend on torch's global generator, which is seeded for them, and on nothing else."""
         first = _bytes(build())
         with global_state_untouched(f"{self.name}.build"):
             again = _bytes(build())
         assert same(first, again), "other weights from the same seed: draw from torch's global generator alone"
         assert not same(first, _bytes(build(seed=1))), (
-            "the same weights from another seed: leave torch's global generator as you find it, and draw from it"
+            "the same weights from another seed: draw from torch's global generator, and don't seed it"
         )
 
     def test_two_networks_share_nothing(self, build: Build) -> None:
-        """Two networks have weights of their own: what one client trains is not another's."""
+        """Two networks have separate weights."""
         first, second = build(), build(seed=1)
         ours = {value.data_ptr(): name for name, value in first.state_dict().items() if value.numel()}
         shared = [name for name, value in second.state_dict().items() if value.numel() and value.data_ptr() in ours]
-        assert not shared, (
-            f"two networks share {', '.join(shared)}: make a new network, layer for layer, in every build"
-        )
+        assert not shared, f"two networks share {', '.join(shared)}: make all layers anew in every build"
 
     def test_predicting_repeats_itself(self, build: Build, size: int) -> None:
-        """In evaluation mode an image's logits depend on the image alone, and the images stay as they are."""
+        """In evaluation mode the logits of an image depend on that image only, and the images are not changed."""
         net, images = build().eval(), _images(size)
         before = images.clone()
         with torch.no_grad():
@@ -119,11 +115,11 @@ class BackboneContract(PartContract[Architecture]):
         assert torch.equal(images, before), "the images were changed: work on a clone"
         assert torch.equal(first, again), "other logits the second time: draw nothing in evaluation mode"
         assert torch.allclose(first, alone, rtol=1e-3, atol=1e-4), (
-            "an image has other logits when it comes alone: in evaluation mode nothing may depend on its neighbors"
+            "an image has other logits when it comes alone: in evaluation mode logits must not depend on the batch"
         )
 
     def test_learns(self, build: Build, size: int) -> None:
-        """A few steps on a few images lower the loss, and gradients reach most of the network."""
+        """A few steps lower the loss, and gradients reach most of the parameters."""
         net = build().train()
         losses = _trained(net, size)
         stuck = {name: weights.numel() for name, weights in net.named_parameters() if weights.grad is None}
@@ -132,7 +128,7 @@ class BackboneContract(PartContract[Architecture]):
         assert losses[-1] < losses[0], f"the loss went from {losses[0]:.3f} to {losses[-1]:.3f} in {STEPS} steps"
 
     def test_its_state_is_all_there_is(self, build: Build, size: int) -> None:
-        """A used network that gets other weights is as good as new: it is lent from client to client."""
+        """A used network that loads other weights predicts as a new one: networks are reused."""
         used, fresh, images = build(seed=1), build(seed=2), _images(size)
         _trained(used, size)
         start = snapshot(build())
@@ -140,12 +136,25 @@ class BackboneContract(PartContract[Architecture]):
             load(net, start)
         with torch.no_grad():
             assert torch.equal(used.eval()(images), fresh.eval()(images)), (
-                "with the same weights a used network predicts otherwise than a new one: keep everything in parameters "
-                "and registered buffers"
+                "with the same weights a used network predicts differently from a new one: keep everything in "
+                "parameters and registered buffers"
             )
 
-    def test_can_travel(self, build: Build) -> None:
-        """Its parameters and buffers fit into a payload and come back."""
+    def test_head_maps_embeddings_to_logits(self, build: Build, size: int) -> None:
+        """`head` is the layer of the network that maps embeddings to logits."""
+        net = build().eval()
+        head = getattr(net, "head", None)
+        assert isinstance(head, nn.Module), f"its head is a {type(head).__name__}; expected the network's last layer"
+        assert any(head is module for module in net.modules()), "its head is not a layer of the network"
+        with torch.no_grad():
+            given = net.outputs(_images(size))
+            logits = head(given.embedding)
+        assert torch.allclose(logits, given.logits, rtol=1e-4, atol=1e-5), (
+            "the head has other logits for the embedding than `outputs`: the embedding is what the head is given"
+        )
+
+    def test_can_be_sent(self, build: Build) -> None:
+        """Its parameters and buffers fit into a payload and can be loaded again."""
         net = build()
         Payload.from_bytes(Payload.of(net).to_bytes()).load_into(net)
 
@@ -153,7 +162,7 @@ class BackboneContract(PartContract[Architecture]):
 def _build(part: Architecture, size: int, channels: int = CHANNELS, outputs: int = CLASSES, seed: int = 0) -> Backbone:
     with own_generator(seed, "cpu"):
         net = part.build(outputs, channels, size)
-    assert isinstance(net, Backbone), f"build gave {type(net).__name__}; expected a Backbone"
+    assert isinstance(net, Backbone), f"build returned {type(net).__name__}; expected a Backbone"
     return net
 
 

@@ -1,27 +1,27 @@
-"""What the suites feed to parts: moments of a run, payloads that are hard to carry, memories that have been on disk."""
+"""What the suites pass to parts: contexts, payloads that are hard to compress, memories that were saved and loaded."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fedbench_core.api import Memory, Payload, RoundContext, Task, Training, pack, unpack
+from fedbench_core.api import SERVER, Memory, Payload, RoundContext, Task, Training, pack, unpack
 
 _TASK = Task("multi-class", ("benign", "malignant", "normal"))
 
 
-def moment(number: int = 0, rounds: int = 5, seed: int = 0) -> RoundContext:
-    """Round `number` of a small run."""
-    return RoundContext(number, rounds, 0, seed, _TASK, Training())
+def moment(number: int = 0, rounds: int = 5, seed: int = 0, *, node: int = SERVER) -> RoundContext:
+    """Round `number` of a small run, as a node sees it; no network can be built."""
+    return RoundContext(number, rounds, 0, seed, _TASK, Training(), node=node)
 
 
 def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
-    """A float32 tensor of normal draws with memory of its own."""
+    """A float32 tensor of normally distributed values."""
     values = np.random.default_rng([seed, *shape]).normal(0.0, scale, shape)
     return torch.from_numpy(values.astype(np.float32))
 
 
 def payloads() -> dict[str, Payload]:
-    """Payloads by what is special about them; the last holds all the tensors of the others."""
+    """Payloads by what is special about them; the last one has the tensors of all others."""
     special = {
         "a 3-long bias": normal(3),
         "a 3-channel convolution": normal(8, 3, 3, 3),
@@ -48,16 +48,16 @@ def layout(payload: Payload) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 
 def versions(payload: Payload) -> dict[str, int]:
-    """How often each tensor was written to in place."""
+    """How often each tensor was changed in place."""
     return {name: tensor._version for name, tensor in payload.tensors.items()}  # noqa: SLF001  # torch has no public name
 
 
 def from_disk(memory: Memory) -> Memory:
-    """The memory as it comes back from disk; fails on what cannot rest there."""
+    """The memory after it was saved and loaded; fails if it can't be saved."""
     for key, value in memory.items():
         assert isinstance(value, Tensor | int | float | str), (
-            f"memory[{key!r}] is of type {type(value).__name__}; a memory holds tensors, numbers and strings, so that "
-            "it can rest on disk. Keep several values under several keys."
+            f"memory[{key!r}] is of type {type(value).__name__}; a memory holds tensors, numbers and strings, "
+            "because it is saved. Keep several values under several keys."
         )
     tensors = {key: value for key, value in memory.items() if isinstance(value, Tensor)}
     rest = {key: value for key, value in memory.items() if not isinstance(value, Tensor)}

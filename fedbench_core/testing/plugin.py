@@ -1,8 +1,8 @@
-"""The pytest plugin that comes with fedbench: the assertions of the contract suites tell values, as a test's own do."""
+"""The pytest plugin of fedbench: failed assertions of the contract suites show values, as those of a test do."""
 
 import pytest
 
-# By name, because pytest loads this in every run of the environment, and the suites import torch.
+# By name: pytest loads this module in every run of the environment, and the suites import torch.
 _SUITES = (
     "aggregator",
     "backbone",
@@ -10,6 +10,7 @@ _SUITES = (
     "contract",
     "dataset",
     "examples",
+    "inputs",
     "local_update",
     "method",
     "partitioner",
@@ -18,3 +19,8 @@ _SUITES = (
 )
 
 pytest.register_assert_rewrite(*(f"fedbench_core.testing.{suite}" for suite in _SUITES))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the mark of the cases that start processes; `-m "not slow"` leaves them out."""
+    config.addinivalue_line("markers", "slow: starts processes, which takes seconds")

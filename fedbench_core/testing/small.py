@@ -1,6 +1,6 @@
-"""A federation small enough for a suite: a few drawn images, a small network, a few batches per turn."""
+"""A run that is small enough for a suite: few generated images, a small network, a few batches per turn."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -8,33 +8,42 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from fedbench_core import RunSpec
 from fedbench_core.api import (
+    SERVER,
     SPLITS,
     Client,
     DataRequest,
     Examples,
     LocalUpdate,
     Message,
+    Node,
     Payload,
     RoundContext,
     Task,
     Update,
 )
-from fedbench_core.federation.calls import Call, Done
-from fedbench_core.federation.engine import Engine, Progress
-from fedbench_core.federation.executors.serial import Serial
-from fedbench_core.federation.lending import Lender, load, snapshot
-from fedbench_core.federation.node_state import Kept
-from fedbench_core.federation.partition import Partition, deal
+from fedbench_core.federation import files
+from fedbench_core.federation.aggregation import Aggregation, Published, channels, load_state
+from fedbench_core.federation.calls import Call, Done, TurnCall
+from fedbench_core.federation.engine import Engine
+from fedbench_core.federation.networks import Networks
+from fedbench_core.federation.node_state import NodeState
+from fedbench_core.federation.partition import Partition, make_partition
 from fedbench_core.federation.partition import load as load_splits
+from fedbench_core.federation.plans import planned
+from fedbench_core.federation.progress import Progress
 from fedbench_core.federation.resolved import ResolvedRun, resolve
 from fedbench_core.federation.store import Store
 from fedbench_core.federation.wire import decode, encode
-from fedbench_core.federation.worker import Worker, context
+from fedbench_core.federation.worker import Worker, base_context, networks_of
+from fedbench_core.registry import registry
 
-BACKBONE = "test_resnet"
+BACKBONE, OTHER_BACKBONE = "test_resnet", "test_efficientnet"
+PUBLIC_IMAGES = "0.25"
+"""The fraction of the training images that is public, for methods that use public images."""
 SETTINGS: Mapping[str, Any] = {
     "backbones": (BACKBONE,),
     "dataset": "phantom",
@@ -45,42 +54,46 @@ SETTINGS: Mapping[str, Any] = {
     "partitioner": "iid",
     "evaluate_every": 0,
 }
-# The stem for large images makes small ones four times smaller at once: networks run sixteen times faster.
+# The stem for large images shrinks small ones to a quarter at once: networks run sixteen times faster.
 OPTIONS: Mapping[str, Any] = {"dataset.train": 96, "dataset.val": 64, "dataset.test": 64, "backbone.stem": "timm"}
 
 
 def small_spec(method: str, options: Mapping[str, Any], **settings: Any) -> RunSpec:
-    """A spec of a small run; `options` as after `--set`, `settings` as the flags."""
-    return RunSpec.of({**SETTINGS, **settings, "method": method, "set": {**OPTIONS, **options}})
+    """The spec of a small run, with public images if the method uses them.
+
+    options: as given to `--set`; settings: as the flags.
+    """
+    public = {"public": PUBLIC_IMAGES} if registry().method(method).uses_public else {}
+    return RunSpec.of({**SETTINGS, **public, **settings, "method": method, "set": {**OPTIONS, **options}})
 
 
 def cache_of(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder of drawn images for all suites of a test run."""
+    """One folder of generated images for all suites of a test run."""
     return tmp_path_factory.getbasetemp() / "fedbench"
 
 
-def shares_of(spec: RunSpec, folder: Path) -> Partition:
-    """The images of a spec, dealt out; `folder` is the cache that they are mapped from."""
-    return _shares(spec.model_dump_json(), folder)
+def partition_of(spec: RunSpec, folder: Path) -> Partition:
+    """The partition of a spec; `folder` is the cache from which its images are mapped."""
+    return _partition(spec.model_dump_json(), folder)
 
 
 @cache
-def _shares(spec: str, folder: Path) -> Partition:
-    setting = resolve(RunSpec.model_validate_json(spec))
-    return deal(setting, load_splits(setting, DataRequest(folder)))
+def _partition(spec: str, folder: Path) -> Partition:
+    run = resolve(RunSpec.model_validate_json(spec))
+    return make_partition(run, load_splits(run, DataRequest(folder)))
 
 
-def disguised(shares: Partition, client: int, folder: Path) -> Partition:
-    """The same shares of other images: all but those that `client` trains and selects on are inverted and relabelled.
+def with_other_images(partition: Partition, client: int, folder: Path) -> Partition:
+    """The same partition of other images: all except the client's training and validation images are changed.
 
-    They lie in `folder` as a dataset's lie in the cache.
+    They are inverted and get other labels; files in `folder`, as those of a dataset in the cache.
     """
     splits: dict[str, Any] = {}
     for split in SPLITS:
-        examples: Examples = getattr(shares.splits, split)
+        examples: Examples = getattr(partition.splits, split)
         others = np.ones(len(examples.images), dtype=bool)
         if split != "test":
-            others[shares.indices[split][client]] = False
+            others[partition.indices[split][client]] = False
         images, labels = np.array(examples.images), np.array(examples.labels)
         images[others] = 255 - images[others]
         labels[others] = labels.max() - labels[others]
@@ -88,118 +101,156 @@ def disguised(shares: Partition, client: int, folder: Path) -> Partition:
         np.save(path, images)
         np.save(folder / f"{split}_labels.npy", labels)
         splits[split] = replace(examples, images=np.load(path, mmap_mode="r"), labels=labels)
-    return replace(shares, splits=replace(shares.splits, **splits))
+    return replace(partition, splits=replace(partition.splits, **splits))
 
 
 def several_labels(examples: Examples, task: Task) -> Examples:
-    """The same images; each label says whether the class is at most this one."""
+    """The same images with multi-labels: label c says whether the class is c or less."""
     labels = examples.labels[:, :1] <= np.arange(task.outputs)
     return replace(examples, labels=labels.astype(np.int64))
 
 
 @dataclass
-class Scene:
-    """Clients of a small federation on turns that the caller plans, with nothing but `part` and the real parts."""
+class SmallFederation:
+    """Clients that take the turns which the caller asks for, with `part` as local update and the run's other parts."""
 
     part: LocalUpdate
-    setting: ResolvedRun
-    shares: Partition
-    lender: Lender
-    said: dict[int, bytes | None] = field(default_factory=dict)
-    """What lies at a client's home after a round, once it is known."""
+    run: ResolvedRun
+    partition: Partition
+    networks: Networks
+    _received: dict[int, bytes | None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, setting: ResolvedRun, shares: Partition) -> "Scene":
-        """A scene with a lender of its own."""
-        lender = Lender(setting.architectures, shares.splits, setting.spec.seed, setting.spec.device)
-        return cls(setting.local_update, setting, shares, lender)
+    def of(cls, run: ResolvedRun, partition: Partition) -> "SmallFederation":
+        """A federation with networks of its own."""
+        return cls(run.local_update, run, partition, networks_of(run, partition))
 
-    def context(self, round_: int = 0, **changes: Any) -> RoundContext:
-        """The moment of a turn in a round."""
-        return replace(context(self.setting, self.shares, round_, 0, self.lender), **changes)
+    def context(self, round_: int = 0, node: Node = 0, *, receives: bool = False, **changes: Any) -> RoundContext:
+        """The first phase of a round as a node sees it, or the first in which client 0 receives something."""
+        ctx = base_context(self.run, self.partition, self.networks)
+        phases = planned(self.run.topology, range(self.run.trained), self.run.trained, ctx)
+        turns = [(n, phase.kind, turn) for n, phase in enumerate(phases) for turn in phase.turns if turn.client == 0]
+        number, kind, _ = next((one for one in turns if receives and one[2].receives_from is not None), turns[0])
+        return replace(ctx, round=round_, phase=number, kind=kind, node=node, **changes)
 
     def client(self, number: int = 0, images: int | None = None) -> Client:
-        """A client that has been set up and never trained; with its first `images` only, if that is given."""
-        client = self._bare(number)
+        """A client that has been set up and never trained. images: it has only its first ones."""
+        client = self._new(number)
         if images is not None:
             client.train = client.train.pick(np.arange(images))
-        self.part.setup(client, self.context())
+        self.part.setup(client, self.context(node=number))
         return client
 
+    def train(self, client: Client, received: Payload | None = None, round_: int = 0, **changes: Any) -> Update:
+        """A client's turn. changes: of the context."""
+        ctx = self.context(round_, client.id, receives=received is not None, **changes)
+        return self.part.train(client, received, ctx)
+
+    def predictors(self, client: Client, received: Payload | None = None, round_: int = 0) -> dict[str, nn.Module]:
+        """The client's own models and those in common, by role."""
+        ctx = self.context(round_, client.id)
+        own = self.part.predictors(client, received, ctx)
+        common = self.part.global_predictors(received, client.backbone, ctx)
+        for nets in (own, common):
+            assert isinstance(nets, Mapping), f"predictors returned {type(nets).__name__}; expected models by role"
+        both = own.keys() & common.keys()
+        assert not both, f"predictors and global_predictors both return {', '.join(sorted(both))}: use different roles"
+        return {**own, **common}
+
     def received(self, round_: int = 0) -> Payload | None:
-        """What lies at a client's home after other clients' first turns; None if they say nothing."""
-        if round_ not in self.said:
-            self.said[round_] = self._said(round_)
-        blob = self.said[round_]
-        return None if blob is None else decode(self.setting.downlink, blob)
+        """What client 0 receives after the first turns of others; None if they send nothing."""
+        if round_ not in self._received:
+            senders = (1, 2) if self.run.aggregator.takes == "many" else (1,)
+            messages = [message for number in senders for message in self.messages(number, round_)]
+            self._received[round_] = self.aggregated(messages, round_) if messages else None
+        blob = self._received[round_]
+        return None if blob is None else self.decoded(blob)
 
-    def _said(self, round_: int) -> bytes | None:
-        senders = (1, 2) if self.setting.aggregator.takes == "many" else (1,)
-        replies = [(number, self.part.train(self.client(number), None, self.context(round_))) for number in senders]
-        messages = [message for number, reply in replies for message in self._arrived(number, reply, round_)]
-        if not messages:
-            return None
-        merge = self.setting.aggregator.open(self.context(round_), {}, None)
+    def decoded(self, blob: bytes) -> Payload:
+        """What client 0 receives, decoded."""
+        return decode(self.run.downlink, blob) if self._source == SERVER else Payload.from_bytes(blob)
+
+    def messages(self, number: int, round_: int = 0) -> Sequence[Message]:
+        """The message of a client's first turn, as it arrives; none if it sends nothing."""
+        update = self.train(self.client(number), None, round_)
+        if update.payload is None:
+            return []
+        sent = encode(self.run.compressor, update.payload, self.context(round_, number), {})
+        return [Message(number, decode(self.run.compressor, sent.blob), update.num_examples)]
+
+    def aggregated(self, messages: Iterable[Message], round_: int = 0) -> bytes | None:
+        """What client 0 receives of these messages, encoded; None if nothing is published for it."""
+        networks = self.networks if self.run.aggregator.trains else None
+        ctx = replace(
+            self.context(round_, self._source), builder=base_context(self.run, self.partition, networks).builder
+        )
+        nothing = Published(self.run, {}, files)
+        aggregation = Aggregation(self.run, None, nothing, ctx, networks)
         for message in messages:
-            merge.add(message)
-        return encode(self.setting.downlink, merge.close(), self.context(round_), {}).blob
+            aggregation.add(message)
+        encoded, state = aggregation.finish()
+        [channel] = channels(self.run, load_state(self.run, state, nothing, ctx, None), ctx, [0])
+        return bytes(encoded[channel].blob) if channel in encoded else None
 
-    def wake(self, number: int, state: bytes) -> Client:
-        """A client as `rest` left it."""
-        kept, client = Kept.from_bytes(state), self._bare(number)
-        for role, (backbone, weights) in kept.models.items():
-            client.models[role] = self.lender.lend(backbone)
-            load(client.models[role], weights)
+    @property
+    def _source(self) -> Node:
+        return self.run.topology.receives_from(0)
+
+    def saved(self, client: Client) -> bytes:
+        """All that is kept of a client between turns."""
+        models = {role: self.networks.weights(net) for role, net in client.models.items()}
+        modules = {role: self.networks.weights(net) for role, net in client.modules.items()}
+        return NodeState(models, modules, client.memory).to_bytes()
+
+    def loaded(self, number: int, state: bytes) -> Client:
+        """A client as `saved` stored it."""
+        kept, client = NodeState.from_bytes(state), self._new(number)
+        client.models = self.networks.load_backbones(kept.models)
+        client.modules = self.networks.load_modules(kept.modules)
         client.memory = kept.memory
         return client
 
-    def _bare(self, number: int) -> Client:
-        train, val = (self.shares.examples(split, number) for split in ("train", "val"))
-        return Client(number, self.setting.backbone(number), train, val)
-
-    def _arrived(self, number: int, reply: Update, round_: int) -> Iterator[Message]:
-        if reply.payload is not None:
-            sent = encode(self.setting.compressor, reply.payload, self.context(round_), {})
-            yield Message(number, decode(self.setting.compressor, sent.blob), reply.weight)
-
-
-def rest(client: Client) -> bytes:
-    """All that is kept of a client between turns."""
-    models = {role: (net.name, snapshot(net)) for role, net in client.models.items()}
-    return Kept(models, client.memory, {}).to_bytes()
+    def _new(self, number: int) -> Client:
+        train, val = (self.partition.examples(split, number) for split in ("train", "val"))
+        return Client(number, self.run.backbone(number), train, val)
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A call, its outcome, and the length of what was received for it."""
+class Observed:
+    """A call, its outcome, and the blob that was received for it."""
 
     call: Call
     done: Done
-    received_bytes: int
+    received: bytes | None
 
 
-class Backwards(Serial):
-    """An executor that computes the calls of a step backwards, and notes what it sees."""
+class Reversed:
+    """An executor that computes the calls of a phase in reverse order and keeps what it sees."""
+
+    workers = 1
 
     def __init__(self, worker: Worker) -> None:
-        super().__init__(worker)
-        self.seen: list[Seen] = []
+        self._worker = worker
+        self.observed: list[Observed] = []
 
     def run(self, calls: Iterable[Call]) -> Iterator[Done]:
         """The outcomes, in the order of the calls."""
-        seen = [self._do(call) for call in reversed(list(calls))]
-        self.seen += reversed(seen)
-        yield from (one.done for one in reversed(seen))
+        observed = [self._do(call) for call in reversed(list(calls))][::-1]
+        self.observed += observed
+        yield from (one.done for one in observed)
 
-    def _do(self, call: Call) -> Seen:
-        size = 0 if call.received is None else call.received.file.path.stat().st_size
-        return Seen(call, self._worker.do(call), size)
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def _do(self, call: Call) -> Observed:
+        stored = call.received if isinstance(call, TurnCall) else None
+        received = None if stored is None else stored.file.path.read_bytes()
+        return Observed(call, self._worker.do(call), received)
 
 
-def federate(setting: ResolvedRun, shares: Partition, folder: Path) -> tuple[list[Seen], dict[str, Any]]:
-    """A run, computed backwards: what was seen of it, and the scores of the last round."""
+def run_reversed(run: ResolvedRun, partition: Partition, folder: Path) -> tuple[list[Observed], dict[str, Any]]:
+    """A run whose turns are computed in reverse order: what was observed, and the test evaluation."""
     folder.mkdir()
-    executor = Backwards(Worker(setting, shares))
-    engine = Engine(setting, shares, Store(folder / "state"), folder, Progress(), {})
-    test = engine.run(executor, lambda _event: None)
-    return executor.seen, test
+    executor = Reversed(Worker(run, partition))
+    engine = Engine(run, partition, executor, Store(folder / "state"), folder, Progress(), {})
+    return executor.observed, engine.run(lambda _event: None)

@@ -1,8 +1,9 @@
-"""One turn in a process of its own: what the suite of local updates asks whether all state rests in the client.
+"""One turn in a new process: the suite of local updates tests with it that all state is in the client.
 
     python -m fedbench_core.testing.turn FOLDER
 
-FOLDER holds request.json, state.safetensors and, if something is received, received.safetensors; answer.json is written.
+FOLDER holds request.json, state.safetensors and, if something is received, received.safetensors. The outcome is written
+to answer.json.
 """
 
 import hashlib
@@ -16,8 +17,8 @@ from typing import Any
 from fedbench_core import RunSpec
 from fedbench_core.api import Payload, Update
 from fedbench_core.federation.resolved import resolve
-from fedbench_core.federation.set_up import set_up_torch
-from fedbench_core.testing.small import Scene, rest, shares_of
+from fedbench_core.federation.torch_settings import set_up_torch
+from fedbench_core.testing.small import SmallFederation, partition_of
 
 REQUEST, STATE, RECEIVED, ANSWER = "request.json", "state.safetensors", "received.safetensors", "answer.json"
 
@@ -27,28 +28,29 @@ def digest(blob: bytes | None) -> str | None:
     return None if blob is None else hashlib.sha256(blob).hexdigest()
 
 
-def answer(reply: Update, state: bytes) -> dict[str, Any]:
-    """A turn's outcome, so that two can be compared."""
-    said = None if reply.payload is None else bytes(reply.payload.to_bytes())
-    return {"said": digest(said), "weight": reply.weight, "metrics": dict(reply.metrics), "state": digest(state)}
+def answer(update: Update, state: bytes) -> dict[str, Any]:
+    """The outcome of a turn, in a form that can be compared."""
+    sent = None if update.payload is None else bytes(update.payload.to_bytes())
+    values = {"num_examples": update.num_examples, "metrics": dict(update.metrics)}
+    return {"sent": digest(sent), **values, "state": digest(state)}
 
 
 def main(folder: Path) -> None:
-    """Do the turn that FOLDER asks for."""
+    """Take the turn that FOLDER asks for."""
     request = json.loads((folder / REQUEST).read_text())
     spec = RunSpec.of(request["spec"])
-    setting = resolve(spec)
-    set_up_torch(setting.spec)
-    scene = Scene.of(setting, shares_of(spec, Path(request["cache"])))
-    client = scene.wake(request["client"], (folder / STATE).read_bytes())
+    run = resolve(spec)
+    set_up_torch(run.spec)
+    small = SmallFederation.of(run, partition_of(spec, Path(request["cache"])))
+    client = small.loaded(request["client"], (folder / STATE).read_bytes())
     received = folder / RECEIVED
     payload = Payload.from_bytes(received.read_bytes()) if received.exists() else None
-    reply = setting.local_update.train(client, payload, scene.context(request["round"]))
-    (folder / ANSWER).write_text(json.dumps(answer(reply, rest(client))))
+    update = small.train(client, payload, request["round"])
+    (folder / ANSWER).write_text(json.dumps(answer(update, small.saved(client))))
 
 
-def run_apart(folder: Path) -> None:
-    """Do the turn that FOLDER asks for in a process of its own, which imports what this one can."""
+def run_in_new_process(folder: Path) -> None:
+    """Take the turn that FOLDER asks for in a new process, which imports what this one can."""
     path = os.pathsep.join(entry for entry in sys.path if entry)
     command = [sys.executable, "-m", __name__, str(folder)]
     done = subprocess.run(  # noqa: S603  # our own module

@@ -160,9 +160,9 @@ def test_a_type_that_cannot_travel_is_named() -> None:
 def test_a_model_is_carried_whole() -> None:
     one, other = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
     one(torch.randn(5, 3))
-    Payload.from_bytes(Payload.of(one, backbone="bn").to_bytes()).load_into(other)
+    Payload.from_bytes(Payload.of(one, meta={"backbone": "bn"}).to_bytes()).load_into(other)
     assert _same(one.state_dict(), other.state_dict())
-    assert Payload.of(one, backbone="bn").meta == {"backbone": "bn"}
+    assert Payload.of(one, meta={"backbone": "bn"}).meta == {"backbone": "bn"}
 
 
 @pytest.mark.parametrize(
@@ -181,3 +181,27 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(change, says) -> None:
     with pytest.raises(PayloadError, match=says):
         Payload(changed).load_into(net)
     assert _same(net.state_dict(), before)
+
+
+def test_groups_of_tensors_travel_together_and_come_apart() -> None:
+    net, control = nn.Linear(2, 1), {"weight": torch.ones(1, 2)}
+    both = Payload.from_bytes(Payload.of(model=net, control=control, meta={"a": "b"}).to_bytes())
+    assert sorted(both.tensors) == ["control/weight", "model/bias", "model/weight"]
+    other = nn.Linear(2, 1)
+    both.part("model").load_into(other)
+    assert _same(net.state_dict(), other.state_dict())
+    assert torch.equal(both.part("control").tensors["weight"], control["weight"])
+    assert both.part("control").meta == {"a": "b"}
+
+
+def test_part_of_a_network_is_loaded_and_the_rest_stays() -> None:
+    source, target = nn.Linear(2, 1), nn.Linear(2, 1)
+    bias = target.bias.detach().clone()
+    part = Payload.of(source).select({"weight"})
+    part.load_into(target, partial=True)
+    assert torch.equal(target.weight, source.weight)
+    assert torch.equal(target.bias, bias)
+    with pytest.raises(PayloadError, match="bias"):
+        part.load_into(target)
+    with pytest.raises(PayloadError, match="extra"):
+        Payload({"extra": torch.zeros(1)}).load_into(target, partial=True)

@@ -103,7 +103,7 @@ def engine(settings: dict[str, object], executor: str) -> dict[str, float]:
     marks: list[tuple[float, float]] = []
 
     def watch(event: object) -> None:
-        if event.progress.round > len(marks):  # type: ignore[attr-defined]
+        if event.done > len(marks):  # type: ignore[attr-defined]
             tree = [psutil.Process(), *psutil.Process().children(recursive=True)]
             marks.append((time.perf_counter(), sum(sum(p.cpu_times()[:2]) for p in tree)))
 

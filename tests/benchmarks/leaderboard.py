@@ -1,9 +1,9 @@
-"""How long it takes to read, rank and render many records: seconds (of CPU time) of each part, and where they go.
+"""Time to read, rank and render many records: seconds and CPU seconds of each part, with an optional profile.
 
     python -m tests.benchmarks.leaderboard [--records 10000] [--profile]
 
-The records are those of one real run on the phantom, told anew for every grid point of a suite of ten entries, twelve seeds
-and as many datasets as it takes. Pictures are not drawn.
+The records are copies of one run on the phantom, with other scores for each grid point of a suite of ten entries,
+twelve seeds and enough datasets. Figures are not drawn.
 """
 
 import cProfile
@@ -19,7 +19,7 @@ import click
 
 from fedbench_core import RunSpec, run
 from fedbench_core.runner import How
-from tests.shelf import BASELINES, ENTRIES, Shelf
+from tests.suite_folder import BASELINES, ENTRIES, SuiteFolder
 
 MODULE = "tests.benchmarks.leaderboard"
 SEEDS = 12
@@ -28,21 +28,19 @@ ENTRY_NAMES = [entry["name"] for entry in (*ENTRIES, *MORE)]
 
 
 def make(folder: Path, records: int) -> int:
-    """Fill a suite with at least so many records; gives how many."""
+    """Fill a suite with at least `records` records; gives their number."""
     spec = RunSpec.of({"method": "local", "backbones": "test_resnet", "rounds": 4, "steps": 2})
-    shelf = Shelf(folder / "leaderboards", run(spec, How(out=folder / "runs", executor="serial")).record)
+    suite_folder = SuiteFolder(folder / "leaderboards", run(spec, How(out=folder / "runs", executor="serial")).record)
     datasets = [f"dataset {number}" for number in range(-(-records // (len(ENTRY_NAMES) * SEEDS)))]
-    file = shelf.suite(entries=[*ENTRIES, *MORE], baselines=BASELINES, seeds=SEEDS, datasets=datasets)
-    return len(
-        shelf.fill(file, lambda grid_point: 100 + 20 * ENTRY_NAMES.index(grid_point.entry) + 7 * grid_point.seed % 13)
-    )
+    file = suite_folder.suite(entries=[*ENTRIES, *MORE], baselines=BASELINES, seeds=SEEDS, datasets=datasets)
+    return len(suite_folder.fill(file, lambda point: 100 + 20 * ENTRY_NAMES.index(point.entry) + 7 * point.seed % 13))
 
 
 def measure(file: Path) -> str:
-    """Seconds to import, to read and rank, and to render."""
+    """Seconds to import, to read and rank, and to render, as text."""
     clock = [_now()]
     from fedbench_core.leaderboard.markdown import page  # noqa: PLC0415  # its import is measured
-    from fedbench_core.leaderboard.shelf import read_leaderboard  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.pages import read_leaderboard  # noqa: PLC0415  # as above
 
     clock.append(_now())
     leaderboard = read_leaderboard(file)
@@ -58,7 +56,7 @@ def measure(file: Path) -> str:
 
 
 def _now() -> tuple[float, float]:
-    """Seconds on the clock, and of this process's CPU time: the second is what a busy machine leaves alone."""
+    """Wall time and CPU time of this process in seconds; other processes hardly affect the second."""
     return time.perf_counter(), time.process_time()
 
 
@@ -67,7 +65,7 @@ def _now() -> tuple[float, float]:
 @click.option("--profile", is_flag=True)
 @click.option("--file", type=click.Path(path_type=Path), help="only measure this suite")
 def main(records: int, profile: bool, file: Path | None) -> None:
-    """Make the records, then measure in a process of its own, as a command would."""
+    """Make the records, then measure in a new process, as a command would."""
     if file is not None:
         with cProfile.Profile() as watch:
             measure(file)

@@ -1,5 +1,7 @@
 import json
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from fedbench_core.registry import registry
 
 @pytest.fixture
 def cli() -> Iterator[Callable[..., Result]]:
-    """Run the command line in this process, with a registry that sees what the test installed."""
+    """Run a command in this process; the registry sees the plugins that the test installed."""
     registry.cache_clear()
     yield lambda *arguments: CliRunner().invoke(fedbench, arguments, prog_name="fedbench")
     registry.cache_clear()
@@ -19,7 +21,7 @@ def cli() -> Iterator[Callable[..., Result]]:
 
 @pytest.fixture
 def cli_json(cli) -> Callable[..., Any]:
-    """What a command prints with --json."""
+    """The value that a command prints with --json."""
 
     def read(*arguments: str) -> Any:
         result = cli(*arguments, "--json")
@@ -27,6 +29,13 @@ def cli_json(cli) -> Callable[..., Any]:
         return json.loads(result.stdout)
 
     return read
+
+
+@pytest.fixture
+def environment(kit: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment of a process that has the plugin `kit.py` and a cache of its own."""
+    path = os.pathsep.join([str(kit), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    return {**os.environ, "PYTHONPATH": path, "FEDBENCH_CACHE": str(tmp_path / "cache")}
 
 
 PLUGIN = '''
@@ -50,7 +59,7 @@ def thin(
 
 
 def twice():
-    """Says everything twice."""
+    """Sends everything twice."""
 
 
 def file(path: Annotated[str, Field(description="which")]):
@@ -90,5 +99,5 @@ def fedbench_register_methods():
 
 @pytest.fixture
 def plugin(distribution) -> None:
-    """A plugin with parts, a dataset and methods."""
+    """An installed plugin with parts, a dataset and methods."""
     distribution("fedbench-test", PLUGIN, version="4.5")

@@ -1,4 +1,4 @@
-"""Plugins that clash, that are broken or that are for another version: everything else works, and says so."""
+"""Plugins that clash, are broken or are for another version: every command works, and names them."""
 
 import pytest
 
@@ -20,14 +20,12 @@ def fedbench_register_compressors(context):
     return {"test-newer": context.dense}
 """
 NAMES = ("fedbench-broken", "fedbench-first", "fedbench-newer", "fedbench-second")
-NOTICE = f"Something is wrong with {', '.join(NAMES)}: `fedbench plugins` says what.\n"
-SMALL = ["--dataset", "phantom", "--backbones", "test_resnet", "--clients", "2", "--rounds", "1", "--steps", "1"]
-SMALL += [f"--set=dataset.{split}=64" for split in ("train", "val", "test")] + ["--set=backbone.stem=timm"]
+SMALL = ["--dataset", "spots", "--backbones", "tiny", "--clients", "2", "--rounds", "1", "--steps", "1"]
 
 
 @pytest.fixture(autouse=True)
-def installed(distribution, monkeypatch, tmp_path) -> None:
-    """Two that clash, one that is broken, one for another version, all at once."""
+def installed(kit, distribution, monkeypatch, tmp_path) -> None:  # noqa: ARG001  # `kit` must be installed
+    """Two plugins that clash, one that is broken, and one for another version."""
     distribution("fedbench-first", TAKEN % "first")
     distribution("fedbench-second", TAKEN % "second")
     distribution("fedbench-broken", "raise OSError('no disk')")
@@ -35,51 +33,54 @@ def installed(distribution, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("FEDBENCH_CACHE", str(tmp_path / "cache"))
 
 
-def test_plugins_tells_all_of_it(cli) -> None:
-    result = cli("plugins")
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert "'test-taken' is claimed by fedbench-first 1.0 (entry point 'parts') and fedbench-second" in result.stdout
-    assert "fedbench-broken 1.0 (entry point 'parts'): failed to load: OSError: no disk" in result.stdout
-    newer = "is written for version 99 of the contract, and this fedbench has version 1: install a newer fedbench-core"
-    assert f"fedbench-newer 1.0 (entry point 'parts'): {newer}" in result.stdout
+def named(stderr: str) -> int:
+    """The number of lines that name all broken plugins."""
+    return sum(all(name in line for name in NAMES) for line in stderr.splitlines())
+
+
+def test_broken_plugins_are_listed_with_reasons(cli_json) -> None:
+    problems = {plugin["distribution"]: " ".join(plugin["problems"]) for plugin in cli_json("plugins")}
+    assert all(word in problems["fedbench-first"] for word in ("test-taken", "fedbench-second 1.0"))
+    assert all(word in problems["fedbench-second"] for word in ("test-taken", "fedbench-first 1.0"))
+    assert "OSError: no disk" in problems["fedbench-broken"]
+    assert "99" in problems["fedbench-newer"]
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["list", "methods"],
         ["list", "compressors", "test-*"],
         ["list", "backbones"],
-        ["show", "svd"],
         ["show", "local"],
         ["partition", *SMALL],
         ["plugin", "check", "test-own-first"],
     ],
+    ids=" ".join,
 )
-def test_every_other_command_works_and_says_so(cli, arguments) -> None:
+def test_other_command_works_and_names_broken_plugins(cli, arguments) -> None:
     result = cli(*arguments)
     assert result.exit_code == 0, result.stderr
-    assert result.stderr.endswith(NOTICE)
+    assert named(result.stderr.splitlines()[-1]) == 1
 
 
-def test_a_new_plugin_can_be_written(cli, tmp_path) -> None:
-    assert cli("plugin", "new", "idea", "--out", str(tmp_path)).stderr == NOTICE
+def test_new_plugin_can_be_created(cli, tmp_path) -> None:
+    result = cli("plugin", "new", "idea", "--out", str(tmp_path))
+    assert (result.exit_code, named(result.stderr)) == (0, 1)
 
 
-def test_a_run_says_so_before_it_starts(cli, tmp_path) -> None:
+def test_run_names_broken_plugins_once_before_it_starts(cli, tmp_path) -> None:
     result = cli("run", "--method", "local", *SMALL, "--executor", "serial", "--out", str(tmp_path))
     assert result.exit_code == 0, result.stderr
-    assert result.stderr.startswith(NOTICE)
-    assert result.stderr.count(NOTICE) == 1
+    assert named(result.stderr.splitlines()[0]) == named(result.stderr) == 1
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["plugin", "--help"], ["--version"]])
-def test_what_looks_at_no_plugin_says_nothing(cli, arguments) -> None:
+def test_help_names_no_broken_plugin(cli, arguments) -> None:
     result = cli(*arguments)
     assert (result.exit_code, result.stderr) == (0, "")
 
 
-def test_a_name_that_is_contested_is_refused_with_both(cli) -> None:
+def test_contested_name_is_refused_with_both_plugins(cli) -> None:
     result = cli("run", "--method", "local", "--compressor", "test-taken", *SMALL)
     assert result.exit_code == 2
     assert "fedbench-first 1.0" in result.stderr
@@ -87,10 +88,10 @@ def test_a_name_that_is_contested_is_refused_with_both(cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
-    [("fedbench-broken", "no disk"), ("fedbench-newer", "version 99"), ("test-taken", "claimed by")],
+    ("name", "reason"),
+    [("fedbench-broken", "no disk"), ("fedbench-newer", "99"), ("test-taken", "fedbench-second 1.0")],
 )
-def test_check_says_what_is_wrong_with_one(cli, name, says) -> None:
+def test_check_of_broken_plugin_fails_with_the_reason(cli, name, reason) -> None:
     result = cli("plugin", "check", name)
     assert result.exit_code == 1
-    assert says in result.stdout
+    assert reason in result.stdout

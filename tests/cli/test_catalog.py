@@ -4,10 +4,10 @@ pytestmark = pytest.mark.usefixtures("plugin")
 
 
 @pytest.mark.parametrize("kind", ["compressors", "local-updates", "datasets", "methods"])
-def test_list_tells_names_and_what_they_are(cli, kind):
+def test_list_shows_names_with_summaries(cli, kind):
     summaries = {
-        "compressors": {"test-thin": "Keeps every n-th entry.", "test-twice": "Says everything twice."},
-        "local-updates": {"test-twice": "Says everything twice."},
+        "compressors": {"test-thin": "Keeps every n-th entry.", "test-twice": "Sends everything twice."},
+        "local-updates": {"test-twice": "Sends everything twice."},
         "datasets": {"test-file": "One file."},
         "methods": {"test-method": "Thin federations.", "test-halfway": ""},
     }
@@ -22,7 +22,7 @@ def test_list_tells_names_and_what_they_are(cli, kind):
         assert "fedbench-test" in line
 
 
-def test_list_as_json(cli_json):
+def test_list_prints_json(cli_json):
     assert cli_json("list", "compressors", "test-*") == [
         {
             "name": "test-thin",
@@ -30,7 +30,7 @@ def test_list_as_json(cli_json):
             "options": ["every", "side", "soft", "cap"],
             "distribution": "fedbench-test",
         },
-        {"name": "test-twice", "summary": "Says everything twice.", "options": [], "distribution": "fedbench-test"},
+        {"name": "test-twice", "summary": "Sends everything twice.", "options": [], "distribution": "fedbench-test"},
     ]
     methods = {entry["name"]: entry for entry in cli_json("list", "methods")}
     assert methods["test-method"]["mixed_backbones"] is True
@@ -38,19 +38,19 @@ def test_list_as_json(cli_json):
     assert methods["test-halfway"]["mixed_backbones"] is False
 
 
-def test_a_pattern_without_a_match_is_a_wrong_request(cli):
+def test_pattern_without_a_match_is_refused_with_a_similar_name(cli):
     result = cli("list", "compressors", "test-thim")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "No compressor named 'test-thim'. Did you mean 'test-thin'" in result.stderr
+    assert "'test-thin'" in result.stderr
 
 
-def test_an_unknown_kind_is_a_wrong_request(cli):
+def test_unknown_kind_is_refused(cli):
     result = cli("list", "compresors")
     assert result.exit_code == 2
     assert "compressors" in result.stderr
 
 
-def test_show_a_part(cli):
+def test_show_prints_a_part(cli):
     result = cli("show", "test-thin")
     assert (result.exit_code, result.stderr) == (0, "")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
@@ -67,37 +67,38 @@ def test_show_a_part(cli):
         "soft false true or false",
         "cap none a number or none",
         "",
-        "Set with --set compressor.every=VALUE",
+        "Set an option with --set compressor.every=VALUE",
     ]
 
 
-def test_show_a_required_option(cli):
+def test_required_option_is_marked(cli):
     assert "path    required  text     which" in cli("show", "test-file").stdout
 
 
-def test_show_what_a_part_declares(cli, cli_json):
+def test_show_prints_what_a_part_declares(cli, cli_json):
     assert "takes: one\nstreaming: yes\n" in cli("show", "relay").stdout
     (ring,) = cli_json("show", "ring")
     assert ring["declares"] == {"connected": True}
     assert cli_json("show", "half")[0]["declares"] == {}
 
 
-def test_show_a_name_of_two_kinds(cli, cli_json):
+def test_name_of_two_kinds_is_shown_for_both(cli, cli_json):
     text = cli("show", "test-twice").stdout
     assert "local update test-twice, from fedbench-test 4.5" in text
     assert "\n\ncompressor test-twice, from fedbench-test 4.5" in text
     assert [entry["kind"] for entry in cli_json("show", "test-twice")] == ["local_update", "compressor"]
 
 
-def test_show_a_method_with_its_parts_and_its_own_options(cli):
+def test_method_is_shown_with_its_parts_and_its_own_options(cli):
     text = cli("show", "test-method").stdout
     for line in ("Thin federations.", "paper: Doe 2020", "fidelity: full", "mixed backbones: yes", "data: clients"):
         assert line in text.splitlines()
     (line,) = [line for line in text.splitlines() if "compressor.every" in line]
-    assert line.split()[:4] == ["compressor", "test-thin", "compressor.every", "7"]
+    assert line.split()[:2] == ["compressor.every", "7"]
+    assert "compressor    test-thin" in text.splitlines()
 
 
-def test_show_as_json(cli_json):
+def test_show_prints_json(cli_json):
     (thin,) = cli_json("show", "test-thin")
     assert (thin["kind"], thin["distribution"], thin["version"]) == ("compressor", "fedbench-test", "4.5")
     assert thin["options"][0] == {
@@ -114,13 +115,13 @@ def test_show_as_json(cli_json):
     assert method["parts"]["compressor"]["options"][0]["default"] == 2
 
 
-def test_a_method_whose_part_is_missing_can_be_looked_at(cli):
+def test_method_with_a_missing_part_is_shown_with_the_problem(cli):
     result = cli("show", "test-halfway")
     assert result.exit_code == 0
-    assert "cannot run here: its local update: No local update named 'test-nowhere'." in result.stdout
+    assert "test-nowhere" in result.stdout.splitlines()[-1]
 
 
-def test_a_method_comes_before_the_part_of_the_same_name(cli_json, distribution):
+def test_method_comes_before_the_part_of_the_same_name(cli_json, distribution):
     distribution(
         "fedbench-same",
         "from fedbench_core.api import Method, hookimpl\n"
@@ -130,13 +131,13 @@ def test_a_method_comes_before_the_part_of_the_same_name(cli_json, distribution)
     assert [entry["kind"] for entry in cli_json("show", "test-same")] == ["method", "local_update"]
 
 
-def test_show_a_miss(cli):
+def test_unknown_name_is_refused_with_a_similar_name(cli):
     result = cli("show", "test-thim")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "named 'test-thim'. Did you mean 'test-thin'" in result.stderr
+    assert "'test-thin'" in result.stderr
 
 
-def test_show_a_contested_name(cli, distribution):
+def test_contested_name_is_refused_with_both_plugins(cli, distribution):
     distribution(
         "fedbench-taker",
         "from fedbench_core.api import hookimpl\n@hookimpl\ndef fedbench_register_compressors(): "
@@ -149,43 +150,43 @@ def test_show_a_contested_name(cli, distribution):
     assert "test-thin" in cli("plugins").stdout
 
 
-def test_plugins_says_what_each_registers_and_what_is_wrong(cli, cli_json, distribution):
+def test_plugins_are_listed_with_what_they_register_and_their_problems(cli, cli_json, distribution):
     distribution("fedbench-broken", "raise OSError('no disk')")
     text = cli("plugins").stdout
     (line,) = [line for line in text.splitlines() if line.startswith("fedbench-broken  ")]
     assert line.split() == ["fedbench-broken", "1.0", "parts", "nothing", "1"]
-    assert "fedbench-broken 1.0 (entry point 'parts'): failed to load: OSError: no disk" in text
+    assert "OSError: no disk" in text
     assert "compressor: test-thin, test-twice" in text
     by_name = {entry["distribution"]: entry for entry in cli_json("plugins")}
     assert by_name["fedbench-test"]["registers"]["compressor"] == ["test-thin", "test-twice"]
-    assert by_name["fedbench-broken"]["problems"] == ["failed to load: OSError: no disk"]
+    assert "OSError: no disk" in by_name["fedbench-broken"]["problems"][0]
 
 
-def test_the_core_registers_its_own_parts_without_a_problem(cli_json):
+def test_core_registers_its_parts_without_a_problem(cli_json):
     (core,) = [entry for entry in cli_json("plugins") if entry["distribution"] == "fedbench-core"]
     assert core["problems"] == []
     assert {"iid", "dirichlet"} <= set(core["registers"]["partitioner"])
 
 
-def test_list_backbones_does_not_drown_the_reader(cli, cli_json):
+def test_backbones_of_timm_are_counted_but_not_listed(cli, cli_json):
     text = cli("list", "backbones").stdout
     assert len(text.splitlines()) < 20
     assert "short for mobilenetv3_small_100" in text
     every = {entry["name"] for entry in cli_json("list", "backbones")}
-    assert f"And {len(every) - 1} architectures of timm, by a pattern: fedbench list backbones 'resnet*'" in text
+    assert f"{len(every) - 1} timm" in text.splitlines()[-1]
     assert {"mobilenetv3", "mobilenetv3_small_100", "resnet18"} <= every
 
 
-def test_list_backbones_by_a_pattern(cli, cli_json):
+def test_backbones_of_timm_are_listed_by_a_pattern(cli, cli_json):
     names = [entry["name"] for entry in cli_json("list", "backbones", "resnet1?")]
     assert "resnet18" in names
     assert all(len(name) == len("resnet1?") for name in names)
     assert [line.split()[0] for line in cli("list", "backbones", "resnet1?").stdout.splitlines()] == ["name", *names]
     assert "mobilenetv3" in [entry["name"] for entry in cli_json("list", "backbones", "mobilenetv3")]
-    assert "Close backbones of timm: resnet18" in cli("list", "backbones", "resnet188").stderr
+    assert "resnet18," in cli("list", "backbones", "resnet188").stderr
 
 
-def test_show_a_backbone_of_timm(cli, cli_json):
+def test_backbone_of_timm_is_shown(cli, cli_json):
     (entry,) = cli_json("show", "mobilenetv3")
     assert (entry["kind"], entry["distribution"]) == ("backbone", "timm")
     assert entry["doc"] == "Short for mobilenetv3_small_100."
@@ -193,4 +194,4 @@ def test_show_a_backbone_of_timm(cli, cli_json):
     assert cli("show", "resnet18").stdout.startswith("backbone resnet18, from timm ")
     miss = cli("show", "resnet188")
     assert miss.exit_code == 2
-    assert "Close backbones of timm: resnet18" in miss.stderr
+    assert "resnet18," in miss.stderr

@@ -23,7 +23,7 @@ def command():
 
 @pytest.fixture
 def boom(cli, distribution, monkeypatch):
-    """Run a command that raises what it is told to."""
+    """Run a command that raises `error`."""
 
     def run(error, *flags):
         module = distribution("fedbench-boom", BOOM.format(error=error))
@@ -33,7 +33,7 @@ def boom(cli, distribution, monkeypatch):
     return run
 
 
-def test_every_command_is_in_the_help_in_its_own_words(cli):
+def test_help_lists_every_command_with_the_first_line_of_its_help(cli):
     text = " ".join(cli("-h").stdout.split())
     assert text == " ".join(cli("--help").stdout.split())
     for name, (_, line) in COMMANDS.items():
@@ -42,48 +42,51 @@ def test_every_command_is_in_the_help_in_its_own_words(cli):
         assert command.help.splitlines()[0] == line
 
 
-def test_the_version(cli):
+def test_bug_is_reported_with_the_command_that_prints_its_traceback(boom):
+    assert "fedbench --debug" in boom("ZeroDivisionError('by zero')").stderr
+
+
+def test_version_is_printed(cli):
     assert cli("--version").stdout == f"fedbench, version {__version__}\n"
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["list", "--help"], ["show", "-h"], ["plugins", "-h"]]
-)
-def test_help_imports_nothing_that_takes_long(arguments):
-    program = f"""
+def test_help_imports_no_slow_module():
+    program = """
 import sys
 from fedbench_core.cli import fedbench
-fedbench({arguments}, standalone_mode=False)
-print(sorted({{"torch", "pydantic", "pandas", "numpy", "timm"}} & set(sys.modules)), file=sys.stderr)
+from fedbench_core.cli.group import COMMANDS
+loaded = lambda *names: [name for name in names if name in sys.modules]
+for arguments in (["--version"], ["list", "--help"], ["show", "-h"], ["plugins", "-h"]):
+    fedbench(arguments, standalone_mode=False)
+slow = loaded("pydantic")
+for name in COMMANDS:
+    fedbench([name, "--help"], standalone_mode=False)
+print(slow + loaded("torch", "numpy", "pandas", "matplotlib", "timm"), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
-    assert done.stdout
+    assert done.stdout.count("Usage: ") == len(COMMANDS) + 3
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "said"),
+    ("error", "status", "message"),
     [
         ("RequestError('No such thing.')", 2, "Error: No such thing.\n"),
         ("DataError('No such file.')", 1, "Error: No such file.\n"),
         ("RunError('It broke.')", 1, "Error: It broke.\n"),
         ("KeyboardInterrupt", 130, "Interrupted.\n"),
-        (
-            "ZeroDivisionError('by zero')",
-            1,
-            "Error: this should not happen: ZeroDivisionError: by zero. `fedbench --debug",
-        ),
+        ("ZeroDivisionError('by zero')", 1, "ZeroDivisionError: by zero"),
         ("click.UsageError('wrong flag')", 2, "Error: wrong flag\n"),
     ],
 )
-def test_a_failure_is_a_sentence_on_stderr_and_a_status(boom, error, status, said):
+def test_error_is_a_message_on_stderr_and_an_exit_status(boom, error, status, message):
     result = boom(error)
     assert (result.exit_code, result.stdout) == (status, "begun\n")
-    assert said in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_debug_shows_the_traceback_and_keeps_the_status(boom):
+def test_debug_prints_the_traceback_and_keeps_the_status(boom):
     result = boom("RequestError('No such thing.')", "--debug")
     assert result.exit_code == 2
     assert "Traceback" in result.stderr
@@ -91,13 +94,13 @@ def test_debug_shows_the_traceback_and_keeps_the_status(boom):
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["list"], ["show"], ["list", "methods", "--jsn"]])
-def test_a_wrong_command_line_is_exit_2(cli, arguments):
+def test_wrong_command_line_is_refused_with_the_usage(cli, arguments):
     result = cli(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Usage: fedbench" in result.stderr
 
 
-def test_a_reader_that_leaves_is_no_error():
+def test_closed_pipe_is_no_error():
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as closed:

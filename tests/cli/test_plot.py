@@ -1,74 +1,79 @@
-"""`fedbench plot`: each picture from the command line."""
+"""`fedbench plot`: each plot from the command line."""
 
 import pytest
 
 from fedbench_core import RunSpec, run
+from fedbench_core.leaderboard.grouping import group_by_settings
+from fedbench_core.records.record import read_record
 from fedbench_core.runner import How
 
 
+@pytest.fixture(scope="module")
+def recorded(suite_folders, tmp_path_factory):
+    """A folder of suites with records: one dataset in `small`, six in `wide`."""
+    made = suite_folders(tmp_path_factory.mktemp("recorded") / "leaderboards")
+    made.fill(made.suite())
+    made.fill(made.suite("wide", datasets=[f"d{n}" for n in range(6)], seeds=2))
+    return made.folder.parent
+
+
 @pytest.fixture
-def go(shelf, cli, monkeypatch):
-    """The command, in a folder with a recorded suite."""
-    shelf.fill(shelf.suite())
-    monkeypatch.chdir(shelf.folder.parent)
+def go(recorded, cli, monkeypatch):
+    """The command, in a folder with recorded suites."""
+    monkeypatch.chdir(recorded)
     return lambda *arguments: cli("plot", *arguments)
 
 
-@pytest.fixture
-def runs(kit, tmp_path):  # noqa: ARG001  # its parts must be installed
-    """Folders of three runs: two of them but for the seed the same."""
+@pytest.fixture(scope="module")
+def runs(kit, tmp_path_factory):  # noqa: ARG001  # its parts must be installed
+    """The folders of three runs; two of them differ only in their seed."""
     settings = {"method": "fedavg", "backbones": "tiny", "dataset": "spots", "clients": 3, "rounds": 2, "steps": 2}
     specs = [RunSpec.of({**settings, **more}) for more in ({}, {"seed": 1}, {"lr": 0.5})]
-    return [str(run(spec, How(out=tmp_path / "runs", executor="serial")).folder) for spec in specs]
+    how = How(out=tmp_path_factory.mktemp("runs"), executor="serial")
+    return [run(spec, how).folder for spec in specs]
 
 
-@pytest.mark.parametrize("kind", ["matrix", "shares", "curves"])
-def test_pictures_of_a_run(kind, go, runs, tmp_path) -> None:
-    result = go(kind, runs[0], str(tmp_path / "a.svg"))
-    assert (result.exit_code, result.stdout) == (0, f"Drawn: {tmp_path / 'a.svg'}\n"), result.stderr
+@pytest.mark.parametrize("kind", ["matrix", "partition", "curves"])
+def test_plot_of_a_run_is_written(kind, go, runs, tmp_path) -> None:
+    result = go(kind, str(runs[0]), str(tmp_path / "a.svg"))
+    assert result.exit_code == 0, result.stderr
+    assert str(tmp_path / "a.svg") in result.stdout
     assert (tmp_path / "a.svg").read_bytes().startswith(b"<?xml")
 
 
 @pytest.mark.parametrize("kind", ["curves", "bytes"])
-def test_pictures_of_a_suite(kind, go) -> None:
-    assert go(kind, "small", "a.png").exit_code == 0
-    assert go(kind, "small", "b.png", "--metric", "global_accuracy", "--case", "dirichlet").exit_code == 0
+def test_plot_of_a_suite_is_written(kind, go, tmp_path) -> None:
+    assert go(kind, "small", str(tmp_path / "a.png")).exit_code == 0
+    flags = ("--metric", "global_accuracy", "--case", "dirichlet")
+    assert go(kind, "small", str(tmp_path / "b.png"), *flags).exit_code == 0
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 
 
-def test_runs_of_one_setting_are_one_entry(runs) -> None:
-    from pathlib import Path  # noqa: PLC0415
-
-    from fedbench_core.leaderboard.cases import by_settings  # noqa: PLC0415
-    from fedbench_core.records.record import read_record  # noqa: PLC0415
-
-    entries = by_settings(read_record(Path(folder)) for folder in runs)
+def test_runs_that_differ_in_their_seed_are_one_entry(runs) -> None:
+    entries = group_by_settings(map(read_record, runs))
     assert {name: list(own) for name, own in entries.items()} == {"fedavg, lr 0.02": [0, 1], "fedavg, lr 0.5": [0]}
 
 
-def test_ranks_need_datasets(go, shelf) -> None:
-    assert "it has one dataset" in go("ranks", "small", "a.svg").stderr
-    file = shelf.suite("wide", datasets=[f"d{n}" for n in range(6)], seeds=2)
-    shelf.fill(file)
-    assert go("ranks", "wide", "a.svg").exit_code == 0
-    red = go("bytes", "wide", "a.svg")
-    assert red.exit_code == 2
-    assert "d0, Dirichlet 0.3, tiny; d1" in red.stderr
+def test_ranks_are_plotted_for_six_datasets_only(go, tmp_path) -> None:
+    few = go("ranks", "small", str(tmp_path / "a.svg"))
+    assert (few.exit_code, "one dataset" in few.stderr) == (2, True)
+    assert go("ranks", "wide", str(tmp_path / "a.svg")).exit_code == 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "status", "named"),
     [
-        (["matrix", "nowhere", "a.svg"], "could not be read as a record"),
-        (["curves", "nowhere", "a.svg"], "There is no suite"),
-        (["curves", "nowhere", "neither", "a.svg"], "expected folders of finished runs"),
-        (["bytes", "small", "a.txt"], ".svg, .png, .pdf"),
-        (["bytes", "small", "a.svg", "--metric", "auk"], "Did you mean 'auc'"),
-        (["bytes", "small", "a.svg", "--case", "iid"], "expected a part of one of these titles"),
-        (["curves", "small", "a.svg", "--metric", "mae"], "No run here has a learning curve of mae"),
+        (["matrix", "nowhere", "a.svg"], 1, "nowhere"),
+        (["curves", "nowhere", "a.svg"], 2, "nowhere"),
+        (["curves", "nowhere", "neither", "a.svg"], 2, "nowhere neither"),
+        (["bytes", "small", "a.txt"], 2, ".svg, .png, .pdf"),
+        (["bytes", "small", "a.svg", "--metric", "auk"], 2, "'auc'"),
+        (["bytes", "small", "a.svg", "--case", "iid"], 2, "--case iid"),
+        (["bytes", "wide", "a.svg"], 2, "d0, Dirichlet 0.3, tiny; d1"),
+        (["curves", "small", "a.svg", "--metric", "mae"], 2, "--evaluate-every 1"),
     ],
 )
-def test_wrong_requests(arguments, says, go) -> None:
+def test_wrong_request_is_refused(arguments, status, named, go) -> None:
     result = go(*arguments)
-    assert result.exit_code in (1, 2)
-    assert result.stdout == ""
-    assert says in result.stderr
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert named in result.stderr

@@ -24,7 +24,7 @@ def fedbench_register_compressors():
 """
 
 
-def test_a_plugin_is_written_and_what_comes_next_is_said(cli, tmp_path) -> None:
+def test_new_plugin_is_created_and_the_next_commands_are_printed(cli, tmp_path) -> None:
     result = cli("plugin", "new", "my-idea", "--kind", "local-update", "--out", str(tmp_path))
     assert (result.exit_code, result.stderr) == (0, "")
     folder = tmp_path / "fedbench-my-idea"
@@ -36,22 +36,22 @@ def test_a_plugin_is_written_and_what_comes_next_is_said(cli, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "named"),
     [
-        (["new"], "Missing argument 'NAME'"),
-        (["new", "dense"], "There is a compressor named 'dense' already"),
-        (["new", "idea", "--kind", "local_update"], "'local_update' is not one of"),
-        (["check", "test-nobody"], "No part or plugin named 'test-nobody'"),
-        (["check", "dense", "--set", "rank"], "expected PART.OPTION=VALUE"),
+        (["new"], "NAME"),
+        (["new", "dense"], "compressor named 'dense'"),
+        (["new", "idea", "--kind", "local_update"], "local_update"),
+        (["check", "test-nobody"], "test-nobody"),
+        (["check", "dense", "--set", "rank"], "PART.OPTION=VALUE"),
     ],
 )
-def test_a_wrong_request_is_exit_2(cli, arguments, says) -> None:
+def test_wrong_request_is_refused(cli, arguments, named) -> None:
     result = cli("plugin", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert says in result.stderr
+    assert named in result.stderr
 
 
-def test_check_counts_what_was_run_and_says_why_something_was_skipped(cli, distribution) -> None:
+def test_check_counts_cases_and_gives_the_reasons_of_skipped_ones(cli, distribution) -> None:
     distribution("fedbench-test", SOUND)
     result = cli("plugin", "check", "fedbench-test")
     assert result.exit_code == 0
@@ -60,23 +60,21 @@ def test_check_counts_what_was_run_and_says_why_something_was_skipped(cli, distr
     kind, name, plugin, run, passed, failed, skipped = line.split()
     assert (kind, name, plugin, failed) == ("aggregator", "test-relay", "fedbench-test", "0")
     assert int(run) == int(passed) > 10
-    reason = "skipped: aggregator test-relay, test_order_hardly_matters and"
-    assert [said for said in more if said.startswith(reason) and said.endswith("this aggregator takes one message")]
+    assert [line for line in more if line.startswith("skipped: aggregator test-relay, test_") and "one message" in line]
     assert int(skipped) > 3
     assert f"aggregator test-relay: {passed} passed, {skipped} skipped" in result.stderr
 
 
-def test_a_failure_is_exit_1_with_its_cause(cli, distribution) -> None:
+def test_failed_case_is_printed_with_its_cause(cli, distribution) -> None:
     distribution("fedbench-test", FAULTY)
     result = cli("plugin", "check", "test-drops")
     assert result.exit_code == 1
-    assert "failed: compressor test-drops, test_form_comes_back[a 3-long bias]" in result.stdout
-    assert "tensor layer.weight was lost on the way" in result.stdout
-    assert "cases failed." in result.stderr
+    assert "failed: compressor test-drops, test_" in result.stdout
+    assert "layer.weight" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
 
 
-def test_check_as_json(cli, distribution) -> None:
+def test_check_prints_json(cli, distribution) -> None:
     distribution("fedbench-test", FAULTY)
     result = cli("plugin", "check", "test-drops", "--json")
     assert result.exit_code == 1
@@ -88,7 +86,7 @@ def test_check_as_json(cli, distribution) -> None:
     assert all(case["message"] for case in failed)
 
 
-def test_an_option_reaches_the_part(cli) -> None:
+def test_option_reaches_the_part(cli) -> None:
     result = cli("plugin", "check", "quantity", "--set", "partitioner.alpha=-1")
     assert result.exit_code == 1
-    assert "does not accept alpha=-1" in result.stdout
+    assert "alpha=-1" in result.stdout

@@ -1,4 +1,4 @@
-"""Small files in MedMNIST's layout, written by the tests themselves."""
+"""Small files in MedMNIST's layout."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ SIZES = {"train": 20, "val": 6, "test": 8}
 
 
 def arrays(classes=3, pixels=(8, 8)):
-    """Three splits whose labels go round all classes; images count up, so that no two are alike."""
+    """Three splits whose labels cycle through all classes; no two images are equal."""
     content = {}
     for split, count in SIZES.items():
         numbers = np.arange(count * np.prod(pixels)).reshape(count, *pixels)

@@ -14,18 +14,18 @@ NUMBERS = np.arange(1000)
 
 
 class Source:
-    """Gives two arrays and counts how often it was asked."""
+    """Yields two arrays and counts its calls."""
 
     def __init__(self):
-        self.asked = 0
+        self.calls = 0
 
     def __call__(self):
-        self.asked += 1
+        self.calls += 1
         yield "numbers", [_npy(NUMBERS)]
         yield "squares", [_npy(NUMBERS**2)]
 
 
-RIVAL = """
+WRITER = """
 import sys, pathlib, numpy as np
 from fedbench_core.data.cache import mapped
 from fedbench_core.data.phantom import _npy
@@ -42,31 +42,31 @@ for _ in range(200):
 def test_arrays_are_stored_once_and_mapped_read_only(tmp_path):
     source = Source()
     first, second = mapped(tmp_path / "a", source), mapped(tmp_path / "a", source)
-    assert source.asked == 1
+    assert source.calls == 1
     assert (first["numbers"] == NUMBERS).all()
     assert isinstance(second["squares"], np.memmap)
     assert not second["squares"].flags.writeable
     assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["manifest.json", "numbers.npy", "squares.npy"]
 
 
-@pytest.mark.parametrize("tear", ["truncate", "remove", "manifest", "no manifest"])
-def test_a_torn_cache_is_found_and_redone(tmp_path, tear):
+@pytest.mark.parametrize("damage", ["truncate", "remove", "manifest", "no manifest"])
+def test_damaged_cache_is_written_again(tmp_path, damage):
     source = Source()
     mapped(tmp_path, source)
     victim, manifest = tmp_path / "squares.npy", tmp_path / "manifest.json"
-    if tear == "truncate":
+    if damage == "truncate":
         victim.write_bytes(victim.read_bytes()[:-100])
-    elif tear == "remove":
+    elif damage == "remove":
         victim.unlink()
-    elif tear == "manifest":
+    elif damage == "manifest":
         manifest.write_text(manifest.read_text()[:-5])
     else:
         manifest.unlink()
     assert (mapped(tmp_path, source)["squares"] == NUMBERS**2).all()
-    assert source.asked == 2
+    assert source.calls == 2
 
 
-def test_a_source_that_fails_halfway_leaves_nothing_that_passes_for_whole(tmp_path):
+def test_source_that_fails_leaves_no_manifest(tmp_path):
     def failing():
         yield "numbers", [_npy(NUMBERS)]
         raise DataError("the rest is gone")
@@ -77,31 +77,31 @@ def test_a_source_that_fails_halfway_leaves_nothing_that_passes_for_whole(tmp_pa
     assert sorted(mapped(tmp_path, Source())) == ["numbers", "squares"]
 
 
-def test_two_processes_may_store_at_once(tmp_path):
+def test_two_processes_can_store_at_once(tmp_path):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    rivals = [subprocess.Popen([sys.executable, "-c", RIVAL, tmp_path], **pipes) for _ in range(2)]
-    for rival in rivals:
-        assert rival.stdout.readline() == "ready\n"
-    for rival in rivals:
-        rival.communicate("go\n")
-    assert [rival.returncode for rival in rivals] == [0, 0]
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, tmp_path], **pipes) for _ in range(2)]
+    for writer in writers:
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        writer.communicate("go\n")
+    assert [writer.returncode for writer in writers] == [0, 0]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.npy", "b.npy", "manifest.json"]
 
 
-def test_storing_again_leaves_what_others_have_mapped(tmp_path):
+def test_mapped_arrays_survive_storing_again(tmp_path):
     before = mapped(tmp_path, Source())["squares"]
     (tmp_path / "manifest.json").unlink()
     mapped(tmp_path, Source())
     assert (before == NUMBERS**2).all()
 
 
-def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path):
+def test_cache_that_cannot_be_written_is_a_data_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match=r"file/a cannot be written .*FEDBENCH_CACHE=FOLDER"):
+    with pytest.raises(DataError, match=r"file/a .*FEDBENCH_CACHE="):
         mapped(tmp_path / "file" / "a", Source())
 
 
-def test_a_file_is_whole_or_not_there(tmp_path):
+def test_file_is_complete_or_missing(tmp_path):
     path = tmp_path / "sub" / "note"
 
     def stop():
@@ -117,26 +117,26 @@ def test_a_file_is_whole_or_not_there(tmp_path):
     assert path.read_bytes() == b"whole"
 
 
-def test_md5_of_a_known_text(tmp_path):
+def test_md5_of_a_known_text_is_that_of_the_standard(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")  # RFC 1321, A.5
     assert md5(tmp_path / "abc", tmp_path / "cache") == "900150983cd24fb0d6963f7d28e17f72"
 
 
-def test_a_large_files_md5_is_remembered_until_the_file_changes(tmp_path, monkeypatch):
+def test_md5_of_a_large_file_is_cached_until_the_file_changes(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "SMALL_BYTES", 2)
-    path, notes = tmp_path / "abc", tmp_path / "cache"
+    path, entries = tmp_path / "abc", tmp_path / "cache"
     path.write_bytes(b"abc")
-    assert [md5(path, notes) for _ in range(2)] == ["900150983cd24fb0d6963f7d28e17f72"] * 2
-    assert len(list((notes / "md5").iterdir())) == 1
-    (note,) = (notes / "md5").iterdir()
-    note.write_text("remembered")
-    assert md5(path, notes) == "remembered"
+    assert [md5(path, entries) for _ in range(2)] == ["900150983cd24fb0d6963f7d28e17f72"] * 2
+    assert len(list((entries / "md5").iterdir())) == 1
+    (entry,) = (entries / "md5").iterdir()
+    entry.write_text("cached")
+    assert md5(path, entries) == "cached"
     path.write_bytes(b"abd")
     os.utime(path, ns=(1, 1))
-    assert md5(path, notes) == "4911e516e5aa21d327512e0c8b197616"
+    assert md5(path, entries) == "4911e516e5aa21d327512e0c8b197616"
 
 
-def test_the_default_cache_follows_the_environment(monkeypatch, tmp_path):
+def test_default_cache_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("FEDBENCH_CACHE", str(tmp_path))
     assert default_cache() == tmp_path
     monkeypatch.delenv("FEDBENCH_CACHE")
@@ -144,7 +144,7 @@ def test_the_default_cache_follows_the_environment(monkeypatch, tmp_path):
     assert default_cache() == tmp_path / "xdg" / "fedbench"
 
 
-def test_importing_the_datasets_leaves_heavy_packages_alone():
+def test_import_of_the_datasets_imports_no_heavy_packages():
     code = "import sys, fedbench_core.data; print({m.split('.')[0] for m in sys.modules} & set(sys.argv[1:]))"
     heavy = ["medmnist", "pandas", "skimage", "sklearn", "torchvision"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The drawn dataset: the same bytes everywhere, the shares it says, and neither trivial nor hopeless."""
+"""The phantom: the same bytes everywhere, the documented class and site sizes, and a suitable difficulty."""
 
 import hashlib
 import subprocess
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fedbench_core.api import DataRequest, RequestError
 from fedbench_core.data import DATASETS
 from fedbench_core.data.cells import CLASSES, KINDS, SCANNERS, draw
-from fedbench_core.data.phantom import _deal, _falling, _mistake
+from fedbench_core.data.phantom import _assign, _corrupted, _decreasing
 from fedbench_core.registry.options import bind, read_options
 
 SMALL = {"train": 96, "val": 64, "test": 64}
@@ -27,7 +27,7 @@ def load(folder, size=None, **options):
 
 @cache
 def pictures():
-    """80 of each kind by one scanner, (8, 80, 28, 28, 3)."""
+    """80 of each kind from one scanner, (8, 80, 28, 28, 3)."""
     kinds = np.repeat(np.arange(8), 80)
     return draw(kinds, np.zeros_like(kinds), 28, np.random.default_rng(0)).reshape(8, 80, 28, 28, 3)
 
@@ -37,14 +37,14 @@ def fingerprint(splits):
     return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()[:16]
 
 
-def test_the_drawing_is_version_1(tmp_path):
-    # golden: when a change of the drawing breaks this, it is another dataset and takes another VERSION
+def test_images_are_those_of_version_1(tmp_path):
+    # golden: a change that breaks this makes another dataset and needs another VERSION
     splits = load(tmp_path)
     assert splits.digest == "phantom-1-a8d8a0f0cd0f4d00"
     assert fingerprint(splits) == "ad2de42d9d0b2d7c"
 
 
-def test_another_process_draws_the_same_bytes(tmp_path):
+def test_images_of_another_process_are_the_same(tmp_path):
     code = (
         "import sys, pathlib, fedbench_core.api as a, fedbench_core.data as d;"
         "s = d.DATASETS['phantom'](train=96, val=64, test=64).load(a.DataRequest(cache=pathlib.Path(sys.argv[1])));"
@@ -54,16 +54,16 @@ def test_another_process_draws_the_same_bytes(tmp_path):
     assert done.stdout == load(tmp_path).train.images.tobytes()
 
 
-def test_shapes_and_names(tmp_path):
+def test_shapes_and_names_are_those_documented(tmp_path):
     splits = load(tmp_path)
     assert splits.train.images.shape == (96, 28, 28, 3)
-    assert (splits.channels, splits.image_size, splits.official) == (3, 28, True)
+    assert (splits.channels, splits.image_size, splits.official) == (3, 28, False)
     assert splits.task.classes == CLASSES
     assert (splits.task.kind, len(set(CLASSES))) == ("multi-class", 8)
     assert isinstance(splits.train.images, np.memmap)
 
 
-def test_larger_pictures_show_the_same_cells(tmp_path):
+def test_larger_images_show_the_same_cells(tmp_path):
     rng = [np.random.default_rng(0) for _ in range(2)]
     small, large = (draw(np.arange(8), np.zeros(8, int), size, r) for size, r in zip((28, 224), rng, strict=True))
     shrunk = large.reshape(8, 28, 8, 28, 8, 3).mean((2, 4))
@@ -73,9 +73,9 @@ def test_larger_pictures_show_the_same_cells(tmp_path):
         load(tmp_path, size=32)
 
 
-def test_all_that_is_asked_is_in_the_digest(tmp_path):
-    asked = [{}, {"train": 97}, {"sites": 5}, {"label_noise": 0.1}, {"size": 64}]
-    assert len({load(tmp_path, **options).digest for options in asked}) == len(asked)
+def test_digest_depends_on_every_option(tmp_path):
+    options = [{}, {"train": 97}, {"sites": 5}, {"label_noise": 0.1}, {"size": 64}]
+    assert len({load(tmp_path, **changes).digest for changes in options}) == len(options)
 
 
 def test_splits_do_not_depend_on_each_other(tmp_path):
@@ -85,7 +85,7 @@ def test_splits_do_not_depend_on_each_other(tmp_path):
     assert not (first.val.images == first.test.images).all()
 
 
-def test_default_shares(tmp_path):
+def test_default_sizes_of_splits_sites_and_classes(tmp_path):
     splits = DATASETS["phantom"]().load(DataRequest(cache=tmp_path))
     assert [len(splits.train), len(splits.val), len(splits.test)] == [640, 160, 400]
     assert np.bincount(splits.sites["train"]).tolist() == [256, 192, 128, 64]
@@ -96,7 +96,7 @@ def test_default_shares(tmp_path):
 
 
 @pytest.mark.parametrize("sites", [1, 8])
-def test_every_split_has_every_site_and_class(tmp_path, sites):
+def test_splits_have_every_site_and_class(tmp_path, sites):
     splits = load(tmp_path, sites=sites)
     for split in ("train", "val", "test"):
         assert set(splits.sites[split]) == set(range(sites))
@@ -105,23 +105,23 @@ def test_every_split_has_every_site_and_class(tmp_path, sites):
 
 @given(count=st.integers(64, 3000), groups=st.integers(1, 8))
 @settings(max_examples=50)
-def test_shares_are_dealt_to_within_one(count, groups):
-    shares = _falling(groups, 0)
-    dealt = np.bincount(_deal(count, shares, np.random.default_rng(0)), minlength=groups)
-    assert dealt.sum() == count
-    assert np.abs(dealt - count * np.array(shares) / sum(shares)).max() < 1 + 1e-9
+def test_group_sizes_are_proportional_to_within_one(count, groups):
+    sizes = _decreasing(groups, 0)
+    assigned = np.bincount(_assign(count, sizes, np.random.default_rng(0)), minlength=groups)
+    assert assigned.sum() == count
+    assert np.abs(assigned - count * np.array(sizes) / sum(sizes)).max() < 1 + 1e-9
 
 
-@given(part=st.floats(0, 0.5))
+@given(share=st.floats(0, 0.5))
 @settings(max_examples=30)
-def test_mistakes_are_always_another_class_and_as_many_as_said(part):
+def test_wrong_labels_are_other_classes_and_as_many_as_requested(share):
     labels = np.arange(20000) % 8
-    made = _mistake(labels, part, np.random.default_rng(0))
-    assert set(made) <= set(range(8))
-    assert abs((made != labels).mean() - part) < 0.02
+    wrong = _corrupted(labels, share, np.random.default_rng(0))
+    assert set(wrong) <= set(range(8))
+    assert abs((wrong != labels).mean() - share) < 0.02
 
 
-def test_only_training_labels_are_wrong(tmp_path):
+def test_wrong_labels_are_in_the_training_split_only(tmp_path):
     noisy, clean = load(tmp_path, label_noise=0.5), load(tmp_path, label_noise=0.0)
     assert (noisy.train.images == clean.train.images).all()
     assert 0.3 < (noisy.train.labels != clean.train.labels).mean() < 0.7
@@ -129,7 +129,7 @@ def test_only_training_labels_are_wrong(tmp_path):
     assert (noisy.test.labels == clean.test.labels).all()
 
 
-def test_scanners_look_different(tmp_path):
+def test_scanners_differ_in_mean_color(tmp_path):
     splits = load(tmp_path, train=2000, sites=8)
     means = [splits.train.images[splits.sites["train"] == site].mean((0, 1, 2)) for site in range(8)]
     between = [np.abs(one - other).max() for at, one in enumerate(means) for other in means[:at]]
@@ -145,18 +145,18 @@ def test_options_out_of_range_are_refused():
 
 
 def nucleus_pixels(images):
-    """How many pixels are as dark as a nucleus under the first scanner."""
+    """The number of pixels as dark as a nucleus of the first scanner."""
     return (images[..., 1] < 0.3 * 255).sum((-1, -2))
 
 
-def test_kinds_differ_in_their_nuclei():
+def test_kinds_differ_in_the_size_of_the_nucleus():
     area = dict(zip(CLASSES, nucleus_pixels(pictures()).mean(1), strict=True))
     assert area["blast"] > area["bean"] > area["band"]
     assert area["lymphoid"] > area["bilobed"] > area["plasma"]
     assert len(KINDS) == 8
 
 
-def test_a_linear_model_fails_where_convolution_learns(tmp_path):
+def test_convolutional_network_learns_where_a_linear_model_fails(tmp_path):
     splits = DATASETS["phantom"](train=2400, test=800).load(DataRequest(cache=tmp_path))
     (x, y), (test_x, test_y) = splits.train.tensors(), splits.test.tensors()
 
@@ -168,7 +168,7 @@ def test_a_linear_model_fails_where_convolution_learns(tmp_path):
                 optimizer.zero_grad()
                 torch.nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
                 optimizer.step()
-        with torch.no_grad():  # batch statistics: what is measured is the data, not an average of a moving target
+        with torch.no_grad():  # training mode: running statistics lag behind after so few steps
             return (model(test_x).argmax(1) == test_y).double().mean().item()
 
     assert accuracy(linear(), 10, 1e-3) < 0.45

@@ -15,6 +15,7 @@ from fedbench_core.api import (
     LocalUpdate,
     Method,
     Payload,
+    Phase,
     Turn,
     Update,
     hookimpl,
@@ -42,8 +43,8 @@ class Train(LocalUpdate):
             raise KeyError("x")
 
     def train(self, client, received, ctx):
-        net = load_global(received, client, ctx)
-        metrics = fit(net, client, ctx)
+        net = load_global(received, client.backbone, ctx)
+        metrics = fit(net, client.train, ctx)
         said = Payload.of(net)
         if self.fault == "models":
             client.models["own"] = net.state_dict()
@@ -61,8 +62,8 @@ class Train(LocalUpdate):
             metrics = {**metrics, "loss": "good"} if self.fault == "metric" else metrics
         return Update(said, len(client.train), metrics)
 
-    def predictors(self, client, received, ctx):
-        net = load_global(received, client, ctx)
+    def global_predictors(self, received, backbone, ctx):
+        net = load_global(received, backbone, ctx)
         if self.fault == "blind":
             with torch.no_grad():
                 net.head.bias.fill_(torch.nan)
@@ -96,10 +97,10 @@ class Wire(Compressor):
 class Merging(Mean):
     fault: str = ""
 
-    def open(self, ctx, memory, standing):
-        inner, fault = super().open(ctx, memory, standing), self.fault
+    def start(self, state, ctx):
+        inner, fault = super().start(state, ctx), self.fault
         if fault == "memory":
-            memory["messages"] = []
+            state.memory["messages"] = []
         if fault == "no merge":
             return None
 
@@ -109,8 +110,8 @@ class Merging(Mean):
                     raise ZeroDivisionError("by zero")
                 inner.add(message)
 
-            def close(self):
-                payload = inner.close()
+            def result(self):
+                payload = inner.result()
                 if fault == "nan":
                     return nan(payload)
                 return None if fault == "none" else payload
@@ -122,20 +123,20 @@ class Merging(Mean):
 class Plan(Star):
     fault: str = ""
 
-    def plan(self, present, clients, ctx):
+    def plan(self, participating, clients, ctx):
         if ctx.round == 1:
             if self.fault == "raise":
                 raise ZeroDivisionError("by zero")
             if self.fault == "endless":
-                return repeat([])
+                return repeat(Phase([]))
             who, where = {
                 "numpy": (np.int64(0), SERVER),
                 "absent": (7, SERVER),
                 "nowhere": (0, 99),
                 "twice": (1, SERVER),
             }.get(self.fault, (0, SERVER))
-            return [[Turn(1, (SERVER,)), Turn(who, (where,))]]
-        return super().plan(present, clients, ctx)
+            return [Phase([Turn(1, (SERVER,)), Turn(who, (where,))])]
+        return super().plan(participating, clients, ctx)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A plugin that goes wrong ends its own run, with a sentence: which part of which plugin, at whom, and when."""
+"""A faulty plugin ends its run with an error that names the part, the plugin, the client and the round."""
 
 from pathlib import Path
 
@@ -43,25 +43,41 @@ def faulty(distribution, spec):
         (
             "local_update",
             "dict",
-            f"client 1, round 1: local update t-update {FROM}: its reply's payload is",
+            f"client 1, round 1: local update t-update {FROM}: its update's payload is",
         ),
         ("local_update", "array", f"local update t-update {FROM}: its payload's 'more' is of type ndarray"),
         ("local_update", "number", f"local update t-update {FROM}: its payload's meta 'round' is of type int"),
-        ("local_update", "complex", "compressor dense of fedbench-core 0.1.0: tensor 'more' is torch.complex64"),
+        ("local_update", "complex", "compressor dense of fedbench-core 0.2.0: tensor 'more' is torch.complex64"),
         ("local_update", "metric", f"local update t-update {FROM}: its metric 'loss' is of type str"),
-        ("local_update", "shape", "client 1, round 1: aggregator mean of fedbench-core 0.1.0: A merge takes messages"),
+        (
+            "local_update",
+            "shape",
+            "client 1, round 1: aggregator mean of fedbench-core 0.2.0: Only messages with the same",
+        ),
         ("local_update", "name", "'head.bias' is float32 (3,) from client 0 and missing from client 1"),
         ("local_update", "name", f"(the messages are those of local update t-update {FROM})"),
-        ("local_update", "models", f"client 0, round 0: local update t-update {FROM} raised AttributeError"),
-        ("local_update", "nobody", f"local update t-update {FROM}: predictors gave no model"),
-        ("local_update", "list", f"local update t-update {FROM}: what predictors gave is of type list"),
+        (
+            "local_update",
+            "models",
+            f"client 0, round 0: local update t-update {FROM}: models and modules hold what",
+        ),
+        ("local_update", "nobody", "local update t-update returned no model"),
+        ("local_update", "list", f"local update t-update {FROM}: what it returned as predictors is of type list"),
         ("local_update", "function", f"local update t-update {FROM}: predictor 'global' is of type builtin"),
-        ("local_update", "identity", f"local update t-update {FROM}: its predictor gave (24, 3, 8, 8) for 24 images"),
-        ("local_update", "blind", f"local update t-update {FROM}: its predictor gave NaN"),
+        (
+            "local_update",
+            "identity",
+            f"local update t-update {FROM}: its predictor returned (24, 3, 8, 8)",
+        ),
+        ("local_update", "blind", f"local update t-update {FROM}: its predictor returned NaN"),
         ("compressor", "raise", f"client 0, round 1: compressor t-wire {FROM} raised ZeroDivisionError: by zero ("),
-        ("compressor", "dict", f"client 0, round 1: compressor t-wire {FROM}: what encode gave is of type dict"),
+        ("compressor", "dict", f"client 0, round 1: compressor t-wire {FROM}: what encode returned is of type dict"),
         ("compressor", "memory", f"client 0, round 1: compressor t-wire {FROM}: memory holds tensors"),
-        ("compressor", "none", f"client 0, round 0: compressor t-wire {FROM}: what decode gave is of type NoneType"),
+        (
+            "compressor",
+            "none",
+            f"client 0, round 0: compressor t-wire {FROM}: what decode returned is",
+        ),
         (
             "compressor",
             "drops",
@@ -71,36 +87,52 @@ def faulty(distribution, spec):
         ("downlink", "drops", f"round 0: compressor t-wire {FROM}: 'head.bias' was torch.float32 (3,)"),
         ("downlink", "raise", f"round 1: compressor t-wire {FROM} raised ZeroDivisionError: by zero ("),
         ("aggregator", "add", f"client 2, round 0: aggregator t-merge {FROM} raised ZeroDivisionError: by zero ("),
-        ("aggregator", "nan", f"round 0: aggregator t-merge {FROM}: tensor 'head.bias' of its merge holds NaN"),
-        ("aggregator", "none", f"round 0: aggregator t-merge {FROM}: what its merge came to is of type NoneType"),
+        (
+            "aggregator",
+            "nan",
+            f"the server, round 0: aggregator t-merge {FROM}: tensor 'head.bias' of its",
+        ),
+        (
+            "aggregator",
+            "none",
+            f"round 0: aggregator t-merge {FROM}: the result of its aggregation is",
+        ),
         ("aggregator", "no merge", f"client 0, round 0: aggregator t-merge {FROM} raised AttributeError"),
         ("aggregator", "memory", f"round 0: aggregator t-merge {FROM}: memory holds tensors"),
         ("topology", "raise", f"round 1: topology t-plan {FROM} raised ZeroDivisionError: by zero ("),
-        ("topology", "endless", f"round 1: topology t-plan {FROM}: its plan for round 1 has more than 1000 steps"),
-        ("topology", "absent", f"round 1: topology t-plan {FROM}: it plans a turn of client 7, who is not there"),
-        ("topology", "nowhere", f"round 1: topology t-plan {FROM}: it writes to place 99, which does not exist"),
-        ("topology", "numpy", f"round 1: topology t-plan {FROM}: 0, a client or place of its plan, is of type int64"),
-        ("topology", "twice", f"round 1: topology t-plan {FROM}: it plans two turns of client 1 in one step"),
+        ("topology", "endless", f"round 1: topology t-plan {FROM}: its plan for round 1 has more than 1000 phases"),
+        (
+            "topology",
+            "absent",
+            f"round 1: topology t-plan {FROM}: it plans a turn of client 7, which does not",
+        ),
+        (
+            "topology",
+            "nowhere",
+            f"round 1: topology t-plan {FROM}: client 0 is to send to node 99",
+        ),
+        ("topology", "numpy", f"round 1: topology t-plan {FROM}: 0, a client or node of its plan, is of type int64"),
+        ("topology", "twice", f"round 1: topology t-plan {FROM}: it plans two turns of client 1 in one phase"),
         ("partitioner", "raise", f"partitioner t-deal {FROM} raised ZeroDivisionError: by zero ("),
-        ("partitioner", "few", f"partitioner t-deal {FROM}: it gave 3 clients [20, 20] images"),
-        ("partitioner", "loses", f"partitioner t-deal {FROM}: it dealt out 57 indices to 60 images"),
+        ("partitioner", "few", f"partitioner t-deal {FROM}: it split images among 3 clients as [20, 20]"),
+        ("partitioner", "loses", f"partitioner t-deal {FROM}: it returned 57 indices for 60 images"),
         ("dataset", "raise", f"dataset t-data {FROM} raised KeyError: 'images' ("),
-        ("dataset", "list", f"dataset t-data {FROM}: what load gave is of type list; expected Splits"),
+        ("dataset", "list", f"dataset t-data {FROM}: what load returned is of type list; expected Splits"),
         ("backbone", "raise", f"backbone t-net {FROM} raised KeyError: 'layers' ("),
-        ("backbone", "identity", f"backbone t-net {FROM}: what build gave is of type Identity; expected Backbone"),
+        ("backbone", "identity", f"backbone t-net {FROM}: what build returned is of type Identity; expected Backbone"),
     ],
 )
-def test_who_is_to_blame(faulty, tmp_path, part, fault, says) -> None:
+def test_error_names_part_plugin_client_and_round(faulty, tmp_path, part, fault, says) -> None:
     with pytest.raises(FedbenchError) as caught:
         faulty(part, fault, How(out=tmp_path, cache=tmp_path, executor="serial"))
     assert says in str(caught.value)
     assert str(caught.value).count(" raised ") <= 1, "blamed twice"
     if " raised " in says:
-        assert "fedbench_faulty_module.py:" in str(caught.value) or fault in {"exit", "models", "no merge"}
+        assert "fedbench_faulty_module.py:" in str(caught.value) or fault in {"exit", "no merge"}
         assert "`fedbench plugin check " in str(caught.value)
     assert not list(tmp_path.glob("*/record.json"))
 
 
-def test_the_sentence_crosses_between_processes(faulty, tmp_path) -> None:
+def test_error_of_a_worker_process_is_the_same(faulty, tmp_path) -> None:
     with pytest.raises(FedbenchError, match=rf"client 1, round 1: local update t-update {FROM} raised SystemExit"):
         faulty("local_update", "exit", How(out=tmp_path, cache=tmp_path, workers=1))

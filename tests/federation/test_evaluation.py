@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from fedbench_core.api import Examples, Splits, Task
-from fedbench_core.federation.calls import RoleScore, ScoreDone
+from fedbench_core.federation.calls import ModelScore, ScoreCall, ScoreDone
 from fedbench_core.federation.evaluation import evaluate
 from fedbench_core.federation.partition import Partition
 
@@ -25,24 +25,29 @@ def _shares(counts, test, owned, kind="multi-class") -> Partition:
     return Partition(splits, {"train": np.split(np.arange(len(train)), ends), "test": rows}, counts)
 
 
-def _score(shares, client, predicted) -> RoleScore:
-    """What a predictor that says `predicted` for the test images scores."""
+def _score(shares, predicted) -> tuple[ModelScore, np.ndarray]:
+    """The scores and probabilities of a model that predicts `predicted` for the test images."""
     task, labels = shares.splits.task, shares.splits.test.targets()
     probabilities = torch.nn.functional.one_hot(torch.tensor(predicted), task.outputs).float()
-    return RoleScore(
+    score = ModelScore(
         digest=str(predicted),
         scores=task.scores(probabilities, labels),
         recalls=task.recalls(probabilities, labels).double().numpy(),
         correct=np.packbits(task.correct(probabilities, labels).numpy()),
-        own=probabilities[shares.indices["test"][client]].numpy(),
     )
+    return score, probabilities.numpy()
+
+
+def _done(shares, clients, of="client", **roles) -> ScoreDone:
+    """The outcome of scoring models, by role, that these clients have."""
+    scores = {role: _score(shares, predicted) for role, predicted in roles.items()}
+    rows = np.concatenate([shares.indices["test"][client] for client in clients])
+    call = ScoreCall(of, clients[0], "net", tuple(clients), 0, "test", 1, 0, None, None)
+    return ScoreDone(call, {r: s for r, (s, _) in scores.items()}, {r: p[rows] for r, (_, p) in scores.items()})
 
 
 def _evaluate(shares, predictions, by="labels"):
-    done = [
-        ScoreDone(client, client, {"model": _score(shares, client, predicted)})
-        for client, predicted in enumerate(predictions)
-    ]
+    done = [_done(shares, [client], model=predicted) for client, predicted in enumerate(predictions)]
     return evaluate(done, shares, "test", by)
 
 
@@ -128,13 +133,22 @@ def test_the_worst_decile_from_twenty_clients_on(clients, expected) -> None:
 
 def test_every_role_has_its_own_summary_and_the_first_is_the_headline() -> None:
     shares = _shares([[1, 1], [1, 1]], test=[0, 1], owned=[[0], [1]])
-    done = [
-        ScoreDone(client, client, {"good": _score(shares, client, [0, 1]), "bad": _score(shares, client, [1, 0])})
-        for client in range(2)
-    ]
+    done = [_done(shares, [client], good=[0, 1], bad=[1, 0]) for client in range(2)]
     found = evaluate(done, shares, "test", "labels")
     assert (found["role"], list(found["roles"])) == ("good", ["bad"])
     assert (found["metrics"]["personalization"], found["roles"]["bad"]["metrics"]["personalization"]) == (1.0, 0.0)
+
+
+def test_models_in_common_come_after_the_clients_own_and_count_for_each_client() -> None:
+    shares = _shares([[1, 1], [1, 1], [1, 1]], test=[0, 1, 0], owned=[[0], [1], [2]])
+    common = _done(shares, [2, 0], of="received", common=[0, 0, 0])
+    own = [_done(shares, [client], own=[0, 1, 0]) for client in range(3)]
+    found = evaluate([common, *own], shares, "test", "sites")
+    assert (found["role"], list(found["roles"])) == ("own", ["common"])
+    assert found["roles"]["common"]["matrix"]["predictor_of_client"] == [0, None, 0]
+    assert found["roles"]["common"]["metrics"]["personalization"] == 1.0
+    assert found["roles"]["common"]["undefined"]["personalization"] == 1
+    assert found["roles"]["common"]["metrics"]["n"] == 2
 
 
 def test_a_global_model_scores_everywhere_the_same(go) -> None:

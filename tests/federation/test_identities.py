@@ -8,8 +8,8 @@ import torch
 
 from fedbench_core import RunSpec
 from fedbench_core.api import Payload
-from fedbench_core.federation.lending import Lender
-from fedbench_core.federation.participation import present
+from fedbench_core.federation.networks import Networks
+from fedbench_core.federation.participation import participating
 from fedbench_core.federation.resolved import resolve
 from fedbench_core.records.record import comparable
 from fedbench_core.runner import How, load
@@ -44,7 +44,8 @@ def test_fedprox_without_a_pull_is_fedavg_to_the_bit(go, tap, tmp_path) -> None:
     assert server["fedprox"] == server["fedavg"]
     assert prox.record["test"] == plain.record["test"]
     assert prox.record["curve"] == plain.record["curve"]
-    assert (prox.folder / "clients.csv").read_bytes() == (plain.folder / "clients.csv").read_bytes()
+    assert _turns(prox).drop(columns="proximal").equals(_turns(plain))
+    assert set(_turns(prox)["proximal"]) == {0}
     pulled = go("fedprox", **asked, **{"local_update.mu": 1})
     assert _turns(pulled)["loss"].tolist() != _turns(plain)["loss"].tolist()
 
@@ -57,7 +58,7 @@ def test_one_full_batch_step_everywhere_is_one_centralized_gradient_step(go, spe
     [(_, merged)] = server.said
     setting = resolve(spec("fedavg", **asked))
     splits = load(setting, How())
-    net = Lender(setting.architectures, splits, 0, "cpu").build("plain")
+    net = Networks(setting.architectures, {}, splits, 0, "cpu").backbone("plain")
     images, labels = splits.train.tensors()
     splits.task.loss(net(images), labels).backward()
     for name, parameter in net.named_parameters():
@@ -95,7 +96,7 @@ def test_full_participation_has_r_uplinks_and_one_downlink_less_per_client(go) -
 @pytest.mark.parametrize("absence", [{"fraction": 0.4}, {"dropout": 0.6}, {"fraction": 0.7, "dropout": 0.4}], ids=str)
 def test_downloads_are_the_turns_at_which_something_lay_at_the_server(go, absence) -> None:
     finished = go("fedavg", clients=5, rounds=6, **absence)
-    rounds = [present(RunSpec.of(finished.record["spec"]), 5, round_) for round_ in range(6)]
+    rounds = [participating(RunSpec.of(finished.record["spec"]), 5, round_) for round_ in range(6)]
     began = next(number for number, there in enumerate(rounds) if there)
     messages = _messages(finished)
     up, down = messages[messages.receiver == SERVER], messages[messages.sender == SERVER]
@@ -126,7 +127,7 @@ def test_half_sends_half_to_within_its_header(go, spec) -> None:
     asked = {"backbones": "test_resnet", "rounds": 2, "clients": 2, "steps": 1}
     whole, halved = (_messages(go("fedavg", compressor=name, **asked)).bytes for name in ("dense", "half"))
     setting = resolve(spec("fedavg", **asked))
-    net = Lender(setting.architectures, load(setting, How()), 0, "cpu").build("test_resnet")
+    net = Networks(setting.architectures, {}, load(setting, How()), 0, "cpu").backbone("test_resnet")
     blob = bytes(Payload.of(net).to_bytes())
     header = 8 + int.from_bytes(blob[:8], "little")
     assert set(whole) == {len(blob)}
@@ -195,7 +196,7 @@ def test_local_says_nothing_and_keeps_learning(go) -> None:
 def test_centralized_trains_one_model_on_all_images_and_tests_it_on_everybodys(go) -> None:
     finished = go("centralized", rounds=4, epochs=2)
     record = finished.record
-    assert _turns(finished)["samples"].tolist() == [60] * 4
+    assert _turns(finished)["num_examples"].tolist() == [60] * 4
     assert record["population"]["trained"] == 1
     assert record["test"]["matrix"]["predictor_of_client"] == [0, 0, 0]
     assert record["test"]["metrics"]["n"] == 30

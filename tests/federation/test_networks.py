@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch import nn
 
-from fedbench_core.api import RequestError
-from fedbench_core.federation.lending import Lender
+from fedbench_core.api import RequestError, RunError
+from fedbench_core.federation.networks import Networks
 from fedbench_core.federation.resolved import resolve
 from fedbench_core.runner import How, load
 
@@ -13,7 +14,7 @@ def lender(spec):
 
     def make(seed=0, **settings):
         setting = resolve(spec("local", backbones="tiny,wide", **settings))
-        return Lender(setting.architectures, load(setting, How()), seed, "cpu")
+        return Networks(setting.architectures, {"head": nn.Linear}, load(setting, How()), seed, "cpu")
 
     return make
 
@@ -24,7 +25,7 @@ def _weights(net) -> bytes:
 
 def test_equal_roles_are_equal_and_others_differ(lender) -> None:
     lend = lender()
-    plain, again, teacher, student = (lend.build("tiny", role) for role in ("", "", "teacher", "student"))
+    plain, again, teacher, student = (lend.backbone("tiny", role) for role in ("", "", "teacher", "student"))
     assert _weights(plain) == _weights(again)
     assert len({_weights(net) for net in (plain, teacher, student)}) == 3
     assert len({id(net) for net in (plain, again, teacher, student)}) == 4
@@ -32,20 +33,20 @@ def test_equal_roles_are_equal_and_others_differ(lender) -> None:
 
 def test_initial_weights_depend_on_seed_backbone_and_role_only(lender) -> None:
     first = lender()
-    expected = {role: _weights(first.build("tiny", role)) for role in ("", "teacher")}
+    expected = {role: _weights(first.backbone("tiny", role)) for role in ("", "teacher")}
     other = lender(lr=0.5, rounds=9)
     torch.manual_seed(99)
     torch.rand(7)
-    other.build("wide")
+    other.backbone("wide")
     for role in ("teacher", "", "teacher"):  # another order, other uses before, recalled between
-        assert _weights(other.build("tiny", role)) == expected[role]
+        assert _weights(other.backbone("tiny", role)) == expected[role]
         other.recall()
-    assert _weights(lender(seed=1).build("tiny")) != expected[""]
+    assert _weights(lender(seed=1).backbone("tiny")) != expected[""]
 
 
 def test_a_loan_comes_back_and_goes_out_fresh(lender) -> None:
     lend = lender()
-    net = lend.build("tiny")
+    net = lend.backbone("tiny")
     initial = _weights(net)
     with torch.no_grad():
         net.head.weight.add_(1)
@@ -54,7 +55,7 @@ def test_a_loan_comes_back_and_goes_out_fresh(lender) -> None:
     net.requires_grad_(requires_grad=False)
     net.head.bias.grad = torch.ones(3)
     lend.recall()
-    fresh = lend.build("tiny")
+    fresh = lend.backbone("tiny")
     assert fresh is net
     assert _weights(fresh) == initial
     assert fresh.training
@@ -64,19 +65,51 @@ def test_a_loan_comes_back_and_goes_out_fresh(lender) -> None:
 def test_building_leaves_the_global_generator_alone(lender) -> None:
     lend = lender()
     before = torch.get_rng_state()
-    lend.build("tiny", "a")
-    lend.build("wide", "b")
+    lend.backbone("tiny", "a")
+    lend.backbone("wide", "b")
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_many_roles_stay_the_same_however_often_they_are_asked_for(lender) -> None:
     lend = lender()
-    expected = [_weights(lend.build("tiny", f"role {n}")) for n in range(20)]
+    expected = [_weights(lend.backbone("tiny", f"role {n}")) for n in range(20)]
     lend.recall()
-    assert [_weights(lend.build("tiny", f"role {n}")) for n in range(20)] == expected
+    assert [_weights(lend.backbone("tiny", f"role {n}")) for n in range(20)] == expected
     assert len(set(expected)) == 20
+
+
+def test_module_weights_depend_on_seed_name_role_and_sizes(lender) -> None:
+    sizes = {"in_features": 4, "out_features": 2}
+    first, again = lender(), lender()
+    weights = _weights(first.module("head", "", sizes))
+    assert _weights(again.module("head", "", dict(reversed(sizes.items())))) == weights
+    assert _weights(first.module("head", "other", sizes)) != weights
+    assert _weights(lender(seed=1).module("head", "", sizes)) != weights
+
+
+def test_stored_networks_come_back_with_their_weights(lender) -> None:
+    nets = lender()
+    net, head = nets.backbone("tiny"), nets.module("head", "", {"in_features": 4, "out_features": 2})
+    with torch.no_grad():
+        net.head.weight.add_(1)
+        head.weight.add_(1)
+    stored = {"a": nets.weights(net)}, {"b": nets.weights(head)}
+    expected = _weights(net), _weights(head)
+    nets.recall()
+    back = nets.load_backbones(stored[0])["a"], nets.load_modules(stored[1])["b"]
+    assert tuple(map(_weights, back)) == expected
+
+
+def test_network_that_was_not_built_here_is_not_stored(lender) -> None:
+    with pytest.raises(RunError, match="Linear"):
+        lender().weights(nn.Linear(1, 1))
+
+
+def test_module_that_was_not_declared_is_refused(lender) -> None:
+    with pytest.raises(RequestError, match=r"'heed'.*head"):
+        lender().module("heed", "", {})
 
 
 def test_a_backbone_that_was_not_announced_is_refused(lender) -> None:
     with pytest.raises(RequestError, match=r"No backbone in this run named 'plain'.*Available: tiny, wide"):
-        lender().build("plain")
+        lender().backbone("plain")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbench_core.api import SPLITS, RequestError
-from fedbench_core.federation.partition import apportion, deal
+from fedbench_core.federation.partition import apportion, load_public, make_partition
 from fedbench_core.federation.resolved import resolve
 from fedbench_core.runner import How, load
 
@@ -17,7 +17,7 @@ def shares(spec):
 
     def make(method="local", **settings):
         setting = resolve(spec(method, **settings))
-        return deal(setting, load(setting, How()))
+        return make_partition(setting, load(setting, How()))
 
     return make
 
@@ -71,7 +71,7 @@ def test_shares_are_disjoint_and_complete(shares, settings) -> None:
         assert len(rows) == len(set(rows.tolist())) == sizes[split]
         assert set(rows.tolist()) <= set(range(len(getattr(dealt.splits, split))))
         assert all((np.diff(own) > 0).all() for own in dealt.indices[split])
-        assert np.array_equal(dealt.centralized(split).indices, np.sort(rows))
+        assert np.array_equal(dealt.centralized.examples(split, 0).indices, np.sort(rows))
 
 
 def test_local_test_sets_follow_the_training_shares(shares) -> None:
@@ -121,7 +121,7 @@ def test_a_limit_keeps_the_proportions_of_the_classes(shares) -> None:
 
 
 def test_a_limit_above_the_images_changes_nothing(shares) -> None:
-    assert len(shares(limit=1000).centralized("train")) == 60
+    assert len(shares(limit=1000).centralized.examples("train", 0)) == 60
 
 
 def test_a_limit_below_the_clients_is_refused(shares) -> None:
@@ -153,3 +153,61 @@ def test_sites_need_as_many_clients(shares) -> None:
         shares(partitioner="sites", clients=3, **{"dataset.sites": 4})
     with pytest.raises(RequestError, match="does not say which site"):
         shares(partitioner="sites")
+
+
+@pytest.mark.parametrize("fraction", ["0.1", "0.5"])
+def test_public_images_are_stratified_and_belong_to_no_client(shares, fraction) -> None:
+    made = shares(public=fraction, partitioner="iid")
+    public = made.public.indices
+    private = np.concatenate(made.indices["train"])
+    assert len(public) == round(60 * float(fraction))
+    assert sorted([*public, *private]) == list(range(60))
+    labels = np.asarray(made.splits.train.labels)[public, 0]
+    assert np.ptp(np.bincount(labels, minlength=3)) <= 1
+    assert not hasattr(made.public, "labels")
+    assert made.public.tensors()[1].shape == (len(public), 0)
+
+
+def test_public_images_are_the_same_for_all_methods_and_differ_by_seed(shares) -> None:
+    first = shares(public="0.3").public.indices
+    assert np.array_equal(first, shares("fedprox", public=0.3, lr=0.5).public.indices)
+    assert not np.array_equal(first, shares(public="0.3", seed=1).public.indices)
+
+
+def test_public_images_are_drawn_from_the_limited_ones(shares) -> None:
+    made = shares(public="0.5", limit=30, partitioner="iid")
+    assert (len(made.public), sum(map(len, made.indices["train"]))) == (15, 15)
+
+
+def test_public_images_of_another_dataset_leave_the_training_images_alone(spec) -> None:
+    run = resolve(spec("local", public="spots", **{"public.train": 12}))
+    splits = load(run, How())
+    made = make_partition(run, splits, load_public(run, How().request(run.spec), splits))
+    assert len(made.public) == 12
+    assert sum(map(len, made.indices["train"])) == 60
+
+
+@pytest.mark.parametrize(("public", "told"), [("0.001", "0 public"), ("0.99", "--clients 3")])
+def test_public_fraction_that_leaves_no_images_is_refused(shares, public, told) -> None:
+    with pytest.raises(RequestError, match=told):
+        shares(public=public, partitioner="iid")
+
+
+@pytest.mark.parametrize("public", ["0", "1", "1.5", "-0.1"])
+def test_public_fraction_out_of_range_is_refused(spec, public) -> None:
+    with pytest.raises(RequestError, match="--public"):
+        spec("local", public=public)
+
+
+def test_public_dataset_of_another_kind_is_refused(spec, tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split in SPLITS:
+        arrays[f"{split}_images"] = rng.integers(0, 255, (12, 8, 8), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(12)[:, None] % 2
+    np.savez(tmp_path / "gray.npz", **arrays)
+    run = resolve(spec("local", public=f"npz:{tmp_path / 'gray.npz'}"))
+    how = How(cache=tmp_path / "cache")
+    splits = load(run, how)
+    with pytest.raises(RequestError, match=r"1 channels.*3 channels"):
+        make_partition(run, splits, load_public(run, how.request(run.spec), splits))

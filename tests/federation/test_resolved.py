@@ -63,7 +63,7 @@ def test_one_backbone_twice_is_not_mixed(spec) -> None:
 
 
 def test_more_kinds_of_backbone_than_clients_are_refused(refused) -> None:
-    assert "names 3 kinds for --clients 2" in refused("local", backbones="tiny,wide,plain", clients=2)
+    assert "lists 3 for --clients 2" in refused("local", backbones="tiny,wide,plain", clients=2)
 
 
 @pytest.mark.parametrize("absence", [{"fraction": 0.5}, {"dropout": 0.1}])
@@ -78,8 +78,8 @@ def test_a_method_that_needs_everyone_refuses_absence(refused, spec, absence) ->
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"topology": "ring"}, "kit-pinned is kit-pinned only with topology star; got ring"),
-        ({"aggregator.uniform": True}, "kit-pinned is kit-pinned only with aggregator.uniform False; got True"),
+        ({"topology": "ring"}, "topology star; got ring"),
+        ({"aggregator.uniform": True}, "aggregator.uniform False; got True"),
     ],
     ids=str,
 )
@@ -96,7 +96,7 @@ def test_an_option_that_is_pinned_exists(refused) -> None:
 
 def test_relay_on_a_star_is_refused_with_what_to_type(refused, spec) -> None:
     sentence = refused("fedavg", aggregator="relay")
-    assert "relay takes one message per place, but topology star brings 3 to the server" in sentence
+    assert "relay takes one message per node, but topology star sends 3 to the server" in sentence
     assert "--aggregator mean" in sentence
     resolve(spec("fedavg", aggregator="relay", topology="ring"))
     resolve(spec("fedavg", aggregator="relay", clients=1))
@@ -105,8 +105,8 @@ def test_relay_on_a_star_is_refused_with_what_to_type(refused, spec) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("topology.to", 99, "it writes to place 99, which does not exist"),
-        ("topology.home_is", 0, "client 1's home is neither"),
+        ("topology.to", 99, "client 0 is to send to node 99, which does not exist"),
+        ("topology.source", 0, "client 1 receives from neither"),
     ],
 )
 def test_a_topology_that_plans_what_cannot_be_is_to_blame(spec, option, value, says) -> None:
@@ -164,5 +164,5 @@ def test_a_plugin_does_not_take_timms_place(refused, distribution) -> None:
         sentence = refused("local", backbones="resnet18")
     finally:
         registry.cache_clear()
-    assert "'resnet18' is one of timm's, and fedbench-taker claims the name too" in sentence
+    assert "'resnet18' is one of timm's, and fedbench-taker registers the same name" in sentence
     assert "Uninstall fedbench-taker" in sentence

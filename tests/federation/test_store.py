@@ -5,8 +5,7 @@ import sys
 import pytest
 
 from fedbench_core.api import RunError
-from fedbench_core.federation.calls import File
-from fedbench_core.federation.files import read, replace_file, write
+from fedbench_core.federation.files import File, read, replace_file, write
 from fedbench_core.federation.store import Store, was_begun
 
 
@@ -21,22 +20,22 @@ def _contents(folder) -> set[bytes]:
 
 def test_the_newest_generation_is_the_one_there(folder) -> None:
     store = Store(folder)
-    assert store.get("server") is None
-    store.put("server", b"one", 0, 0)
-    store.put("server", b"two", 0, 1)
-    assert read(store.get("server")) == b"two"
+    assert store.get(("server", "", "")) is None
+    store.put(("server", "", ""), b"one", 0, 0)
+    store.put(("server", "", ""), b"two", 0, 1)
+    assert read(store.get(("server", "", ""))) == b"two"
     assert _contents(folder) == {b"two"}
 
 
 def test_a_committed_generation_stays_until_it_is_no_longer_needed(folder) -> None:
     store = Store(folder)
-    store.put("server", b"round 0", 0, 0)
-    store.put("client-1", b"only once", 0, 0)
+    store.put(("server", "", ""), b"round 0", 0, 0)
+    store.put(("client-1", "", ""), b"only once", 0, 0)
     store.commit({})
-    store.put("server", b"round 1", 1, 0)
+    store.put(("server", "", ""), b"round 1", 1, 0)
     assert _contents(folder) >= {b"round 0", b"round 1"}
     for number in range(1, 6):
-        store.put("server", f"round {number}".encode(), number, 0)
+        store.put(("server", "", ""), f"round {number}".encode(), number, 0)
         store.commit({})
     kept = _contents(folder)
     assert {b"round 5", b"only once"} <= kept
@@ -45,22 +44,22 @@ def test_a_committed_generation_stays_until_it_is_no_longer_needed(folder) -> No
 
 def test_a_resume_finds_the_last_commit_and_sweeps_the_rest(folder) -> None:
     store = Store(folder)
-    store.put("server", b"round 0", 0, 0)
+    store.put(("server", "", ""), b"round 0", 0, 0)
     store.commit({"progress": {"round": 1}})
-    store.put("server", b"round 1, never committed", 1, 0)
+    store.put(("server", "", ""), b"round 1, never committed", 1, 0)
     (folder / ".server.9.part").write_bytes(b"torn")
     again = Store(folder)
     assert again.resume()["progress"] == {"round": 1}
-    assert read(again.get("server")) == b"round 0"
+    assert read(again.get(("server", "", ""))) == b"round 0"
     assert _contents(folder) == {b"round 0"}
     assert not list(folder.glob(".*"))
 
 
 def test_a_commit_that_is_cut_off_between_its_renames_leaves_the_one_before(folder, monkeypatch) -> None:
     store = Store(folder)
-    store.put("server", b"round 0", 0, 0)
+    store.put(("server", "", ""), b"round 0", 0, 0)
     store.commit({"progress": {"round": 1}})
-    store.put("server", b"round 1", 1, 0)
+    store.put(("server", "", ""), b"round 1", 1, 0)
 
     def cut_off(*_, **__):
         raise KeyboardInterrupt
@@ -72,19 +71,19 @@ def test_a_commit_that_is_cut_off_between_its_renames_leaves_the_one_before(fold
     assert was_begun(folder)
     again = Store(folder)
     assert again.resume()["progress"] == {"round": 1}
-    assert read(again.get("server")) == b"round 0"
+    assert read(again.get(("server", "", ""))) == b"round 0"
 
 
 def test_a_folder_without_a_commit_has_nothing_to_resume(folder) -> None:
     Store(folder).put("server", b"round 0", 0, 0)
     again = Store(folder)
     assert again.resume() is None
-    assert again.get("server") is None
+    assert again.get(("server", "", "")) is None
 
 
 def test_a_cleared_store_leaves_nothing(folder) -> None:
     store = Store(folder)
-    store.put("server", b"round 0", 0, 0)
+    store.put(("server", "", ""), b"round 0", 0, 0)
     store.commit({})
     store.clear()
     assert not folder.exists()

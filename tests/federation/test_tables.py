@@ -54,7 +54,7 @@ def test_metrics_are_the_same_each_time(tmp_path) -> None:
 
 
 def test_a_file_shorter_than_its_offset_is_told(tmp_path) -> None:
-    with pytest.raises(RunError, match=r"rounds\.csv is not what it was"):
+    with pytest.raises(RunError, match=r"clients\.csv is not what it was"):
         Table(tmp_path / "clients.csv", FIXED, (10, "0"))
 
 
@@ -95,5 +95,5 @@ def test_a_full_disk_leaves_no_half_row(tmp_path) -> None:
 def test_what_cannot_be_written_is_told(tmp_path) -> None:
     table = Table(tmp_path / "missing" / "clients.csv", FIXED)
     table.add({"round": 0, "client": 0})
-    with pytest.raises(RunError, match=r"rounds\.csv could not be written: No such file"):
+    with pytest.raises(RunError, match=r"clients\.csv could not be written: No such file"):
         table.flush()

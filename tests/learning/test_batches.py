@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,26 +51,28 @@ def client() -> Client:
     return Client(2, "net", examples, examples)
 
 
-def _ctx(round_=0, step=0, seed=0, **training) -> RoundContext:
-    return RoundContext(round_, 5, step, seed, Task("multi-class", ("a", "b", "c")), Training(**training))
+def _ctx(round_=0, phase=0, seed=0, **training) -> RoundContext:
+    return RoundContext(round_, 5, phase, seed, Task("multi-class", ("a", "b", "c")), Training(**training))
 
 
 def _seen(client, ctx) -> list[list[int]]:
-    return [((images[:, 0, 0, 0] + 1) * 127.5).round().int().tolist() for images, _ in batches(client, ctx)]
+    own = replace(ctx, node=client.id)
+    return [((b.images[:, 0, 0, 0] + 1) * 127.5).round().int().tolist() for b in batches(client.train, own)]
 
 
 def test_images_and_labels_belong_together(client) -> None:
-    for images, labels in batches(client, _ctx(batch_size=7)):
+    for batch in batches(client.train, _ctx(batch_size=7)):
+        images, labels = batch.images, batch.labels
         assert (((images[:, 0, 0, 0] + 1) * 127.5).round().int() % 3).tolist() == labels.tolist()
         assert images.shape[1:] == (1, 4, 4)
 
 
-def test_the_order_follows_from_seed_round_step_and_client(client) -> None:
+def test_order_follows_from_seed_round_phase_and_client(client) -> None:
     base = _seen(client, _ctx())
     assert base == _seen(client, _ctx())
     assert base != _seen(client, _ctx(seed=1))
     assert base != _seen(client, _ctx(round_=1))
-    assert base != _seen(client, _ctx(step=1))
+    assert base != _seen(client, _ctx(phase=1))
     client.id = 3
     assert base != _seen(client, _ctx())
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from fedbench_core.api import Client, Examples, Payload, PayloadError, Training
-from fedbench_core.learning import batches, fit, load_global, optimizer
+from fedbench_core.learning import TensorData, batches, fit, load_global, optimizer
 from fedbench_core.testing.examples import moment
 
 CTX = replace(moment(), training=Training(epochs=2, batch_size=6, lr=0.1, momentum=0.5, weight_decay=0.01))
@@ -32,10 +32,11 @@ def _weights(net) -> list[float]:
 def test_fitting_is_plain_stochastic_gradient_descent(client) -> None:
     """v <- 0.5 v + g + 0.01 w; w <- w - 0.1 v, on the batches in their order."""
     fitted, byhand = _net(), _net()
-    metrics = fit(fitted, client, CTX)
+    metrics = fit(fitted, client.train, CTX)
     velocity = [torch.zeros_like(parameter) for parameter in byhand.parameters()]
     losses, seen = 0.0, 0
-    for images, labels in batches(client, CTX):
+    for batch in batches(client.train, CTX):
+        images, labels = batch.images, batch.labels
         byhand.zero_grad()
         loss = nn.functional.cross_entropy(byhand(images), labels)
         loss.backward()
@@ -49,19 +50,91 @@ def test_fitting_is_plain_stochastic_gradient_descent(client) -> None:
     assert seen == 40
 
 
-def test_a_penalty_moves_the_weights_and_not_the_loss_that_is_told(client) -> None:
-    once = replace(CTX, training=Training(steps=1, lr=0.1, momentum=0))
+ONCE = replace(CTX, training=Training(steps=1, lr=0.1, momentum=0))
+
+
+def test_named_terms_are_added_and_reported_apart(client) -> None:
+    """The gradient of 3 |w|^2 is 6 w."""
     plain, pulled = _net(), _net()
     before = torch.tensor(_weights(plain))
-    told = fit(plain, client, once)
-    also = fit(pulled, client, once, lambda net: 3 * sum(p.square().sum() for p in net.parameters()))
-    assert told == also
+    alone = fit(plain, client.train, ONCE)
+
+    def loss(batch, outputs, net):
+        squares = sum(p.square().sum() for p in net.parameters())
+        return {"loss": CTX.task.loss(outputs.logits, batch.labels), "penalty": 3 * squares}
+
+    both = fit(pulled, client.train, ONCE, loss=loss)
+    assert both == {**alone, "penalty": pytest.approx(3 * before.square().sum().item(), rel=1e-5)}
     assert _weights(pulled) == pytest.approx((torch.tensor(_weights(plain)) - 0.1 * 6 * before).tolist(), abs=1e-6)
+
+
+def test_loss_replaces_that_of_the_task(client) -> None:
+    """d/db of the sum of all logits over the batch is 1 for each class and image."""
+    net = _net()
+    before = net[1].bias.detach().clone()
+    told = fit(net, client.train, ONCE, loss=lambda _batch, outputs, _net: outputs.logits.sum())
+    assert (before - net[1].bias.detach()).tolist() == pytest.approx([0.1 * 20] * 3)
+    assert told.keys() == {"loss", "steps"}
+
+
+def test_gradient_hook_runs_between_backward_and_step(client) -> None:
+    net, seen = _net(), []
+    before = _weights(net)
+
+    def to_zero(fitted):
+        seen.append(fitted[1].weight.grad.abs().sum().item())
+        for parameter in fitted.parameters():
+            parameter.grad.zero_()
+
+    fit(net, client.train, replace(CTX, training=Training(steps=3, weight_decay=0.0)), on_gradients=to_zero)
+    assert len(seen) == 3
+    assert min(seen) > 0
+    assert _weights(net) == before
+
+
+def test_frozen_modules_are_in_evaluation_mode_and_stay_as_they_are(client) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 3))
+    body = {name: value.clone() for name, value in net[1].state_dict().items()}
+    head = net[2].weight.detach().clone()
+    fit(net, client.train, CTX, frozen=[net[1]], parameters=list(net[2].parameters()))
+    assert all(torch.equal(value, body[name]) for name, value in net[1].state_dict().items())
+    assert not torch.equal(net[2].weight, head)
+    assert net[1].training
+    assert all(parameter.requires_grad for parameter in net.parameters())
+
+
+def test_tensors_such_as_prototypes_are_data() -> None:
+    inputs, labels = torch.eye(3).repeat(4, 1), torch.arange(3).repeat(4)
+    net = nn.Linear(3, 3)
+    fit(net, TensorData(inputs, labels), replace(CTX, training=Training(epochs=30, batch_size=6, lr=0.5)))
+    assert net(torch.eye(3)).argmax(dim=1).tolist() == [0, 1, 2]
+
+
+def test_public_images_have_no_labels_and_batches_know_their_positions(client) -> None:
+    teacher = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    net, shapes = _net(), set()
+
+    def distil(batch, outputs, _net):
+        shapes.add(tuple(batch.labels.shape[1:]))
+        return (outputs.logits - teacher[batch.indices]).square().mean()
+
+    ctx = replace(CTX, training=Training(epochs=200, batch_size=10, lr=0.05))
+    before = (net(client.train.tensors()[0]) - teacher).square().mean().item()
+    fit(net, client.train.without_labels(), ctx, loss=distil)
+    assert (net(client.train.tensors()[0]) - teacher).square().mean().item() < before / 3
+    assert shapes == {(0,)}
+
+
+def test_stream_of_the_batches_can_be_named(client) -> None:
+    first, second = _net(), _net()
+    fit(first, client.train, CTX)
+    fit(second, client.train, CTX, who=("digest",))
+    assert _weights(first) != _weights(second)
 
 
 def test_fitting_trains_in_training_mode(client) -> None:
     net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 3)).eval()
-    fit(net, client, CTX)
+    fit(net, client.train, CTX)
     assert net.training
     assert int(net[1].num_batches_tracked) == 8
 
@@ -70,23 +143,23 @@ def test_fitting_trains_in_training_mode(client) -> None:
     ("name", "kind"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
 )
 def test_the_optimizer_is_the_one_that_was_asked_for(name, kind) -> None:
-    made = optimizer(_net().parameters(), Training(optimizer=name, lr=0.3, momentum=0.7, weight_decay=0.2))
+    training = Training(optimizer=name, lr=0.3, momentum=0.7, weight_decay=0.2)
+    made = optimizer(_net().parameters(), replace(CTX, training=training))
     assert type(made) is kind
     [group] = made.param_groups
     assert (group["lr"], group["weight_decay"], group.get("momentum", 0.7)) == (0.3, 0.2, 0.7)
 
 
-def test_adopting_is_building_and_then_hearing(client) -> None:
-    asked = []
-
-    def build(backbone, role=""):
-        asked.append((backbone, role))
+class _Builder:
+    def backbone(self, name, role):
+        assert (name, role) == ("net", "")
         return _net()
 
-    ctx = replace(CTX, build=build)
-    assert _weights(load_global(None, client, ctx)) == _weights(_net())
+
+def test_global_model_has_the_received_weights_or_the_initial_ones() -> None:
+    ctx = replace(CTX, builder=_Builder())
+    assert _weights(load_global(None, "net", ctx)) == _weights(_net())
     received = Payload({name: torch.ones_like(value) for name, value in _net().state_dict().items()})
-    assert set(_weights(load_global(received, client, ctx))) == {1.0}
-    assert asked == [("net", "")] * 2
+    assert set(_weights(load_global(received, "net", ctx))) == {1.0}
     with pytest.raises(PayloadError, match="does not fit the model"):
-        load_global(Payload({}), client, ctx)
+        load_global(Payload({}), "net", ctx)

@@ -10,9 +10,9 @@ from fedbench_core.learning import (
     ForwardPass,
     Side,
     adaptive_denominator,
-    apply,
-    change,
+    apply_delta,
     check_pair,
+    delta,
     fit,
     fit_pair,
     hint,
@@ -67,8 +67,8 @@ def nothing(_own: ForwardPass, _other: ForwardPass) -> dict[str, torch.Tensor]:
 
 def test_without_terms_each_network_learns_as_if_alone(client) -> None:
     pair, alone = (Net(4, 0).eval(), Net(6, 1).eval()), (Net(4, 0), Net(6, 1))
-    told = fit_pair(Side("a", pair[0], nothing), Side("b", pair[1], nothing), client, CTX)
-    losses = [fit(net, client, CTX)["loss"] for net in alone]
+    told = fit_pair(Side("a", pair[0], nothing), Side("b", pair[1], nothing), client.train, CTX)
+    losses = [fit(net, client.train, CTX)["loss"] for net in alone]
     assert [weights(net) for net in pair] == [weights(net) for net in alone]
     assert [told["a_task"], told["b_task"]] == losses
     assert told["loss"] == losses[0]
@@ -86,10 +86,10 @@ def test_a_loss_moves_its_own_network_alone(client, reaches) -> None:
     trained = {}
     for joint in (False, True):
         nets = Net(4, 0), Net(6, 1)
-        fit_pair(Side("a", nets[0], nothing), Side("b", nets[1], meddle), client, CTX, joint=joint)
+        fit_pair(Side("a", nets[0], nothing), Side("b", nets[1], meddle), client.train, CTX, joint=joint)
         trained[joint] = weights(nets[0])
     alone = Net(4, 0)
-    fit(alone, client, CTX)
+    fit(alone, client.train, CTX)
     assert trained[False] == weights(alone)
     assert trained[True] != weights(alone)
 
@@ -98,7 +98,7 @@ def test_both_networks_are_pulled_to_each_other(client) -> None:
     apart: dict[object, float] = {}
     for terms in (nothing, pull):
         nets = Net(4, 0), Net(6, 1)
-        fit_pair(Side("a", nets[0], terms), Side("b", nets[1], terms), client, CTX)
+        fit_pair(Side("a", nets[0], terms), Side("b", nets[1], terms), client.train, CTX)
         images, _ = client.train.tensors()
         apart[terms] = CTX.task.divergence(nets[0](images), nets[1](images)).item()
     assert apart[pull] < apart[nothing]
@@ -112,7 +112,9 @@ def test_matrices_learn_with_their_side_and_what_is_told_is_named_by_role(client
     def hinted(own: ForwardPass, other: ForwardPass) -> dict[str, torch.Tensor]:
         return {"hidden": hint(own.outputs.embedding, other.outputs.embedding, matrix)}
 
-    told = fit_pair(Side("teacher", Net(4, 0), hinted, [matrix]), Side("student", Net(6, 1), nothing), client, CTX)
+    told = fit_pair(
+        Side("teacher", Net(4, 0), hinted, [matrix]), Side("student", Net(6, 1), nothing), client.train, CTX
+    )
     assert not torch.equal(client.memory["w"], before)
     assert set(told) == {
         "loss", "steps", "teacher_task", "student_task", "teacher_hidden", "teacher_embedding", "student_embedding",
@@ -124,7 +126,7 @@ def test_the_length_of_embeddings_is_told(client) -> None:
     ctx = replace(CTX, training=Training(steps=1, batch_size=20))
     images, _ = client.train.tensors()
     expected = [net.train().outputs(images).embedding.norm(dim=1).mean().item() for net in nets]
-    told = fit_pair(Side("a", nets[0], nothing), Side("b", nets[1], nothing), client, ctx)
+    told = fit_pair(Side("a", nets[0], nothing), Side("b", nets[1], nothing), client.train, ctx)
     assert [told["a_embedding"], told["b_embedding"]] == pytest.approx(expected, rel=1e-5)
 
 
@@ -157,7 +159,7 @@ def test_a_hint_is_the_mean_squared_difference_in_the_targets_space() -> None:
 
 def test_projections_depend_on_the_seed_and_the_words_and_not_on_the_round() -> None:
     first = projection(5, 7, CTX, "hint")
-    assert torch.equal(first, projection(5, 7, replace(CTX, round=3, step=2), "hint"))
+    assert torch.equal(first, projection(5, 7, replace(CTX, round=3, phase=2), "hint"))
     assert not torch.equal(first, projection(5, 7, CTX, "other"))
     assert not torch.equal(first, projection(5, 7, replace(CTX, seed=1), "hint"))
     assert first.shape == (5, 7)
@@ -185,15 +187,15 @@ def test_a_student_larger_than_its_teacher_is_told_with_both_sizes(client) -> No
 def test_the_mean_of_changes_leads_to_the_mean_of_networks(client) -> None:
     start, trained = Net(4, 0), [Net(4, 0), Net(4, 0)]
     for steps, net in zip((2, 5), trained, strict=True):
-        fit(net, client, replace(CTX, training=Training(steps=steps, batch_size=8)))
-    changes = [change(net, start).tensors for net in trained]
+        fit(net, client.train, replace(CTX, training=Training(steps=steps, batch_size=8)))
+    changes = [delta(net, start).tensors for net in trained]
     merged = {
         name: (changes[0][name] + changes[1][name]) / 2
         if changes[0][name].is_floating_point()
         else torch.maximum(changes[0][name], changes[1][name])
         for name in changes[0]
     }
-    apply(Payload(merged), start)
+    apply_delta(Payload(merged), start)
     states = [net.state_dict() for net in trained]
     assert int(start.norm.num_batches_tracked) == 5
     for name in ("body.weight", "norm.running_var", "norm.running_mean", "head.bias"):
@@ -202,4 +204,4 @@ def test_the_mean_of_changes_leads_to_the_mean_of_networks(client) -> None:
 
 def test_a_change_that_does_not_fit_is_refused_by_name() -> None:
     with pytest.raises(PayloadError, match=r"body\.bias"):
-        apply(Payload({"body.weight": normal(4, 1, 3, 3)}), Net(4, 0))
+        apply_delta(Payload({"body.weight": normal(4, 1, 3, 3)}), Net(4, 0))

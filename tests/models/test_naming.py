@@ -13,34 +13,34 @@ from fedbench_core.models import names as listed
         ("resnet18.a1_in1k", "resnet18.a1_in1k"),
     ],
 )
-def test_resolves_to_the_exact_id(name, exact):
+def test_name_resolves_to_the_timm_id(name, exact):
     assert resolve(name) == exact
 
 
-def test_every_alias_stands_for_a_timm_id():
+def test_alias_resolves_to_a_timm_id():
     assert {resolve(alias) for alias in naming.ALIASES} == set(naming.ALIASES.values())
     assert not set(naming.ALIASES) & set(listed())
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "text"),
     [
-        ("resnet19", r"No backbone named 'resnet19'. Did you mean 'resnet.*fedbench list backbones 'resnet\*'"),
+        ("resnet19", r"'resnet19'.*Did you mean 'resnet.*fedbench list backbones 'resnet\*'"),
         ("ResNet18", "Did you mean 'resnet18'"),
         ("mobilnetv3", "Did you mean 'mobilenetv3"),
-        ("resnet10*", "It fits resnet10t, resnet101, .*: name one of them"),
-        ("convnext", r"It fits convnext_atto, .* and \d+ more: name one of them"),
-        ("qqqq", r"^No backbone named 'qqqq'. Search timm's with: fedbench list backbones 'qqqq\*'.$"),
-        ("resnet18.a9_in1k", r"no weights 'a9_in1k' of resnet18. Available: resnet18.a1_in1k.*use resnet18"),
+        ("resnet10*", "resnet10t, resnet101, .*: choose one"),
+        ("convnext", r"convnext_atto, .* and \d+ more: choose one"),
+        ("qqqq", r"^[^']*'qqqq'\. List timm's backbones: fedbench list backbones 'qqqq\*'.$"),
+        ("resnet18.a9_in1k", r"'a9_in1k' of resnet18.*resnet18\.a1_in1k.*[Uu]se resnet18 "),
     ],
 )
-def test_a_miss_says_what_to_type_next(name, says):
-    with pytest.raises(RequestError, match=says) as raised:
+def test_unknown_name_is_refused_with_what_to_type_next(name, text):
+    with pytest.raises(RequestError, match=text) as raised:
         resolve(name)
     assert len(str(raised.value)) < 600
 
 
-def test_lists_by_wildcard_or_by_part():
+def test_names_match_a_wildcard_or_contain_the_pattern():
     assert listed("resnet1?") == ["resnet18"]
     assert "resnet10t" in listed("resnet1*")
     assert "tf_mobilenetv3_small_100" in listed("mobilenetv3_small")
@@ -48,10 +48,10 @@ def test_lists_by_wildcard_or_by_part():
     assert listed("qqqq*") == []
 
 
-def test_weights_have_names_of_their_own():
+def test_pretrained_weights_are_named_by_their_tag():
     assert TimmArchitecture("resnet18", pretrained=True).name == "resnet18.a1_in1k"
     assert TimmArchitecture("resnet18.fb_ssl_yfcc100m_ft_in1k", pretrained=True).name.endswith("yfcc100m_ft_in1k")
-    with pytest.raises(RequestError, match=r"resnet18.a1_in1k names pretrained weights: add --pretrained, or use"):
+    with pytest.raises(RequestError, match=r"resnet18\.a1_in1k.*--pretrained.*resnet18"):
         TimmArchitecture("resnet18.a1_in1k")
-    with pytest.raises(RequestError, match="no pretrained weights of mobilenetv3_large_075"):
+    with pytest.raises(RequestError, match="mobilenetv3_large_075"):
         TimmArchitecture("mobilenetv3_large_075", pretrained=True)

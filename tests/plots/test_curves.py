@@ -8,7 +8,7 @@ def curve(offset: float, rounds: int = 4) -> Curve:
     return Curve(np.arange(1, rounds + 1), mean, mean - 0.1, mean + 0.1)
 
 
-def test_every_entry_has_a_panel_with_its_band_and_the_others_behind_it() -> None:
+def test_each_entry_has_a_panel_with_its_band_and_the_other_curves() -> None:
     entries = {f"entry {n}": curve(n / 10) for n in range(5)}
     figure = draw_curves(entries, "personalization", "mean of 12 seeds")
     panels = [axes for axes in figure.axes if axes.get_visible()]
@@ -21,7 +21,7 @@ def test_every_entry_has_a_panel_with_its_band_and_the_others_behind_it() -> Non
         assert (low, high) == (own.low.min(), own.high.max())
 
 
-def test_one_round_is_a_point_and_one_entry_a_panel() -> None:
+def test_single_round_is_drawn_as_a_point() -> None:
     figure = draw_curves({"alone": curve(0, rounds=1)}, "auc", "one seed")
     [panel] = figure.axes
     assert panel.lines[-1].get_marker() == "o"

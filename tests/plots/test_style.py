@@ -2,7 +2,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from fedbench_core.api import RequestError
-from fedbench_core.plots.style import COLOURS, FORMATS, save, wrapped
+from fedbench_core.plots.style import COLORS, FORMATS, save, wrapped
 
 STARTS = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
 
@@ -14,30 +14,30 @@ def draw() -> Figure:
     return figure
 
 
-@pytest.mark.parametrize("ending", FORMATS)
-def test_equal_pictures_are_equal_bytes(ending, tmp_path) -> None:
-    one, two = tmp_path / f"one{ending}", tmp_path / f"two{ending}"
-    save(one, draw, "told")
-    save(two, draw, "told")
-    assert one.read_bytes().startswith(STARTS[ending])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_equal_figures_have_equal_bytes(suffix, tmp_path) -> None:
+    one, two = tmp_path / f"one{suffix}", tmp_path / f"two{suffix}"
+    save(one, draw, "description")
+    save(two, draw, "description")
+    assert one.read_bytes().startswith(STARTS[suffix])
     assert one.read_bytes() == two.read_bytes()
-    assert sorted(tmp_path.iterdir()) == [one, two], "nothing is left beside them"
+    assert sorted(tmp_path.iterdir()) == [one, two], "no temporary files"
 
 
-def test_an_svg_keeps_what_it_is_told_and_no_date_or_version(tmp_path) -> None:
-    save(tmp_path / "a.svg", draw, "told 123")
+def test_svg_has_its_description_and_neither_date_nor_version(tmp_path) -> None:
+    save(tmp_path / "a.svg", draw, "description 123")
     text = (tmp_path / "a.svg").read_text()
-    assert "told 123" in text
+    assert "description 123" in text
     assert "dc:date" not in text
     assert "matplotlib.org" not in text.split("<metadata>")[1].split("</metadata>")[0]
 
 
-def test_a_name_that_is_no_pictures_is_refused_before_anything_is_drawn(tmp_path) -> None:
+def test_suffix_that_is_unknown_is_refused_before_drawing(tmp_path) -> None:
     with pytest.raises(RequestError, match=r"\.svg, \.png, \.pdf"):
         save(tmp_path / "a.txt", lambda: pytest.fail("drawn"))
 
 
-def test_long_names_are_wrapped_and_lose_nothing() -> None:
+def test_names_are_wrapped_without_losing_words() -> None:
     name = "fedavg with a compressor that keeps one in a hundred"
     lines = wrapped(name, 20).split("\n")
     assert max(map(len, lines)) <= 20
@@ -45,14 +45,14 @@ def test_long_names_are_wrapped_and_lose_nothing() -> None:
     assert wrapped("", 20) == ""
 
 
-def test_colors_differ_in_lightness_or_hue_for_deuteranopes() -> None:
+def test_colors_are_distinct_for_deuteranopes() -> None:
     """After Viénot's simulation of red-green blindness, no two colors are near (distance in RGB)."""
     import numpy as np  # noqa: PLC0415
     from matplotlib.colors import to_rgb  # noqa: PLC0415
 
     to_lms = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]])
     blind = np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]])
-    linear = np.array([to_rgb(color) for color in COLOURS]) ** 2.2
+    linear = np.array([to_rgb(color) for color in COLORS]) ** 2.2
     seen = np.clip(linear @ (np.linalg.inv(to_lms) @ blind @ to_lms).T, 0, 1) ** (1 / 2.2)
-    apart = [np.linalg.norm(seen[i] - seen[j]) for i in range(len(seen)) for j in range(i)]
-    assert min(apart) > 0.15
+    distances = [np.linalg.norm(seen[i] - seen[j]) for i in range(len(seen)) for j in range(i)]
+    assert min(distances) > 0.15

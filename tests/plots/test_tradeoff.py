@@ -18,20 +18,20 @@ points = st.lists(
 )
 
 
-def beats(one: Point, other: Point, sign: int) -> bool:
+def dominates(one: Point, other: Point, sign: int) -> bool:
     """At least as good in both, and better in one."""
     no_worse = one.bytes <= other.bytes and sign * one.score >= sign * other.score
     return no_worse and (one.bytes < other.bytes or sign * one.score > sign * other.score)
 
 
 @given(points, st.booleans())
-def test_the_front_is_what_nobody_beats(found, more) -> None:
+def test_front_is_the_points_that_no_other_dominates(found, more) -> None:
     sign = 1 if more else -1
     front = pareto(found, more_is_better=more)
-    assert sorted(map(repr, front)) == sorted(repr(p) for p in found if not any(beats(q, p, sign) for q in found))
+    assert sorted(map(repr, front)) == sorted(repr(p) for p in found if not any(dominates(q, p, sign) for q in found))
 
 
-def test_a_reference_is_a_line_and_takes_no_entry_off_the_front(words) -> None:
+def test_reference_is_a_line_and_not_part_of_the_front(words) -> None:
     centralized = Point("centralized", 0.0, 0.99, None, None, reference=True)
     figure = draw_tradeoff([centralized, *MANY[:3]], "auc")
     assert words(figure).count("centralized") == 1
@@ -43,23 +43,23 @@ MANY = [Point(f"entry {n}", 10.0**n * 1000 if n else 0.0, n / 10, n / 10 - 0.05,
 
 
 @pytest.mark.parametrize("shown", [MANY, MANY[:1], MANY[1:2], MANY[:2], MANY[1:]])
-def test_every_entry_is_named_once(shown, words) -> None:
+def test_entries_are_named_once(shown, words) -> None:
     seen = words(draw_tradeoff(shown, "personalization"))
     assert all(seen.count(point.name) == 1 for point in shown)
-    assert ("nothing" in " ".join(seen)) == (shown[0].bytes == 0)
+    assert ("no communication" in " ".join(seen)) == (shown[0].bytes == 0)
     assert "personalization" in seen
 
 
-def test_entries_of_as_many_bytes_stand_side_by_side_about_their_place() -> None:
+def test_entries_with_equal_bytes_are_side_by_side() -> None:
     level = [Point(f"entry {n}", 2e6, 0.5, 0.4, 0.6) for n in range(3)]
-    figure = draw_tradeoff([*level, Point("apart", 1e6, 0.5, 0.4, 0.6)], "auc")
-    left, middle, right, apart = (line.get_xdata()[0] for line in figure.axes[0].lines[:4])
-    assert (middle, apart) == (2e6, 1e6)
+    figure = draw_tradeoff([*level, Point("other", 1e6, 0.5, 0.4, 0.6)], "auc")
+    left, middle, right, other = (line.get_xdata()[0] for line in figure.axes[0].lines[:4])
+    assert (middle, other) == (2e6, 1e6)
     assert left < middle < right
     assert left * right == pytest.approx(middle**2)
     assert right < 1.1 * middle
 
 
-def test_bytes_have_units(words) -> None:
+def test_axis_has_units_of_bytes(words) -> None:
     seen = words(draw_tradeoff(MANY[2:6], "auc"))
     assert {"1 MB", "10 MB"} <= set(seen)

@@ -10,7 +10,7 @@ JSON = st.recursive(
 )
 
 
-def test_leaves_are_named_by_their_path() -> None:
+def test_differences_name_the_path_of_each_leaf() -> None:
     before = {"a": {"b": [1, {"c": 2}], "same": 3}, "gone": 4, "longer": [1]}
     now = {"a": {"b": [1, {"c": 5}], "same": 3}, "new": None, "longer": [1, 2]}
     assert list(differences(before, now)) == [
@@ -22,12 +22,12 @@ def test_leaves_are_named_by_their_path() -> None:
 
 
 @given(JSON)
-def test_a_value_does_not_differ_from_itself(value) -> None:
+def test_value_does_not_differ_from_itself(value) -> None:
     assert not list(differences(value, value))
 
 
 @given(JSON, JSON)
-def test_other_values_differ_and_the_other_way_round(one, other) -> None:
+def test_differences_are_symmetric(one, other) -> None:
     there, back = list(differences(one, other)), list(differences(other, one))
     assert {(d.path, repr(d.before), repr(d.now)) for d in there} == {
         (d.path, repr(d.now), repr(d.before)) for d in back

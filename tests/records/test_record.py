@@ -16,16 +16,16 @@ SMALL = {"backbones": "tiny", "dataset": "spots", "clients": 3, "rounds": 2, "st
 
 @pytest.fixture(scope="module")
 def finished(kit, tmp_path_factory):  # noqa: ARG001  # its parts must be installed
-    """A finished run by name of its method; the same is run once."""
+    """Run a method on small data; equal calls return the run that is already finished."""
     out = tmp_path_factory.mktemp("runs")
     return lambda method="fedavg", **more: run(
         RunSpec.of({**SMALL, "method": method, **more}), How(out=out, executor="serial")
     )
 
 
-def test_a_record_is_strict_json_and_says_what_it_is(finished) -> None:
+def test_record_is_strict_json_with_the_documented_blocks(finished) -> None:
     text = (finished().folder / "record.json").read_text()
-    record = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    record = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert set(record) == {
         *("format", "spec", "spec_digest", "method", "data", "population", "test", "selected", "curve"),
         *("rounds_skipped", "notes", "costs", "versions", "how", "digest"),
@@ -33,7 +33,7 @@ def test_a_record_is_strict_json_and_says_what_it_is(finished) -> None:
     assert record == finished().record
 
 
-def test_its_spec_is_resolved_and_its_digest_is_that_of_the_spec_alone(finished) -> None:
+def test_spec_is_resolved_and_its_digest_depends_on_the_spec_alone(finished) -> None:
     record = finished().record
     spec = RunSpec.of(record["spec"])
     assert spec.digest == record["spec_digest"]
@@ -41,7 +41,7 @@ def test_its_spec_is_resolved_and_its_digest_is_that_of_the_spec_alone(finished)
     assert finished().folder.name == f"fedavg-spots-s0-{spec.digest[:8]}"
 
 
-def test_how_it_was_computed_is_kept_apart(finished) -> None:
+def test_details_of_the_machine_are_in_the_block_how_alone(finished) -> None:
     how = finished().record["how"]
     assert {"started", "seconds", "executor", "workers", "peak_memory_bytes", "machine"} <= set(how)
     elsewhere = json.dumps({key: value for key, value in finished().record.items() if key != "how"})
@@ -49,14 +49,14 @@ def test_how_it_was_computed_is_kept_apart(finished) -> None:
         assert private not in elsewhere
 
 
-def test_versions_name_the_distributions_that_decide(finished) -> None:
+def test_versions_are_those_of_the_distributions_used(finished) -> None:
     versions = finished().record["versions"]
     assert {"fedbench-core", "fedbench-fedavg", "fedbench-kit", "torch", "timm", "numpy", "python"} <= set(versions)
     assert "fedbench-fedprox" not in versions
     assert "fedbench-fedavg" not in finished("local").record["versions"]
 
 
-def test_the_data_are_described(finished) -> None:
+def test_data_block_describes_the_dataset(finished) -> None:
     data = finished().record["data"]
     assert (data["name"], data["official"], data["task"]) == ("spots", True, "multi-class")
     assert data["classes"] == ["kind 0", "kind 1", "kind 2"]
@@ -64,14 +64,14 @@ def test_the_data_are_described(finished) -> None:
     assert data["image_shape"] == [8, 8, 3]
 
 
-def test_the_population_is_described(finished) -> None:
+def test_population_block_describes_the_clients(finished) -> None:
     population = finished("local", backbones="tiny,wide").record["population"]
     assert (population["clients"], population["trained"]) == (3, 3)
     assert population["backbones"] == ["tiny", "wide", "tiny"]
     assert sum(population["images"]["test"]) == 30
 
 
-def test_costs_by_hand(finished) -> None:
+def test_costs_match_a_hand_count(finished) -> None:
     """Two rounds of three clients; 6 x 3 x 3 x 3 + 6 of the convolution, 12 of the norm, 6 x 3 + 3 of the head."""
     costs = finished().record["costs"]
     parameters = (6 * 27 + 6) + 12 + (18 + 3)
@@ -82,52 +82,52 @@ def test_costs_by_hand(finished) -> None:
     assert costs["bytes_dense"] == costs["bytes_whole_models"] == 9 * one
 
 
-def test_flops_by_hand(finished) -> None:
+def test_flops_match_a_hand_count(finished) -> None:
     """A step's flops: two per multiplication, forward once; backward to the weights, and to the inputs of the head."""
     forward = 2 * (27 * 6 * 9 + 6 * 3)  # 27 inputs for each of 6 channels at 3 x 3 places; the head
-    backward = forward + 2 * 6 * 3  # the weights' gradients, and what the head hands down
+    backward = forward + 2 * 6 * 3  # gradients of the weights, and of the input of the head
     costs, shares = finished().record["costs"], finished().record["population"]["images"]["train"]
-    assert min(shares) < 8 < max(shares), "a client with less than a batch is to be counted as it is"
-    images = sum(min(8, share) for share in shares) * 2 * 2  # steps and rounds
+    assert shares == [38, 17, 5]
+    images = 2 * ((8 + 8) + (8 + 9) + (5 + 5))  # rounds, and two batches of 8; a last batch of one joins the one before
     assert costs["training_gflops"] * 1e9 == pytest.approx((forward + backward) * images)
     assert finished(rounds=4).record["costs"]["training_gflops"] == pytest.approx(2 * costs["training_gflops"])
 
 
-def test_twins_cost_what_both_cost(finished) -> None:
+def test_costs_of_two_models_are_twice_those_of_one(finished) -> None:
     alone, pair = (finished(method).record["costs"]["training_gflops"] for method in ("fedavg", "kit-pair"))
     assert pair == pytest.approx(2 * alone)
 
 
-def test_a_record_is_read_from_its_file_or_folder(finished) -> None:
+def test_record_is_read_from_its_file_or_folder(finished) -> None:
     folder = finished().folder
     assert read_record(folder) == read_record(folder / "record.json") == finished().record
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
-        ("{", "could not be read as a record"),
-        ('{"format": 99}', "has format 99; this fedbench reads format 2. Upgrade it"),
-        ('{"format": 1}', r"has format 1; this fedbench reads format 2. Run it again: fedbench run --config .*record"),
-        ("{}", "has format None"),
-        ("[]", "could not be read as a record: it holds a list"),
-        (None, "could not be read as a record"),
+        ("{", r"record\.json"),
+        ('{"format": 99}', r"record\.json has format 99.*reads format 3\. Upgrade fedbench-core"),
+        ('{"format": 2}', r"record\.json has format 2.*reads format 3\. .*fedbench run --config .*record\.json$"),
+        ("{}", r"record\.json has format None.*fedbench run --config"),
+        ("[]", r"record\.json .*list"),
+        (None, r"record\.json .*No such file"),
     ],
 )
-def test_what_is_no_record_is_told(tmp_path, text, says) -> None:
+def test_file_that_is_not_a_record_of_this_format_is_refused(tmp_path, text, message) -> None:
     if text is not None:
         (tmp_path / "record.json").write_text(text)
-    with pytest.raises(RunError, match=says):
+    with pytest.raises(RunError, match=message):
         read_record(tmp_path)
 
 
-def test_a_digest_is_that_of_the_file_less_its_line(finished) -> None:
+def test_digest_is_that_of_the_file_without_its_line(finished) -> None:
     file = finished().folder / "record.json"
     rest = "".join(line for line in file.read_text().splitlines(keepends=True) if not line.startswith('"digest"'))
     assert hashlib.sha256(rest.encode()).hexdigest() == finished().record["digest"]
 
 
-def test_a_record_that_is_only_laid_out_anew_is_whole(finished, tmp_path) -> None:
+def test_record_that_is_only_reformatted_is_accepted(finished, tmp_path) -> None:
     for number, layout in enumerate(({"indent": 2}, {"sort_keys": True}, {"separators": (" ,", " : ")})):
         file = tmp_path / f"{number}.json"
         file.write_text(json.dumps(finished().record, **layout))
@@ -136,7 +136,7 @@ def test_a_record_that_is_only_laid_out_anew_is_whole(finished, tmp_path) -> Non
 
 @given(data=st.data())
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_one_changed_character_is_noticed_by_name(finished, tmp_path, data) -> None:
+def test_record_with_one_changed_character_is_refused_by_name(finished, tmp_path, data) -> None:
     text = (finished().folder / "record.json").read_text()
     place = data.draw(st.integers(0, len(text) - 2))
     other = data.draw(st.sampled_from(sorted(set('0123456789abef,.-{}[]"') - {text[place]})))
@@ -148,7 +148,7 @@ def test_one_changed_character_is_noticed_by_name(finished, tmp_path, data) -> N
 
 @given(st.data())
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_truncated_record_is_refused_by_name(finished, tmp_path, data) -> None:
+def test_record_that_is_truncated_is_refused_by_name(finished, tmp_path, data) -> None:
     text = (finished().folder / "record.json").read_text()
     file = tmp_path / "record.json"
     file.write_text(text[: data.draw(st.integers(0, len(text) - 2))])
@@ -156,7 +156,7 @@ def test_a_truncated_record_is_refused_by_name(finished, tmp_path, data) -> None
         read_record(file)
 
 
-def test_a_record_without_its_digest_is_refused(finished, tmp_path) -> None:
+def test_record_without_its_digest_is_refused(finished, tmp_path) -> None:
     contents = {name: value for name, value in finished().record.items() if name != "digest"}
     (tmp_path / "record.json").write_text(json.dumps(contents))
     with pytest.raises(RunError, match="was altered"):

@@ -4,6 +4,7 @@ import torch
 from fedbench_core.api import API_VERSION, Method, RequestError
 from fedbench_core.parts.compressors import Dense
 from fedbench_core.registry import KINDS, Plugin, Registry, registry
+from fedbench_core.registry.checks import MIGRATION
 from fedbench_core.registry.plugins import discover
 
 GOOD = '''
@@ -66,7 +67,7 @@ def load():
     return lambda: Registry(*discover())
 
 
-def test_a_plugin_is_found_by_its_entry_point(distribution, load):
+def test_plugin_is_found_by_its_entry_point(distribution, load):
     distribution("fedbench-good", GOOD, version="2.3")
     found = load()
     plugin = the(found.plugins(), "fedbench-good")
@@ -82,7 +83,7 @@ def test_a_plugin_is_found_by_its_entry_point(distribution, load):
     assert found.method("test-method") == Method(local_update="x", summary="A method.")
 
 
-def test_a_name_is_described_by_its_own_documentation_only(distribution, load):
+def test_description_is_the_docstring_of_the_class_itself(distribution, load):
     distribution("fedbench-good", GOOD, version="2.3")
     found = load()
     thin = found.describe("compressor", "test-thin")
@@ -92,33 +93,30 @@ def test_a_name_is_described_by_its_own_documentation_only(distribution, load):
     assert found.describe("method", "test-method").summary == "A method."
 
 
-def test_a_miss_shows_close_names_and_points_at_broken_plugins(distribution, load):
+def test_unknown_name_is_refused_with_close_names_and_broken_plugins(distribution, load):
     distribution("fedbench-good", GOOD)
     distribution("fedbench-broken", "raise OSError('no disk')")
     with pytest.raises(RequestError) as miss:
         load().make("compressor", "test-thim")
     text = str(miss.value)
-    assert "No compressor named 'test-thim'. Did you mean 'test-thin'" in text
-    assert "Something is wrong with fedbench-broken: `fedbench plugins` says what." in text
+    expected = ("'test-thim'", "Did you mean 'test-thin'", "fedbench-broken", "fedbench plugins")
+    assert all(part in text for part in expected)
 
 
-def test_a_factory_that_refuses_its_options_is_a_wrong_request(distribution, load):
+def test_options_that_a_factory_refuses_are_a_request_error(distribution, load):
     distribution("fedbench-good", GOOD)
-    with pytest.raises(RequestError, match="compressor 'test-thin' refuses these options: thirteen brings bad luck"):
+    with pytest.raises(RequestError, match=r"'test-thin' .* thirteen brings bad luck"):
         load().make("compressor", "test-thin", {"every": 13})
 
 
-def test_a_second_claim_is_an_error_that_names_both_and_harms_no_other_name(distribution, load):
+def test_name_of_two_plugins_is_refused_and_other_names_work(distribution, load):
     distribution("fedbench-good", GOOD)
     distribution("fedbench-taker", TAKER, version="0.9")
     found = load()
     for ask in (found.make, found.check, found.options, found.describe):
         with pytest.raises(RequestError) as clash:
             ask("compressor", "test-thin")
-        assert str(clash.value) == (
-            "The compressor 'test-thin' is claimed by fedbench-good 1.0 (entry point 'parts') and "
-            "fedbench-taker 0.9 (entry point 'parts'); uninstall all but one."
-        )
+        assert all(part in str(clash.value) for part in ("'test-thin'", "fedbench-good 1.0", "fedbench-taker 0.9"))
     assert found.names("compressor", "test-*") == ["test-own", "test-silent"]
     assert found.make("compressor", "test-own") == Dense()
     assert found.kinds("test-thin") == found.kinds("test-own") == ["compressor"]
@@ -130,7 +128,7 @@ def test_a_second_claim_is_an_error_that_names_both_and_harms_no_other_name(dist
 
 
 @pytest.mark.parametrize("source", ["raise RuntimeError('boom')", "import sys; sys.exit('boom')", "import boom"])
-def test_a_plugin_that_fails_on_import_is_listed_with_its_reason(distribution, load, source):
+def test_plugin_that_fails_on_import_is_listed_with_the_reason(distribution, load, source):
     distribution("fedbench-bad", source)
     distribution("fedbench-good", GOOD)
     found = load()
@@ -140,7 +138,7 @@ def test_a_plugin_that_fails_on_import_is_listed_with_its_reason(distribution, l
     assert found.names("compressor", "test-*") == ["test-silent", "test-thin"]
 
 
-def test_an_entry_point_to_nowhere_is_listed_too(distribution, load):
+def test_entry_point_without_a_module_is_listed(distribution, load):
     module = distribution("fedbench-bad", "", entry_points="a = no_such_module_xyz\nb = fedbench_bad_module:nothing")
     plugins = [plugin for plugin in load().plugins() if plugin.distribution == "fedbench-bad"]
     assert module == "fedbench_bad_module"
@@ -149,37 +147,90 @@ def test_an_entry_point_to_nowhere_is_listed_too(distribution, load):
     assert "nothing" in plugins[1].problems[0]
 
 
-def test_a_plugin_for_another_version_of_the_contract_is_listed_and_not_asked(distribution, load):
-    for name, version, newer in (("fedbench-new", "2", "fedbench-core"), ("fedbench-old", "0", "plugin")):
-        distribution(name, f"api_version = {version}\n{GOOD}")
-        found = load()
-        plugin = the(found.plugins(), name)
-        reason = f"is written for version {version} of the contract, and this fedbench has version 1"
-        assert plugin.problems == [f"{reason}: install a newer {newer}"]
-        assert plugin.registers == {}
+OLD_PARTS = """
+from fedbench_core.api import {imports}hookimpl
+
+
+class OldUpdate:
+    builds = ()
+
+    def inspect(self, client, ctx):
+        return ()
+
+    def setup(self, client, ctx): ...
+
+    def update(self, client, heard, ctx): ...
+
+    def predictors(self, client, heard, ctx): ...
+
+
+class OldStar:
+    connected = True
+
+    def home(self, client): ...
+
+
+@hookimpl
+def fedbench_register_local_updates():
+    return {{"test-old": OldUpdate}}
+
+
+@hookimpl
+def fedbench_register_topologies():
+    return {{"test-old": OldStar}}
+"""
+OLD_KINDS = ("local_update", "topology")
+
+
+@pytest.mark.parametrize(("difference", "advice"), [(1, "upgrade fedbench-core"), (-1, MIGRATION)])
+def test_plugin_of_another_contract_version_is_listed_but_not_loaded(distribution, load, difference, advice):
+    version = API_VERSION + difference
+    distribution("fedbench-other", f"api_version = {version}\n{GOOD}")
+    found = load()
+    plugin = the(found.plugins(), "fedbench-other")
+    (problem,) = plugin.problems
+    assert all(part in problem for part in (f"version {version} ", f"version {API_VERSION}:", advice))
+    assert plugin.registers == {}
     assert found.names("compressor", "test-*") == []
 
 
-def test_a_plugin_that_asks_for_a_name_of_another_version_gets_a_hint(distribution, load):
-    distribution("fedbench-new", "from fedbench_core.api import Squeezer")
-    (problem,) = the(load().plugins(), "fedbench-new").problems
-    assert "cannot import name 'Squeezer'" in problem
-    assert problem.endswith("(this fedbench has version 1; is it written for another one?)")
+def test_plugin_that_imports_a_name_of_contract_1_is_listed_with_the_migration(distribution, load):
+    distribution("fedbench-old", f"api_version = 1\n{OLD_PARTS.format(imports='Reply, ')}")
+    (problem,) = the(load().plugins(), "fedbench-old").problems
+    assert "cannot import name 'Reply'" in problem
+    assert MIGRATION in problem
 
 
-def test_a_plugin_may_say_for_which_version_it_is(distribution, load):
+def test_parts_of_contract_1_without_a_declared_version_are_listed_with_the_migration(distribution, load):
+    distribution("fedbench-old", OLD_PARTS.format(imports=""))
+    found = load()
+    problems = the(found.plugins(), "fedbench-old").problems
+    assert len(problems) == len(OLD_KINDS)
+    assert all(MIGRATION in problem for problem in problems)
+    for kind in OLD_KINDS:
+        assert found.names(kind, "test-old") == []
+        with pytest.raises(RequestError, match="'test-old' of fedbench-old"):
+            found.make(kind, "test-old")
+
+
+def test_migration_names_what_contract_2_changed():
+    for text in ("train()", "Update", "Message", "start(state, ctx)", "result()", "phases", "fedbench reference"):
+        assert text in MIGRATION
+
+
+def test_plugin_that_declares_this_contract_version_is_loaded(distribution, load):
     distribution("fedbench-good", f"api_version = {API_VERSION}\n{GOOD}")
     assert load().names("compressor", "test-*") == ["test-silent", "test-thin"]
 
 
-def test_what_a_plugin_prints_does_not_get_into_what_a_command_prints(distribution, load, capsys):
+def test_output_of_a_plugin_goes_to_stderr(distribution, load, capsys):
     distribution("fedbench-loud", "print('hello')")
     load()
-    said = capsys.readouterr()
-    assert (said.out, said.err) == ("", "hello\n")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "hello\n")
 
 
-def test_a_distribution_without_metadata_harms_nobody(distribution, load, tmp_path):
+def test_distribution_without_metadata_is_listed_as_unknown(distribution, load, tmp_path):
     distribution("fedbench-good", GOOD)
     distribution("fedbench-torn", "")
     (tmp_path / "site" / "fedbench_torn-1.0.dist-info" / "METADATA").write_text("")
@@ -220,11 +271,11 @@ HOOK = "from fedbench_core.api import hookimpl\n"
         ),
         (
             "@hookimpl\ndef fedbench_register_compressors(): return ['test-x']",
-            "fedbench_register_compressors: TypeError: gave list, not a mapping from names to factories",
+            "fedbench_register_compressors: TypeError: returned list, not a mapping from names to factories",
         ),
         (
             "@hookimpl\ndef fedbench_register_compressors(): return None",
-            "fedbench_register_compressors: TypeError: gave NoneType, not a mapping from names to factories",
+            "fedbench_register_compressors: TypeError: returned NoneType, not a mapping from names to factories",
         ),
         (
             "@hookimpl\ndef fedbench_register_compressors(): return {'test-x': 3}",
@@ -232,7 +283,7 @@ HOOK = "from fedbench_core.api import hookimpl\n"
         ),
         (
             "@hookimpl\ndef fedbench_register_compressors(): return {3: dict}",
-            "fedbench_register_compressors: 3 is no name",
+            "fedbench_register_compressors: 3 is not a name",
         ),
         (
             "@hookimpl\ndef fedbench_register_methods(): return {'test-x': dict}",
@@ -240,57 +291,57 @@ HOOK = "from fedbench_core.api import hookimpl\n"
         ),
         (
             "@hookimpl\ndef fedbench_register_compressors(color): return {'test-x': dict}",
-            "failed to load: a hook of another version of the contract (this fedbench has version 1): ",
+            "failed to load: a hook of another contract version",
         ),
     ],
 )
-def test_a_hook_gone_wrong_is_its_plugins_problem_and_nobody_elses(distribution, load, source, problem):
+def test_hook_that_fails_is_a_problem_of_its_plugin_alone(distribution, load, source, problem):
     more = "\n@hookimpl\ndef fedbench_register_datasets(): return {'test-fine': lambda: 'fine'}"
     distribution("fedbench-bad", HOOK + source + more)
     distribution("fedbench-good", GOOD)
     found = load()
-    (said,) = the(found.plugins(), "fedbench-bad").problems
-    assert said.startswith(problem)
+    (found_problem,) = the(found.plugins(), "fedbench-bad").problems
+    assert found_problem.startswith(problem)
     assert not any("test-x" in found.names(kind) for kind in KINDS)
     assert "test-thin" in found.names("compressor")
     if not problem.startswith("failed to load"):
         assert found.names("dataset", "test-fine") == ["test-fine"]
 
 
-def test_what_an_import_changes_for_everybody_is_put_back_and_told(distribution, load):
+def test_global_setting_that_an_import_changes_is_restored_and_reported(distribution, load):
     distribution("fedbench-bad", "import torch; torch.set_default_dtype(torch.float64)\n" + HOOK)
     distribution("fedbench-worse", "import numpy as np; np.seterr(all='ignore'); raise OSError('no disk')")
     found = load()
     assert torch.get_default_dtype() == torch.float32
-    (said,) = the(found.plugins(), "fedbench-bad").problems
-    assert said.startswith("its import changed torch's default dtype from torch.float32 to torch.float64, which would")
-    reasons = the(found.plugins(), "fedbench-worse").problems
-    assert [reason.partition(" from ")[0] for reason in reasons] == [
+    (problem,) = the(found.plugins(), "fedbench-bad").problems
+    assert problem.startswith("its import changed torch's default dtype from torch.float32 to torch.float64")
+    problems = the(found.plugins(), "fedbench-worse").problems
+    assert [problem.partition(" from ")[0] for problem in problems] == [
         "failed to load: OSError: no disk",
         "its import changed numpy's handling of floating-point errors",
     ]
 
 
-def test_an_import_that_does_not_end_is_named_when_somebody_ends_it(distribution, load):
+def test_import_that_hangs_is_named_on_interrupt(distribution, load):
     distribution("fedbench-waits", "raise KeyboardInterrupt")
-    with pytest.raises(KeyboardInterrupt, match=r"waiting for fedbench-waits 1\.0 \(entry point 'parts'\)"):
+    with pytest.raises(KeyboardInterrupt, match=r"fedbench-waits 1\.0"):
         load()
 
 
-def test_an_untyped_option_is_its_plugins_problem(distribution, load):
+def test_option_without_annotation_is_a_problem_of_its_plugin(distribution, load):
     distribution(
         "fedbench-bad",
         HOOK + "def loose(alpha=1): ...\n@hookimpl\ndef fedbench_register_compressors(): "
         "return {'test-loose': loose, 'test-fine': lambda: 'fine'}",
     )
     found = load()
-    with pytest.raises(RequestError, match=r"'test-loose' of fedbench-bad .* option 'alpha' has no type annotation"):
+    with pytest.raises(RequestError, match=r"'test-loose' of fedbench-bad .*'alpha'"):
         found.make("compressor", "test-loose")
-    assert "'alpha' has no type annotation" in the(found.plugins(), "fedbench-bad").problems[0]
+    assert "'alpha'" in the(found.plugins(), "fedbench-bad").problems[0]
     assert found.names("compressor", "test-*") == ["test-fine"]
 
 
-def test_plugins_come_in_the_same_order_whatever_the_path_says(distribution, load):
+def test_plugins_are_sorted_by_distribution(distribution, load):
     for name in ("fedbench-zz", "fedbench-aa", "fedbench-mm"):
         distribution(name, "")
     order = [plugin.distribution for plugin in load().plugins()]
@@ -298,10 +349,10 @@ def test_plugins_come_in_the_same_order_whatever_the_path_says(distribution, loa
     assert {"fedbench-aa", "fedbench-mm", "fedbench-zz"} <= set(order)
 
 
-def test_a_kind_that_is_none_is_a_fault_of_the_caller():
+def test_unknown_kind_is_a_value_error():
     with pytest.raises(ValueError, match="no kind 'compresor'"):
         Registry([], []).names("compresor")
 
 
-def test_the_process_has_one_registry():
+def test_registry_is_made_once_per_process():
     assert registry() is registry()

@@ -43,7 +43,7 @@ def checked(**given: object) -> dict[str, object]:
     return bind("compressor 'part'", "compressor", tuple(OPTIONS.values()), given)
 
 
-def test_the_signature_is_the_list_of_options():
+def test_options_are_read_from_the_signature():
     assert {name: (o.type, o.accepts, o.default) for name, o in OPTIONS.items()} == {
         "rate": ("number", "a number > 0 and <= 1", 0.5),
         "count": ("whole number", "a whole number >= 1", 3),
@@ -59,7 +59,7 @@ def test_the_signature_is_the_list_of_options():
     assert not any(option.required for option in OPTIONS.values())
 
 
-def test_defaults_fill_what_is_not_given():
+def test_defaults_fill_missing_options():
     assert checked(count=7) == {name: option.default for name, option in OPTIONS.items()} | {"count": 7}
 
 
@@ -82,7 +82,7 @@ def test_defaults_fill_what_is_not_given():
         ("shade", "none", None),
     ],
 )
-def test_the_command_lines_strings_are_read(name, text, value):
+def test_text_of_the_command_line_is_parsed(name, text, value):
     parsed = checked(**{name: text})[name]
     assert parsed == value
     assert type(parsed) is type(value)
@@ -121,29 +121,28 @@ def test_true_is_true(text):
         ("file", 3, "a path"),
     ],
 )
-def test_a_refusal_names_option_value_and_what_is_accepted(name, value, accepted):
+def test_invalid_value_is_refused_with_what_is_accepted(name, value, accepted):
     with pytest.raises(RequestError) as refusal:
         checked(**{name: value})
-    assert str(refusal.value) == f"compressor 'part' does not accept {name}={value}: {name} must be {accepted}."
+    assert all(part in str(refusal.value) for part in ("compressor 'part'", f"{name}={value}", accepted))
 
 
-def test_infinity_cannot_be_recorded_so_it_is_refused():
+def test_infinity_is_refused():
     def factory(*, norm: float = 1.0) -> object:
         return norm
 
-    with pytest.raises(RequestError, match="norm=inf: norm must be a number"):
+    with pytest.raises(RequestError, match="norm=inf"):
         bind("x", "compressor", read_options(factory), {"norm": "inf"})
 
 
-def test_an_unknown_option_shows_close_ones_and_all():
+def test_unknown_option_is_refused_with_close_ones_and_all():
     with pytest.raises(RequestError) as miss:
         checked(cuont=3)
     text = str(miss.value)
-    assert text.startswith("No option of compressor 'part' named 'cuont'. Did you mean 'count'?")
-    assert all(name in text for name in OPTIONS)
+    assert all(part in text for part in ("'cuont'", "Did you mean 'count'?", *OPTIONS))
 
 
-def test_a_required_option_is_asked_for():
+def test_missing_required_option_is_refused_with_its_flag():
     def npz(path: Annotated[Path, Field(description="the file")]) -> object:
         return path
 
@@ -152,11 +151,11 @@ def test_a_required_option_is_asked_for():
     assert option.default is None
     with pytest.raises(RequestError) as miss:
         bind("dataset 'npz'", "dataset", [option], {})
-    sentence = "dataset 'npz' needs its option 'path' (the file): a path. Give it as --set dataset.path=VALUE."
-    assert str(miss.value) == sentence
+    expected = ("dataset 'npz'", "'path' (the file)", "a path", "--set dataset.path=VALUE")
+    assert all(part in str(miss.value) for part in expected)
 
 
-def test_a_validator_of_the_plugin_speaks_for_itself():
+def test_message_of_a_plugins_own_validator_is_shown():
     def even(value: int) -> int:
         if value % 2:
             raise ValueError("odd numbers have no half")
@@ -184,11 +183,11 @@ def _pair(flag: str, depth: int = 2) -> object:
 
 
 @pytest.mark.parametrize("factory", [Plain, Maker(), functools.partial(_pair, "a"), functools.partial(_pair, flag="a")])
-def test_classes_callables_and_partials_have_signatures_too(factory):
+def test_signatures_of_classes_callables_and_partials_are_read(factory):
     assert [(option.name, option.default) for option in read_options(factory)] == [("depth", 2)]
 
 
-def test_a_factory_without_parameters_has_no_options():
+def test_factory_without_parameters_has_no_options():
     assert read_options(lambda: None) == ()
 
 
@@ -220,13 +219,13 @@ def _unfit_type(alpha: Opaque | None = None) -> object:
     ("factory", "why"),
     [
         (_untyped, "option 'alpha' has no type annotation"),
-        (_var, "options.* cannot be given by name"),
+        (_var, "options.* cannot be passed by name"),
         (_unresolved, "signature cannot be read: name 'Nowhere'"),
         (_bad_default, "the default of option 'alpha', 0, is not a number > 0"),
         (_unfit_type, "the type of option 'alpha' cannot be checked"),
     ],
 )
-def test_what_is_no_list_of_options_is_said(factory, why):
+def test_signature_that_is_not_a_list_of_options_is_refused(factory, why):
     with pytest.raises(UnreadableError, match=why):
         read_options(factory)
 
@@ -238,7 +237,7 @@ def test_what_is_no_list_of_options_is_said(factory, why):
     limit=st.none() | st.integers(0, 2**53),
     ranks=st.lists(st.integers(-(2**53), 2**53)).map(tuple),
 )
-def test_what_was_checked_checks_to_the_same_as_value_and_as_text(**values):
+def test_checked_options_stay_the_same_as_values_and_as_text(**values):
     once = checked(**values)
     assert {name: once[name] for name in values} == values
     assert checked(**once) == once

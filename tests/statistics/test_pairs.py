@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fedbench_core.statistics.pairs import compare, holm, smallest_claimable
+from fedbench_core.statistics.pairs import compare, holm, minimum_detectable_difference
 
 
 def _leaderboard(**scores):
@@ -19,8 +19,8 @@ def _only(scores):
     return pair
 
 
-def test_a_pair_by_hand() -> None:
-    """Differences 0.1, 0.2, 0.3: t = 0.2 / (0.1 / sqrt(3)); with two degrees p = 1 - t / sqrt(t^2 + 2)."""
+def test_pair_agrees_with_a_computation_by_hand() -> None:
+    """Differences 0.1, 0.2, 0.3: t = 0.2 / (0.1 / sqrt(3)); with two degrees of freedom p = 1 - t / sqrt(t^2 + 2)."""
     pair = _only(_leaderboard(one=[0.5, 0.7, 0.6], other=[0.4, 0.5, 0.3]))
     assert (pair.a, pair.b, pair.seeds, pair.left_out, pair.why_not) == ("one", "other", 3, 0, "")
     assert pair.difference == pytest.approx(0.2)
@@ -29,8 +29,8 @@ def test_a_pair_by_hand() -> None:
     assert not pair.significant
 
 
-def test_all_pairs_in_their_order_and_holms_correction_by_hand() -> None:
-    """The smallest p counts three times, the next twice, the largest once, and none less than one before it."""
+def test_holms_correction_agrees_with_a_computation_by_hand() -> None:
+    """The smallest p is multiplied by 3, the next by 2, the largest by 1, and none is less than the one before."""
     scores = _leaderboard(a=[0.60, 0.71, 0.82], b=[0.50, 0.60, 0.70], c=[0.2, 0.5, 0.5])
     pairs = compare(scores)
     assert [(pair.a, pair.b) for pair in pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
@@ -47,56 +47,56 @@ def test_all_pairs_in_their_order_and_holms_correction_by_hand() -> None:
     assert [pair.significant for pair in pairs] == [True, False, False]
 
 
-def test_a_single_entry_has_nobody_to_compare_with() -> None:
+def test_single_entry_has_no_pairs() -> None:
     assert compare(_leaderboard(alone=[0.5, 0.6])) == []
     assert compare({}) == []
-    assert math.isnan(smallest_claimable(compare(_leaderboard(alone=[0.5, 0.6]))))
+    assert math.isnan(minimum_detectable_difference(compare(_leaderboard(alone=[0.5, 0.6]))))
 
 
 @pytest.mark.parametrize(
     "other",
     [
         [0.1, 0.2, 0.3, 0.4],  # the same
-        [0.1 + 1e-10, 0.2 - 1e-10, 0.3, 0.4],  # the same, added in another order
-        [0.2, 0.3, 0.4, 0.5],  # always 0.1 more: no spread
+        [0.1 + 1e-10, 0.2 - 1e-10, 0.3, 0.4],  # the same up to rounding
+        [0.2, 0.3, 0.4, 0.5],  # a constant difference
     ],
 )
-def test_differences_of_nothing_or_without_a_spread_have_p_1(other) -> None:
+def test_differences_that_are_zero_or_constant_have_p_1(other) -> None:
     pair = _only(_leaderboard(one=[0.1, 0.2, 0.3, 0.4], other=other))
     assert (pair.p, pair.p_holm, pair.significant, pair.why_not) == (1, 1, False, "")
     assert pair.difference == pytest.approx(0.1 - other[0], abs=1e-8)
     assert (pair.low, pair.high) == pytest.approx((pair.difference, pair.difference), abs=1e-8)
 
 
-def test_a_pair_without_a_spread_leaves_the_others_as_they_are() -> None:
+def test_pair_without_a_spread_does_not_change_other_pairs() -> None:
     with_twin = _leaderboard(a=[0.5, 0.6, 0.8], twin=[0.5, 0.6, 0.8], b=[0.4, 0.4, 0.4])
     first, second, third = compare(with_twin)
     assert first.p == 1
     assert second.p == third.p == _only(_leaderboard(a=[0.5, 0.6, 0.8], b=[0.4, 0.4, 0.4])).p
 
 
-def test_unequal_seeds_are_not_tested_and_say_what_is_missing_where() -> None:
+def test_pair_with_different_seeds_is_not_tested() -> None:
     pairs = compare(
         {"a": {0: 0.5, 1: 0.6, 2: 0.7, 9: 0.4}, "b": {0: 0.1, 1: 0.3, 2: 0.2}, "c": {0: 0.2, 1: 0.2, 2: 0.3}}
     )
-    assert pairs[0].why_not == "b has no seed 9, so their seeds are not the same"
-    assert pairs[1].why_not == "c has no seed 9, so their seeds are not the same"
+    assert "b has no seed 9" in pairs[0].why_not
+    assert "c has no seed 9" in pairs[1].why_not
     assert all(math.isnan(value) for value in (pairs[0].p, pairs[0].p_holm, pairs[0].low, pairs[0].high))
     assert pairs[0].difference == pytest.approx(0.4)  # over the seeds that both have
     assert not pairs[0].significant
     assert pairs[2].why_not == ""
-    assert pairs[2].p_holm == pytest.approx(min(1, 3 * pairs[2].p))  # the others count in the family all the same
+    assert pairs[2].p_holm == pytest.approx(min(1, 3 * pairs[2].p))  # untested pairs count in the family
 
 
-def test_seeds_that_both_lack_are_named_for_both() -> None:
+def test_seeds_that_are_missing_are_named_for_both_entries() -> None:
     pair = _only({"a": {0: 0.5, 1: 0.6, 3: 0.1, 4: 0.2}, "b": {0: 0.1, 1: 0.3, 2: 0.2}})
-    assert pair.why_not == "a has no seed 2 and b has no seed 3, 4, so their seeds are not the same"
+    assert "a has no seed 2 and b has no seed 3, 4" in pair.why_not
 
 
-def test_an_undefined_score_leaves_its_seed_out_of_its_own_pairs_only() -> None:
-    whole = _leaderboard(a=[0.5, 0.6, 0.8, 0.7], b=[0.4, 0.4, 0.5, 0.3], c=[0.4, 0.1, 0.3, 0.2])
-    holed = {**whole, "a": {**whole["a"], 3: None}, "c": {**whole["c"], 0: math.nan}}
-    first, second, third = compare(holed)
+def test_undefined_score_leaves_its_seed_out_of_its_own_pairs_only() -> None:
+    scores = _leaderboard(a=[0.5, 0.6, 0.8, 0.7], b=[0.4, 0.4, 0.5, 0.3], c=[0.4, 0.1, 0.3, 0.2])
+    undefined = {**scores, "a": {**scores["a"], 3: None}, "c": {**scores["c"], 0: math.nan}}
+    first, second, third = compare(undefined)
     assert (first.seeds, first.left_out) == (3, 1)
     assert (second.seeds, second.left_out) == (2, 2)
     assert (third.seeds, third.left_out) == (3, 1)
@@ -105,20 +105,21 @@ def test_an_undefined_score_leaves_its_seed_out_of_its_own_pairs_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "says"),
+    ("scores", "seeds"),
     [
-        (_leaderboard(a=[0.5], b=[0.4]), "1 seed with a score of both; a test needs 2"),
-        (_leaderboard(a=[0.5, None], b=[0.4, 0.3]), "1 seed with a score of both; a test needs 2"),
-        (_leaderboard(a=[None, None], b=[0.4, 0.3]), "0 seeds with a score of both; a test needs 2"),
-        ({"a": {}, "b": {}}, "0 seeds with a score of both; a test needs 2"),
+        (_leaderboard(a=[0.5], b=[0.4]), 1),
+        (_leaderboard(a=[0.5, None], b=[0.4, 0.3]), 1),
+        (_leaderboard(a=[None, None], b=[0.4, 0.3]), 0),
+        ({"a": {}, "b": {}}, 0),
     ],
 )
-def test_a_test_needs_two_seeds(scores, says) -> None:
+def test_test_requires_two_seeds(scores, seeds) -> None:
     pair = _only(scores)
-    assert pair.why_not == says
+    assert pair.seeds == seeds
+    assert pair.why_not
     assert math.isnan(pair.p)
     assert not pair.significant
-    assert math.isnan(smallest_claimable([pair]))
+    assert math.isnan(minimum_detectable_difference([pair]))
 
 
 @given(
@@ -126,12 +127,12 @@ def test_a_test_needs_two_seeds(scores, says) -> None:
         lambda k: st.lists(st.lists(st.integers(0, 100), min_size=k, max_size=k), min_size=3, max_size=12)
     )
 )
-def test_each_pair_is_scipys_paired_test_and_mirrors_when_turned(rows) -> None:
+def test_pair_is_scipys_paired_test_and_changes_sign_when_swapped(rows) -> None:
     table = np.array(rows) / 100
     names = [f"entry {column}" for column in range(table.shape[1])]
     scores = {name: dict(enumerate(table[:, column].tolist())) for column, name in enumerate(names)}
-    pairs, turned = compare(scores), compare(dict(reversed(scores.items())))
-    mirrored = {(pair.b, pair.a): pair for pair in turned}
+    pairs, swapped = compare(scores), compare(dict(reversed(scores.items())))
+    mirrored = {(pair.b, pair.a): pair for pair in swapped}
     for pair in pairs:
         one, other = (list(scores[name].values()) for name in (pair.a, pair.b))
         if np.ptp(np.subtract(one, other)) > 1e-9:
@@ -147,22 +148,22 @@ def test_each_pair_is_scipys_paired_test_and_mirrors_when_turned(rows) -> None:
         assert pair.significant == (pair.p_holm <= 0.05)
 
 
-def test_seeds_may_come_in_any_order() -> None:
+def test_order_of_seeds_does_not_matter() -> None:
     one, other = {0: 0.5, 1: 0.7, 2: 0.6}, {0: 0.4, 1: 0.5, 2: 0.3}
     assert compare({"a": one, "b": other}) == compare({"a": one, "b": dict(reversed(other.items()))})
 
 
-def test_holm_leaves_no_test_out_of_the_family() -> None:
+def test_holm_counts_missing_tests_in_the_family() -> None:
     significant, corrected = holm(np.array([0.02, math.nan, 0.04]))
     assert significant.tolist() == [False, False, False]
     assert corrected.tolist() == pytest.approx([0.06, math.nan, 0.08], nan_ok=True)
 
 
-def test_the_smallest_claimable_difference_is_just_claimed() -> None:
-    """Among three entries, a mean difference above it is claimed, one below is not."""
+def test_minimum_detectable_difference_is_just_significant() -> None:
+    """Among three entries, a larger mean difference is significant, a smaller one is not."""
     noise = np.array([0.01, -0.02, 0.02, -0.01, 0.03, -0.03])
     flat = np.zeros(6)
-    least = smallest_claimable(compare(_leaderboard(a=flat.tolist(), b=noise.tolist(), c=(-noise).tolist())))
+    least = minimum_detectable_difference(compare(_leaderboard(a=flat.tolist(), b=noise.tolist(), c=(-noise).tolist())))
     error = noise.std(ddof=1) / math.sqrt(6)
     assert least == pytest.approx(stats.t.isf(0.05 / 6, 5) * error)
 
@@ -174,10 +175,10 @@ def test_the_smallest_claimable_difference_is_just_claimed() -> None:
     assert not first(0.99 * least).significant
 
 
-def test_the_smallest_claimable_difference_is_at_the_median_spread_and_in_the_whole_family() -> None:
-    """Five pairs spread by 1, 1, 2, 3 and 3; the twins don't, but theirs is one of six comparisons all the same."""
+def test_minimum_detectable_difference_is_for_the_median_spread_and_all_pairs() -> None:
+    """Five pairs have spreads of 1, 1, 2, 3 and 3; the twins have none, but count in the family of six."""
     noise = np.array([0.01, -0.02, 0.02, -0.01, 0.03, -0.03])
     flat = (0 * noise).tolist()
     pairs = compare(_leaderboard(a=flat, twin=flat, b=noise.tolist(), c=(3 * noise).tolist()))
     error = noise.std(ddof=1) / math.sqrt(6)
-    assert smallest_claimable(pairs) == pytest.approx(stats.t.isf(0.05 / 2 / 6, 5) * 2 * error)
+    assert minimum_detectable_difference(pairs) == pytest.approx(stats.t.isf(0.05 / 2 / 6, 5) * 2 * error)

@@ -15,28 +15,27 @@ SCORES = {
 }
 
 
-def test_what_is_told_apart_is_placed_and_what_is_not_shares_its_places() -> None:
+def test_entries_that_do_not_differ_significantly_share_their_ranks() -> None:
     found = rank_intervals(SCORES, compare(SCORES))
     assert found == {"best": (1, 1), "middle": (2, 3), "level": (2, 3), "worst": (4, 4)}
 
 
-def test_where_less_is_better_the_order_turns() -> None:
+def test_order_is_reversed_where_less_is_better() -> None:
     found = rank_intervals(SCORES, compare(SCORES), more_is_better=False)
     assert found == {"best": (4, 4), "middle": (2, 3), "level": (2, 3), "worst": (1, 1)}
 
 
-def test_without_a_claim_anybody_may_be_anywhere() -> None:
+def test_all_ranks_are_possible_without_significant_differences() -> None:
     pairs = [replace(pair, significant=False) for pair in compare(SCORES)]
     assert set(rank_intervals(SCORES, pairs).values()) == {(1, 4)}
 
 
-def test_a_single_entry_is_first() -> None:
+def test_single_entry_is_first() -> None:
     assert rank_intervals(["alone"], []) == {"alone": (1, 1)}
 
 
 @given(st.lists(st.lists(st.integers(0, 20), min_size=5, max_size=5), min_size=2, max_size=6), st.booleans())
-def test_an_interval_holds_the_rank_by_mean(rows, more) -> None:
-    """Whoever is claimed better has the better mean."""
+def test_interval_contains_the_rank_by_mean(rows, more) -> None:
     scores = {f"entry {i}": {seed: value / 20 for seed, value in enumerate(row)} for i, row in enumerate(rows)}
     means = {name: sum(own.values()) * (1 if more else -1) for name, own in scores.items()}
     for name, (first, last) in rank_intervals(scores, compare(scores), more_is_better=more).items():
@@ -46,7 +45,7 @@ def test_an_interval_holds_the_rank_by_mean(rows, more) -> None:
 
 
 @pytest.mark.parametrize("more", [True, False])
-def test_a_method_under_two_names_has_one_place(more) -> None:
+def test_method_under_two_names_has_one_rank(more) -> None:
     twins = {**SCORES, "best again": SCORES["best"]}
     found = rank_intervals(twins, compare(twins), more_is_better=more)
     assert found["best"] == found["best again"]

@@ -1,4 +1,4 @@
-"""A suite's file, and the grid points that it asks for."""
+"""Suite files and their grid points."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbench_core.api.errors import RequestError
-from fedbench_core.suites.suite import Suite, laid, read_suite
+from fedbench_core.suites.suite import Suite, merged, read_suite
 
 SUITE = """
 name = "small"
@@ -47,7 +47,7 @@ unshared = {"two, longer" = "one"}
 
 @pytest.fixture
 def write(tmp_path):
-    """Write a suite's file, of that name; gives its path."""
+    """Write a suite file with that name; returns its path."""
 
     def put(text: str, name: str = "small") -> Path:
         path = tmp_path / f"{name}.toml"
@@ -57,7 +57,7 @@ def write(tmp_path):
     return put
 
 
-def test_a_suite_is_the_product_of_its_lists_seed_by_seed(write) -> None:
+def test_grid_points_are_the_product_of_the_lists_seed_by_seed(write) -> None:
     suite = read_suite(write(SUITE))
     grid_points = suite.grid_points()
     assert len(grid_points) == 2 * 2 * 2 * 2 * 2
@@ -71,7 +71,7 @@ def test_a_suite_is_the_product_of_its_lists_seed_by_seed(write) -> None:
     assert suite.metric == "personalization"
 
 
-def test_a_grid_point_is_what_run_would_be_asked(write) -> None:
+def test_grid_point_has_the_settings_of_a_run(write) -> None:
     grid_points = read_suite(write(SUITE)).grid_points()
     (grid_point,) = [c for c in grid_points if c.block.items() >= WANTED.items()]
     assert grid_point.settings == {
@@ -93,7 +93,7 @@ def test_a_grid_point_is_what_run_would_be_asked(write) -> None:
 WANTED = {"entry": "two, longer", "dataset": "spots", "partition": "Dirichlet 1.0", "backbones": "tiny,wide", "seed": 1}
 
 
-def test_an_entry_may_stand_in_a_comparison_with_backbones_of_its_own(write) -> None:
+def test_entry_can_have_its_own_backbones(write) -> None:
     grid_points = read_suite(write(SUITE.replace('method = "one"', 'method = "one"\nbackbones = "wide"'))).grid_points()
     own = {
         (grid_point.backbones, tuple(grid_point.settings["backbones"]))
@@ -103,14 +103,14 @@ def test_an_entry_may_stand_in_a_comparison_with_backbones_of_its_own(write) -> 
     assert own == {("tiny", ("wide",)), ("tiny,wide", ("wide",))}
 
 
-def test_a_partition_is_called_after_its_settings_if_it_has_no_name(write) -> None:
+def test_partition_without_a_name_is_named_after_its_settings(write) -> None:
     assert [row.name for row in read_suite(write(SUITE)).partitions] == [
         "Dirichlet 1.0",
         "shards, classes_per_client 2",
     ]
 
 
-def test_twelve_seeds_and_one_partition_are_the_default(write) -> None:
+def test_suite_has_twelve_seeds_and_one_partition_by_default(write) -> None:
     text = 'name="small"\nquestion="?"\ndatasets=["spots"]\nbackbones=["tiny"]\n[[entries]]\nmethod="one"\n'
     suite = read_suite(write(text))
     assert suite.seeds == tuple(range(12))
@@ -119,7 +119,7 @@ def test_twelve_seeds_and_one_partition_are_the_default(write) -> None:
 
 
 @given(st.randoms(use_true_random=False))
-def test_neither_key_order_nor_the_order_of_lists_changes_a_key(random) -> None:
+def test_key_does_not_depend_on_the_order_of_the_file(random) -> None:
     def shuffled(value):
         if isinstance(value, dict):
             items = list(value.items())
@@ -149,23 +149,23 @@ def test_neither_key_order_nor_the_order_of_lists_changes_a_key(random) -> None:
 
 
 @pytest.mark.parametrize("other", [{"lr": 0.2}, {"set": {"partitioner.alpha": 2.0}}, {"steps": 4}])
-def test_a_setting_changes_the_key(other) -> None:
+def test_key_depends_on_every_setting(other) -> None:
     values = {"name": "x", "question": "?", "datasets": ["a"], "backbones": ["p"], "partitions": [{}], "seeds": 1}
     keys = [Suite(**values, entries=[{"method": "one", **more}]).grid_points()[0].key for more in ({}, other)]
     assert keys[0] != keys[1]
 
 
-def test_a_budget_takes_the_place_of_another() -> None:
-    assert laid({"epochs": 3, "lr": 1}, {"steps": 4}) == {"lr": 1, "steps": 4}
-    assert laid({"steps": 3}, {"epochs": 4}) == {"epochs": 4}
-    assert laid({"steps": 3}, {"lr": 2}) == {"steps": 3, "lr": 2}
+def test_budget_of_an_entry_replaces_that_of_the_suite() -> None:
+    assert merged({"epochs": 3, "lr": 1}, {"steps": 4}) == {"lr": 1, "steps": 4}
+    assert merged({"steps": 3}, {"epochs": 4}) == {"epochs": 4}
+    assert merged({"steps": 3}, {"lr": 2}) == {"steps": 3, "lr": 2}
 
 
 WRONG = {
     "name": ('name = "small"', 'name = "other"', "its name is 'other'; expected 'small'"),
     "no seeds": ("seeds = [3, 1]", "seeds = 0", "seeds: tuple should have at least 1 item"),
-    "seed twice": ("seeds = [3, 1]", "seeds = [3, 1, 3]", "seeds names 3 twice"),
-    "dataset twice": ('["spots", "phantom"]', '["spots", "spots"]', "datasets names 'spots' twice"),
+    "seed twice": ("seeds = [3, 1]", "seeds = [3, 1, 3]", "seeds: 3 appears twice"),
+    "dataset twice": ('["spots", "phantom"]', '["spots", "spots"]', "datasets: 'spots' appears twice"),
     "no datasets": ('["spots", "phantom"]', "[]", "datasets: tuple should have at least 1 item"),
     "seed": ("seeds = [3, 1]", "seeds = [-1]", "seeds.0: got -1; input should be greater than or equal to 0"),
     "no entries": ("[[entries]]", "[[rows]]", "entries: field required"),
@@ -178,10 +178,10 @@ WRONG = {
     ),
     "range": ("steps = 16", "steps = 0", "--steps: got 0; input should be greater than or equal to 1"),
     "both": ("epochs = 2", "epochs = 2\nsteps = 3", "give --epochs or --steps, not both"),
-    "no method": ('method = "two"', "rounds = 2", "an entry names its method"),
+    "no method": ('method = "two"', "rounds = 2", "an entry needs a method"),
     "axis": ("steps = 16", "seed = 16", "seed is an axis of the suite"),
     "control": ('steps = "one"', 'steps = "three"', "No entry (of [baselines]) named 'three'"),
-    "twins": ('name = "two, longer"', 'name = "one"', "two entries are called 'one'"),
+    "twins": ('name = "two, longer"', 'name = "one"', "entries: 'one' appears twice"),
     "alike": ('name = "two, longer"\nmethod = "two"', 'name = "One"\nmethod = "two"', None),
     "toml": ("[baselines]", "[baselines", "Expected ']'"),
     "no table": ('set = {"dataset.train" = 60}', "set = 3", "set: expected a table of options, got 3"),
@@ -189,41 +189,39 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_file_is_named_with_what_is_wrong(write, case) -> None:
-    old, new, says = WRONG[case]
+def test_invalid_file_is_refused_with_its_path_and_reason(write, case) -> None:
+    old, new, message = WRONG[case]
     assert old in SUITE
     path = write(SUITE.replace(old, new))
-    if says is None:  # names that differ in case alone are told apart by their keys
+    if message is None:  # names that differ only in case have different keys
         text = path.read_text().replace('"two, longer" = "one"', '"One" = "one"')
         assert len(read_suite(write(text)).grid_points()) == 32
         return
-    with pytest.raises(RequestError, match=f"^{re.escape(str(path))}: .*{re.escape(says)}"):
+    with pytest.raises(RequestError, match=f"^{re.escape(str(path))}: .*{re.escape(message)}"):
         read_suite(path)
 
 
-def test_a_missing_file_is_told_with_what_is_there(write, tmp_path) -> None:
+def test_missing_file_is_refused_with_the_files_that_exist(write, tmp_path) -> None:
     there = write(SUITE)
-    with pytest.raises(RequestError, match=f"There is no suite .*other.toml.*{re.escape(str(there))}"):
+    with pytest.raises(RequestError, match=f"other.toml.*{re.escape(str(there))}"):
         read_suite(tmp_path / "other.toml")
 
 
 def test_suites_and_filed_records_are_read_without_torch() -> None:
     code = (
-        "import fedbench_core.suites.filing, fedbench_core.suites.outcomes, sys; "
+        "import fedbench_core.suites.filed_records, fedbench_core.suites.status, sys; "
         "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-SUITES = sorted((Path(__file__).parents[3] / "leaderboards" / "suites").glob("*.toml"))
+SUITES = sorted((Path(__file__).parents[2] / "leaderboards" / "suites").glob("*.toml"))
 
 
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
-def test_the_suites_that_are_here_can_be_read(path) -> None:
+def test_suites_of_this_repository_are_valid(path) -> None:
     suite = read_suite(path)
     baselines = suite.baselines
-    assert all((baselines.steps, baselines.flops, baselines.centralized, baselines.tuned)), (
-        "no leaderboard without these rows"
-    )
+    assert all((baselines.steps, baselines.flops, baselines.centralized, baselines.tuned)), "needed by a leaderboard"
     assert len(suite.seeds) == 12

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from fedbench_core.api import DataRequest
-from fedbench_core.federation.calls import Blob, Call, Done, ScoreDone
+from fedbench_core.federation.calls import Call, Done, ScoreDone
 from fedbench_core.federation.executors.pooled import Pooled
 from fedbench_core.federation.executors.process_pool import ProcessPool
+from fedbench_core.federation.files import Blob
 from fedbench_core.federation.partition import load, load_public, make_partition
 from fedbench_core.federation.resolved import ResolvedRun, resolve
-from fedbench_core.federation.set_up import set_up_torch
 from fedbench_core.federation.spec import RunSpec
+from fedbench_core.federation.torch_settings import set_up_torch
 from fedbench_core.federation.worker import Worker
 
 _INLINE_BYTES = 2**16

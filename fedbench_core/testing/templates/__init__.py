@@ -1,1 +1,1 @@
-"""What `fedbench plugin new` starts from: a plugin of each kind, by the name `example`."""
+"""The templates of `fedbench plugin new`: a plugin of each kind, with the name `example`."""

@@ -9,29 +9,29 @@ from torch import Tensor, nn
 
 from fedbench_core.api import Architecture, Backbone, Outputs, hookimpl
 
-api_version = 1
+api_version = 2
 
 
 class ExampleNet(Backbone):
-    """Two stages of convolutions, a mean over the locations, and a head."""
+    """Two stages of convolutions, global average pooling, and a linear head."""
 
     def __init__(self, outputs: int, channels: int, width: int) -> None:
         super().__init__()
-        # Your network goes here. Its weights are drawn from torch's global generator, which is seeded for you.
+        # Your network goes here. Initial weights are drawn from torch's global generator, which is seeded.
         self.name, self.embedding_size = "example", 2 * width
         self.first = _stage(channels, width)
         self.second = _stage(width, 2 * width)
         self.head = nn.Linear(2 * width, outputs)
 
     def outputs(self, images: Tensor) -> Outputs:
-        """Logits, what the head reads, and one map per stage."""
+        """Logits, embedding (the input of the head), and one map per stage."""
         first = self.first(images)
         second = self.second(first)
         embedding = second.mean(dim=(2, 3))
         return Outputs(self.head(embedding), embedding, (first, second))
 
     def forward(self, images: Tensor) -> Tensor:
-        """The logits alone."""
+        """The logits."""
         return self.outputs(images).logits
 
 
@@ -48,15 +48,15 @@ class Example(Architecture):
 
     @property
     def name(self) -> str:
-        """What a record calls it."""
+        """The id in records."""
         return "example"
 
     def build(self, outputs: int, channels: int, image_size: int) -> Backbone:
-        """A network with fresh weights for images (channels, image_size, image_size)."""
+        """A network with initial weights, for images (channels, image_size, image_size)."""
         return ExampleNet(outputs, channels, self.width)
 
 
 @hookimpl
 def fedbench_register_backbones() -> Mapping[str, type[Architecture]]:
-    """The backbone by its name."""
+    """The backbone, by name."""
     return {"example": Example}

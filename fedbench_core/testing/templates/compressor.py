@@ -9,22 +9,22 @@ from pydantic import Field
 
 from fedbench_core.api import Compressor, Memory, Payload, RoundContext, hookimpl
 
-api_version = 1
+api_version = 2
 _ROUNDED = " rounded"
 
 
 @dataclass(frozen=True)
 class Example(Compressor):
-    """Single precision travels as bfloat16: half the bytes, two significant digits."""
+    """Sends float32 as bfloat16: half the bytes, two significant digits."""
 
     # Fields are options: `fedbench run --compressor example --set compressor.smallest=100`.
-    smallest: Annotated[int, Field(ge=0, description="tensors with fewer entries travel as they are")] = 16
+    smallest: Annotated[int, Field(ge=0, description="tensors with fewer entries are sent as they are")] = 16
 
     def encode(self, payload: Payload, ctx: RoundContext, memory: Memory) -> Payload:
-        """What is sent. The names of its tensors are free, as long as `decode` finds its way back."""
+        """The payload to send. Its tensors may have any names that `decode` understands."""
         tensors = {}
         for name, tensor in payload.tensors.items():
-            # Your idea goes here. What the sender must remember for the next round goes into `memory`.
+            # Your idea goes here. What the sender keeps for the next round goes into `memory`.
             if tensor.dtype == torch.float32 and tensor.numel() >= self.smallest:
                 tensors[name + _ROUNDED] = tensor.to(torch.bfloat16)
             else:
@@ -32,7 +32,7 @@ class Example(Compressor):
         return Payload(tensors, payload.meta)
 
     def decode(self, payload: Payload) -> Payload:
-        """What is received: names, shapes, dtypes and meta as they were."""
+        """The payload that was encoded: its names, shapes, dtypes and meta."""
         tensors = {}
         for name, tensor in payload.tensors.items():
             rounded = name.endswith(_ROUNDED)
@@ -42,5 +42,5 @@ class Example(Compressor):
 
 @hookimpl
 def fedbench_register_compressors() -> Mapping[str, type[Compressor]]:
-    """The compressor by its name."""
+    """The compressor, by name."""
     return {"example": Example}

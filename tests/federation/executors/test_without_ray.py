@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from fedbench_core import RunSpec, run, runner
+from fedbench_core import RunSpec, run
+from fedbench_core import runner as runs
 from fedbench_core.api import RequestError
 from fedbench_core.runner import How
 
@@ -23,7 +24,7 @@ def _refused(tmp_path, spec=SMALL, **how) -> str:
 
 
 def test_ray_that_is_not_installed_is_told_how_to_install(kit, tmp_path, monkeypatch) -> None:  # noqa: ARG001  # installed
-    monkeypatch.setattr(runner, "find_spec", lambda _name: None)
+    monkeypatch.setattr(runs, "find_spec", lambda _name: None)
     assert _refused(tmp_path, executor="ray").endswith("not installed: pip install 'fedbench-core[ray]'")
 
 
@@ -33,7 +34,7 @@ def test_what_is_about_ray_needs_ray(flag, kit, tmp_path) -> None:  # noqa: ARG0
 
 
 def test_gpus_that_no_turn_uses_are_refused(kit, tmp_path, monkeypatch) -> None:  # noqa: ARG001  # installed
-    monkeypatch.setattr(runner, "find_spec", lambda _name: True)
+    monkeypatch.setattr(runs, "find_spec", lambda _name: True)
     assert "--device cuda" in _refused(tmp_path, executor="ray", gpus_per_client=0.5)
     assert "Use --device cuda." in _refused(tmp_path, {**SMALL, "device": "cuda:1"}, executor="ray")
 
@@ -43,9 +44,9 @@ def test_a_run_that_does_not_ask_for_ray_does_not_import_it(kit, tmp_path) -> No
 import sys
 sys.path.insert(0, {str(kit)!r})
 from pathlib import Path
-from fedbench_core import RunSpec, run, runner
+from fedbench_core import RunSpec, run
 from fedbench_core.runner import How
-import fedbench_core.cli.run, fedbench_core.cli.suite, fedbench_core.suites.conduct
+import fedbench_core.cli.run, fedbench_core.cli.suite, fedbench_core.suites.running
 run(RunSpec.of({SMALL!r}), How(out=Path({str(tmp_path)!r}), executor="serial"))
 print([name for name in sys.modules if name.split(".")[0] == "ray"])
 """
@@ -84,7 +85,7 @@ def gone():
 
 @pytest.mark.usefixtures("kit")
 def test_an_address_where_no_cluster_answers_is_told_before_anything_begins(deaf, gone, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(runner, "find_spec", lambda _name: True)
+    monkeypatch.setattr(runs, "find_spec", lambda _name: True)
     for address in (gone, deaf, "no..host:6379", f"{'long' * 20}:6379"):
         told = _refused(tmp_path, executor="ray", ray_address=address)
         assert f"--ray-address {address}: no Ray cluster answers there" in told

@@ -193,7 +193,28 @@ class SharesItsHead(Net):
         self.head.reset_parameters()
 
 
+class OwnHead(Net):
+    """A head that reads something else than the embedding."""
+
+    def outputs(self, images):
+        given = super().outputs(images)
+        return Outputs(given.logits, given.embedding * 2, given.maps)
+
+
+class NoHead(Net):
+    def __init__(self, outputs, channels):
+        super().__init__(outputs, channels)
+        self.last, self.head = self.head, None
+
+    def outputs(self, images):
+        maps = torch.tanh(self.norm(self.conv(images)))
+        embedding = maps.mean(dim=(2, 3))
+        return Outputs(self.last(embedding), embedding, (maps,))
+
+
 DEFECTS = {
+    "d-own-head": (architecture(OwnHead), "the embedding is what the head is given"),
+    "d-no-head": (architecture(NoHead), "expected the network's last layer"),
     "d-other-logits": (architecture(OtherLogits), "a plain call gives other logits"),
     "d-wrong-size": (architecture(WrongSize), "embedding are (6, 6); expected (6, 12)"),
     "d-no-maps": (architecture(NoMaps), "no maps"),

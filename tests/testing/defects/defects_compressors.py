@@ -72,7 +72,7 @@ class DividesByZero(Sound):
 
 
 class RankZero(Sound):
-    """Keeps the singular values below a part of the energy: none, where the first has all of it."""
+    """Keeps the singular values below a fraction of the energy: none, if the first has all of it."""
 
     def encode(self, payload, ctx, memory):
         return changed(payload, self._low_rank)
@@ -126,7 +126,7 @@ class Expands(Sound):
 
 
 class Noted(Sound):
-    """Sends a note, which is taken out again."""
+    """Sends a note, which decode removes."""
 
     def note(self, payload, ctx, memory):
         raise NotImplementedError
@@ -145,7 +145,7 @@ class CountsInTheModule(Noted):
 
 
 class RemembersTheSender(Noted):
-    """Sends what is new since the last time, whoever spoke then."""
+    """Sends the difference to the last payload, whoever sent it."""
 
     def note(self, payload, ctx, memory):
         new = float(sum(tensor.double().sum() for tensor in payload.tensors.values()))
@@ -163,7 +163,7 @@ class DecodesFromMemory(Sound):
 
 
 class MemoryByIdentity(Noted):
-    """Counts on its memory's tensor, where no disk will find it."""
+    """Counts on a tensor of its memory, where it is not saved."""
 
     def note(self, payload, ctx, memory):
         kept = memory.setdefault("residual", torch.zeros(1))
@@ -205,14 +205,14 @@ class ReadsTheClock(Noted):
 
 
 class ReadsTheWeek(Noted):
-    """The same for days, and then another."""
+    """The same for a week."""
 
     def note(self, payload, ctx, memory):
         return int(time.time() // (7 * 86_400))
 
 
 class HashesStrings(Noted):
-    """The same within a process, another in the next."""
+    """The same within one process."""
 
     def note(self, payload, ctx, memory):
         return hash("".join(payload.tensors)) % 100
@@ -230,7 +230,7 @@ class DoublePrecisionForAll(Sound):
 
 
 class OldSignature(Sound):
-    """As a contract without contexts would have had it."""
+    """Without a context."""
 
     def encode(self, payload, memory):
         return payload
@@ -250,7 +250,7 @@ class Hangs(Sound):
 
 
 class ByTheImportedClock(Noted):
-    """As above, through a name that was imported."""
+    """As above, by an imported name."""
 
     def note(self, payload, ctx, memory):
         return clock() // 86_400
@@ -279,7 +279,7 @@ class SetsTheEnvironment(Sound):
 
 
 class Swaps(Sound):
-    """Brings the tensors of one shape back in another order."""
+    """Swaps tensors of one shape."""
 
     def decode(self, payload):
         shapes = {}
@@ -290,7 +290,7 @@ class Swaps(Sound):
 
 
 class CountsInBytes(Sound):
-    """Integers travel as bytes, whatever they count."""
+    """Sends integers as bytes."""
 
     def encode(self, payload, ctx, memory):
         return changed(payload, lambda tensor: tensor.to(torch.uint8) if tensor.dtype == torch.int64 else tensor)
@@ -306,22 +306,22 @@ class LeavesBiasesOut(Sound):
 
 DEFECTS = {
     "d-no-value": (NoValue, "@dataclass"),
-    "d-keeps-dtype": (KeepsDtype, "note in meta what encode changed"),
-    "d-keeps-note": (KeepsNote, "take out what encode added"),
-    "d-drops": (Drops, "layer.weight was lost"),
-    "d-renames": (Renames, "layer.weight was lost"),
+    "d-keeps-dtype": (KeepsDtype, "record in meta what encode changed"),
+    "d-keeps-note": (KeepsNote, "remove what encode added"),
+    "d-drops": (Drops, "layer.weight is missing"),
+    "d-renames": (Renames, "layer.weight is missing"),
     "d-flattens": (Flattens, "decode gave"),
     "d-divides-by-zero": (DividesByZero, "NaN"),
-    "d-rank-zero": (RankZero, "a rank or a count that reached 0"),
-    "d-count-zero": (CountZero, "a rank or a count that reached 0"),
+    "d-rank-zero": (RankZero, "is a rank or a count 0?"),
+    "d-count-zero": (CountZero, "is a rank or a count 0?"),
     "d-flips-signs": (FlipsSigns, "points away"),
     "d-writes-to-input": (WritesToInput, "encode changed its payload"),
     "d-touches-input": (TouchesInput, "encode wrote to its payload's tensors in place"),
-    "d-writes-to-encoded": (WritesToEncoded, "decode changed what it was given"),
+    "d-writes-to-encoded": (WritesToEncoded, "decode changed its payload"),
     "d-expands": (Expands, "send a tensor as it is"),
     "d-counts-in-the-module": (CountsInTheModule, "gave other bytes"),
     "d-remembers-the-sender": (RemembersTheSender, "another sender"),
-    "d-decodes-from-memory": (DecodesFromMemory, "all it needs must be in the payload"),
+    "d-decodes-from-memory": (DecodesFromMemory, "everything it needs must be in the payload"),
     "d-memory-by-identity": (MemoryByIdentity, "saved and loaded"),
     "d-memory-of-lists": (MemoryOfLists, "is of type list"),
     "d-draws-from-torch": (DrawsFromTorch, "global generator of torch"),
@@ -340,9 +340,9 @@ DEFECTS = {
     "d-names-the-machine": (NamesTheMachine, "another machine"),
     "d-sets-the-precision": (SetsThePrecision, "torch's precision of matrix products"),
     "d-sets-the-environment": (SetsTheEnvironment, "the environment variable D_LEVEL"),
-    "d-swaps": (Swaps, "they changed places"),
+    "d-swaps": (Swaps, "two tensors are swapped"),
     "d-counts-in-bytes": (CountsInBytes, "send them as they are"),
-    "d-leaves-biases-out": (LeavesBiasesOut, "send what is small as it is"),
+    "d-leaves-biases-out": (LeavesBiasesOut, "send small tensors as they are"),
     "d-hangs": (Hangs, "no end after"),
 }
 

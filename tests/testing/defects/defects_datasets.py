@@ -14,7 +14,7 @@ SEEN = {}
 
 @dataclass(frozen=True)
 class Sound:
-    """A few drawn images of two kinds."""
+    """A few generated images of two kinds."""
 
     def load(self, request):
         size = request.image_size or 12
@@ -32,7 +32,7 @@ class Sound:
 
 
 class Loaded(Sound):
-    """Sound splits, of which a subclass changes something."""
+    """Correct splits; a subclass changes something."""
 
     def load(self, request):
         return self.change(super().load(request))
@@ -134,7 +134,7 @@ class DrawnByTheDay(Sound):
 
 
 class OneSize(Sound):
-    """Has one size and gives it whatever is asked."""
+    """Ignores the requested size."""
 
     def load(self, request):
         return super().load(replace(request, image_size=12))
@@ -174,7 +174,7 @@ class Speechless(Sound):
 
 
 class WaitsForEver(Sound):
-    """Waits for a lock that nobody gives back, where data are loaded: before the first line of a case."""
+    """Never returns, before the first line of a case."""
 
     def load(self, request):
         while True:
@@ -197,22 +197,22 @@ DEFECTS = {
     "d-float-labels": (FloatLabels, "expected integers"),
     "d-one-label": (OneLabel, "the same label"),
     "d-many-binary": (ManyBinary, "a binary task with 3 classes"),
-    "d-no-kind": (NoKind, "no kind of task"),
+    "d-no-kind": (NoKind, "the kind of task is"),
     "d-float-images": (FloatImages, "expected uint8"),
     "d-wrong-channels": (WrongChannels, "their channels 'last'"),
     "d-oblong": (Oblong, "expected square ones"),
-    "d-part-of-the-rows": (PartOfTheRows, "is not whole"),
+    "d-part-of-the-rows": (PartOfTheRows, "has indices of a part of its images"),
     "d-no-validation": (NoValidation, "val has no images"),
     "d-drawn-anew": (DrawnAnew, "draw from stream"),
     "d-drawn-from-python": (DrawnFromPython, "global generator of random"),
     "d-drawn-by-the-day": (DrawnByTheDay, "another clock"),
-    "d-one-size": (OneSize, "asked for 17 pixels it gave 12"),
-    "d-one-digest": (OneDigest, "name the size"),
+    "d-one-size": (OneSize, "for a request of 17 pixels it gave 12"),
+    "d-one-digest": (OneDigest, "include the size"),
     "d-no-digest": (NoDigest, "no digest"),
     "d-sites-of-some": (SitesOfSome, "sites for train"),
     "d-sites-by-name": (SitesByName, "expected integers"),
     "d-tuples-of-splits": (Tuples, "expected Splits"),
-    "d-speechless": (Speechless, "without a sentence"),
+    "d-speechless": (Speechless, "explains nothing"),
     "d-waits-for-ever": (WaitsForEver, "no end after"),
     "d-litters": (Litters, "below request.cache"),
 }

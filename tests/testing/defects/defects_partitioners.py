@@ -20,7 +20,7 @@ class Repeats(Iid):
     """Draws with replacement."""
 
     def split(self, labels, clients, rng):
-        return [np.sort(rng.choice(share, len(share))) for share in super().split(labels, clients, rng)]
+        return [np.sort(rng.choice(part, len(part))) for part in super().split(labels, clients, rng)]
 
 
 class Loses(Iid):
@@ -32,7 +32,7 @@ class Loses(Iid):
 
 class Invents(Iid):
     def split(self, labels, clients, rng):
-        return [share + 1 for share in super().split(labels, clients, rng)]
+        return [part + 1 for part in super().split(labels, clients, rng)]
 
 
 class LeavesOneEmpty(Iid):
@@ -47,17 +47,17 @@ class OneTooFew(Iid):
 
 class Unsorted(Iid):
     def split(self, labels, clients, rng):
-        return [share[::-1] for share in super().split(labels, clients, rng)]
+        return [part[::-1] for part in super().split(labels, clients, rng)]
 
 
 class WrongDtype(Iid):
     def split(self, labels, clients, rng):
-        return [share.astype(np.int32) for share in super().split(labels, clients, rng)]
+        return [part.astype(np.int32) for part in super().split(labels, clients, rng)]
 
 
 class Lists(Iid):
     def split(self, labels, clients, rng):
-        return [share.tolist() for share in super().split(labels, clients, rng)]
+        return [part.tolist() for part in super().split(labels, clients, rng)]
 
 
 class WritesToLabels(Iid):
@@ -83,7 +83,7 @@ class FromTheClock(Iid):
 
 
 class Remembers(Iid):
-    """Goes on with the generator of the last split."""
+    """Continues with the generator of the last split."""
 
     def split(self, labels, clients, rng):
         return super().split(labels, clients, SEEN.setdefault("rng", rng))
@@ -106,7 +106,7 @@ class RefusesAll(Iid):
 
 
 class TriesForEver(Iid):
-    """Draws again until everyone has an image."""
+    """Draws again until all clients have an image."""
 
     def split(self, labels, clients, rng):
         owners = np.zeros(0)
@@ -120,7 +120,7 @@ class BySomething(Iid):
 
 
 class SeedsItsOwn(Iid):
-    """Deals the same to every seed."""
+    """The same parts for every seed."""
 
     def split(self, labels, clients, rng):
         return super().split(labels, clients, np.random.default_rng(0))
@@ -138,10 +138,10 @@ class NeedsSites(Iid):
 DEFECTS = {
     "d-overlaps": (Overlaps, "belong to more than one client"),
     "d-repeats": (Repeats, "the same image more than once"),
-    "d-loses": (Loses, "images dealt out"),
-    "d-invents": (Invents, "is invented"),
+    "d-loses": (Loses, "images distributed"),
+    "d-invents": (Invents, "does not exist"),
     "d-leaves-one-empty": (LeavesOneEmpty, "a client without images"),
-    "d-one-too-few": (OneTooFew, "give one array per client"),
+    "d-one-too-few": (OneTooFew, "return one array per client"),
     "d-unsorted": (Unsorted, "not sorted"),
     "d-wrong-dtype": (WrongDtype, "expected int64"),
     "d-lists": (Lists, "expected an array"),
@@ -154,7 +154,7 @@ DEFECTS = {
     "d-never-refuses": (NeverRefuses, "DID NOT RAISE"),
     "d-refuses-all": (RefusesAll, "refuses 4 clients with 400 images"),
     "d-tries-for-ever": (TriesForEver, "no end after"),
-    "d-seeds-its-own": (SeedsItsOwn, "it makes one of its own"),
+    "d-seeds-its-own": (SeedsItsOwn, "it creates one of its own"),
     "d-needs-sites": (NeedsSites, "has no len()"),
     "d-by-something": (BySomething, "by = 'hospital'"),
 }

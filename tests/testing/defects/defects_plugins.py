@@ -9,7 +9,7 @@ _METHOD = f"""{_HEAD}
 from fedbench_core.api import Method
 
 @hookimpl
-def fedbench_register_methods(): return {{"d-said": Method("local", summary="A sentence.", WHAT)}}
+def fedbench_register_methods(): return {{"d-method": Method("local", summary="A sentence.", WHAT)}}
 """
 _HOOK = "\n@hookimpl\ndef fedbench_register_compressors(): return "
 

@@ -1,0 +1,151 @@
+"""The figures of a leaderboard: their file names, alternative texts, data, and how to draw them."""
+
+import hashlib
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from fedbench_core.leaderboard.budget import bytes_per_turn
+from fedbench_core.leaderboard.columns import Column
+from fedbench_core.leaderboard.grouping import Record, Runs, all_records
+from fedbench_core.leaderboard.leaderboard import Leaderboard
+from fedbench_core.leaderboard.table import Table
+from fedbench_core.plots.curves import Curve, draw_curves
+from fedbench_core.plots.partition import draw_partition
+from fedbench_core.plots.ranks import draw_ranks
+from fedbench_core.plots.tradeoff import Point, draw_tradeoff
+from fedbench_core.statistics.friedman import nemenyi
+from fedbench_core.statistics.intervals import Interval, defined_mean, mean_interval
+
+FOLDER = "pictures"
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A figure: the name of its file without suffix, its alternative text, its data, and the function that draws it."""
+
+    name: str
+    alt_text: str
+    data: Any
+    draw: Callable[[], Figure]
+
+    @property
+    def digest(self) -> str:
+        """A digest of the data. Files are compared by it, because their bytes depend on the version of matplotlib."""
+        return hashlib.sha256(repr((self.alt_text, self.data)).encode()).hexdigest()
+
+    @property
+    def link(self) -> tuple[str, str]:
+        """The alternative text, and the path from the page."""
+        return self.alt_text, f"{FOLDER}/{self.name}.svg"
+
+
+def leaderboard_figures(leaderboard: Leaderboard) -> tuple[list[list[PageFigure]], list[PageFigure]]:
+    """The figures of each table, and those over datasets."""
+    of_tables = [table_figures(leaderboard.suite.name, table) for table in leaderboard.tables]
+    return of_tables, dataset_figures(leaderboard)
+
+
+def table_figures(suite: str, table: Table) -> list[PageFigure]:
+    """Score against bytes; learning curves, if the validation score was recorded in several rounds; the partition."""
+    if not table.rows:
+        return []
+    records = all_records(table.runs)
+    found = [
+        tradeoff_figure(table),
+        curves_figure(table.runs, table.ranked_by),
+        partition_figure(table.case, records[0]),
+    ]
+    stem = "-".join(map(_slug, (suite, table.case.dataset, table.case.partition, table.case.backbones)))
+    return [
+        replace(figure, name=f"{stem}-{figure.name}", alt_text=f"{figure.alt_text}: {table.case}")
+        for figure in found
+        if figure is not None
+    ]
+
+
+def dataset_figures(leaderboard: Leaderboard) -> list[PageFigure]:
+    """The critical-difference diagram, if Friedman's test is significant."""
+    over_datasets = leaderboard.over_datasets
+    if over_datasets is None or over_datasets.critical_difference is None or not over_datasets.significant:
+        return []
+    ranks, by_dataset, difference = over_datasets.ranks, over_datasets.by_dataset, over_datasets.critical_difference
+    alt_text = "Critical-difference diagram: mean ranks over datasets"
+    name = f"{_slug(leaderboard.suite.name)}-ranks"
+    return [PageFigure(name, alt_text, (ranks, difference), lambda: draw_ranks(ranks, nemenyi(by_dataset), difference))]
+
+
+def tradeoff_figure(table: Table) -> PageFigure:
+    """The ranked score of each entry against its bytes per client and round."""
+    points = [
+        _point(row.entry, table.runs[row.entry], score)
+        for row in table.rows
+        if not math.isnan((score := row.intervals[table.ranked_by.name]).mean)
+    ]
+    column = table.ranked_by
+    draw = partial(draw_tradeoff, points, column.heading, more_is_better=column.more_is_better)
+    return PageFigure("bytes", f"{column.heading} against bytes", points, draw)
+
+
+def _point(name: str, own: Mapping[int, Record], score: Interval) -> Point:
+    """Centralized training is no federated method: its score is a reference line."""
+    sent = defined_mean([bytes_per_turn(record) for record in own.values()])[0]
+    centralized = all(record["population"]["trained"] < record["population"]["clients"] for record in own.values())
+    return Point(name, sent, score.mean, _defined(score.low), _defined(score.high), centralized)
+
+
+def curves_figure(runs: Runs, column: Column) -> PageFigure | None:
+    """Learning curves on validation images; None if no entry has a curve of at least two rounds."""
+    found = {name: curve for name, own in runs.items() if (curve := _curve(own, column.name)) is not None}
+    if all(len(curve.rounds) == 1 for curve in found.values()):
+        return None
+    data = [(name, [values.tolist() for values in astuple(curve)]) for name, curve in found.items()]
+    draw = partial(draw_curves, found, f"{column.heading} (validation)", _band_text(runs))
+    return PageFigure("curves", f"Learning curves ({column.heading}) on validation images", data, draw)
+
+
+def partition_figure(case: object, record: Record) -> PageFigure:
+    """The training images of one run by client and class."""
+    counts, classes = record["population"]["counts"], record["data"]["classes"]
+    alt_text = f"Training images by client and class, seed {record['spec']['seed']}"
+    title = f"training images by client and class\n{case}, seed {record['spec']['seed']}"
+    return PageFigure(
+        "partition", alt_text, (counts, classes), partial(draw_partition, np.array(counts), classes, title)
+    )
+
+
+def _curve(own: Mapping[int, Record], metric: str) -> Curve | None:
+    """Means over the seeds that have a validation score after a round; rounds count from one."""
+    scores: dict[int, list[float]] = defaultdict(list)
+    for record in own.values():
+        for point in record["curve"]:
+            if point["split"] == "val" and point.get(metric) is not None:
+                scores[point["round"] + 1].append(point[metric])
+    if not scores:
+        return None
+    means = [mean_interval(scores[round_]) for round_ in sorted(scores)]
+    ends = ([getattr(mean, end) for mean in means] for end in ("mean", "low", "high"))
+    return Curve(np.array(sorted(scores)), *map(np.array, ends))
+
+
+def _band_text(runs: Runs) -> str:
+    counts = [len(own) for own in runs.values()]
+    fewest, most = min(counts), max(counts)
+    if most == 1:
+        return "one seed"
+    return f"mean of {most if fewest == most else f'{fewest} to {most}'} seeds with its 95 % interval"
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")

@@ -1,0 +1,143 @@
+"""The pages and figures in the folder `leaderboards/`: rendered from suites and records, written, and checked."""
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedbench_core.api import RequestError, RunError
+from fedbench_core.federation.files import replace_file
+from fedbench_core.leaderboard.budget import Budget
+from fedbench_core.leaderboard.index import index_page
+from fedbench_core.leaderboard.leaderboard import Leaderboard, build_leaderboard
+from fedbench_core.leaderboard.markdown import page
+from fedbench_core.suites.filed_records import read_filed_records, records_folder
+from fedbench_core.suites.suite import Suite, read_suite
+
+if TYPE_CHECKING:
+    from fedbench_core.leaderboard.figures import PageFigure
+
+INDEX = "README.md"
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Pages and figures by path; `orphans` are files that belong to no suite with records."""
+
+    pages: dict[Path, str]
+    figures: "dict[Path, PageFigure]"
+    orphans: list[Path]
+
+
+def suite_file(folder: Path, name: str) -> Path:
+    """The TOML file of a suite, given by its name or path."""
+    return Path(name) if name.endswith(".toml") else folder / "suites" / f"{name}.toml"
+
+
+def suite_files(folder: Path) -> list[Path]:
+    """The files of all suites in a folder; RequestError if there are none."""
+    found = sorted((folder / "suites").glob("*.toml"))
+    if not found:
+        raise RequestError(
+            f"There are no suites in {folder / 'suites'}. Give the folder that contains suites/: --folder"
+        )
+    return found
+
+
+def read_leaderboard(file: Path, sort: str | None = None, budgets: Sequence[Budget] = ()) -> Leaderboard:
+    """The leaderboard of one suite; errors as in `read_suite`, `read_filed_records` and `build_leaderboard`."""
+    with _no_garbage_collection():
+        return build_leaderboard(read_suite(file), read_filed_records(records_folder(file)), sort, budgets)
+
+
+def read_leaderboards(folder: Path) -> Iterator[tuple[Suite, Leaderboard | None]]:
+    """Each suite of a folder with its leaderboard, or None without records."""
+    for file in suite_files(folder):
+        with _no_garbage_collection():
+            suite, filed = read_suite(file), read_filed_records(records_folder(file))
+            leaderboard = build_leaderboard(suite, filed) if filed else None
+        yield suite, leaderboard
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Records hold millions of values, none of them garbage: collecting takes as long as reading them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def render(folder: Path, only: str | None = None) -> Rendered:
+    """The pages and figures of all suites, or of `only` one, and the index of all."""
+    from fedbench_core.leaderboard.figures import FOLDER, leaderboard_figures  # noqa: PLC0415  # matplotlib
+
+    wanted = suite_file(folder, only).stem if only else None
+    if only:
+        read_suite(suite_file(folder, only))  # an unknown suite is an error that lists the others
+    leaderboards = list(read_leaderboards(folder))
+    pages: dict[Path, str] = {}
+    figures: dict[Path, PageFigure] = {}
+    for suite, leaderboard in leaderboards:
+        if leaderboard is not None and wanted in (None, suite.name):
+            of_tables, over_datasets = leaderboard_figures(leaderboard)
+            links = [[figure.link for figure in group] for group in of_tables]
+            pages[folder / f"{suite.name}.md"] = page(leaderboard, links, [figure.link for figure in over_datasets])
+            found = [figure for group in (*of_tables, over_datasets) for figure in group]
+            figures |= {folder / FOLDER / f"{figure.name}.svg": figure for figure in found}
+    pages[folder / INDEX] = index_page(leaderboards)
+    return Rendered(pages, figures, [] if only else _orphans(folder, {*pages, *figures}))
+
+
+def _orphans(folder: Path, rendered: set[Path]) -> list[Path]:
+    """Pages and figures that belong to no suite with records."""
+    from fedbench_core.leaderboard.figures import FOLDER  # noqa: PLC0415  # matplotlib
+
+    return sorted({*folder.glob("*.md"), *(folder / FOLDER).glob("*.svg")} - rendered)
+
+
+def write(rendered: Rendered) -> list[Path]:
+    """Write all pages and figures atomically; gives their paths."""
+    from fedbench_core.plots.style import save  # noqa: PLC0415  # matplotlib
+
+    for path, text in rendered.pages.items():
+        replace_file(path, text.encode())
+    for path, figure in rendered.figures.items():
+        path.parent.mkdir(exist_ok=True)
+        save(path, figure.draw, figure.digest)
+    return [*rendered.pages, *rendered.figures]
+
+
+def check(rendered: Rendered) -> None:
+    """RunError if a file differs from what the records give: names the files, and the first such line of a page."""
+    wrong = [fault for path, text in rendered.pages.items() if (fault := _page_fault(path, text))]
+    wrong += [fault for path, figure in rendered.figures.items() if (fault := _figure_fault(path, figure))]
+    wrong += [f"{path} belongs to no suite with records. Remove it." for path in rendered.orphans]
+    if wrong:
+        raise RunError("\n".join([*wrong, "Generate the files again: fedbench leaderboard --write"]))
+
+
+def _page_fault(path: Path, text: str) -> str:
+    if not path.exists():
+        return f"{path} is missing."
+    found, expected = path.read_text(encoding="utf-8").splitlines(keepends=True), text.splitlines(keepends=True)
+    for number, (old, new) in enumerate(zip_longest(found, expected), start=1):
+        if old != new:
+            return f"{path} differs from the records in line {number}: {_line_text(old)}, expected {_line_text(new)}."
+    return ""
+
+
+def _line_text(line: str | None) -> str:
+    return "nothing" if line is None else repr(line.rstrip())
+
+
+def _figure_fault(path: Path, figure: "PageFigure") -> str:
+    if not path.exists():
+        return f"{path} is missing."
+    return "" if figure.digest in path.read_text(encoding="utf-8") else f"{path} differs from the records."

@@ -1,0 +1,108 @@
+"""FedDF: a channel per architecture, the mean in it, and what distillation does."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+import torch
+
+from fedbench_core.api import SERVER, AggregatorState, Images, Message, Payload, RequestError, Training
+from fedbench_core.parts.aggregators import Mean
+from fedbench_core.testing.toys import ToyFederation, toy_client, toy_moment
+from fedbench_fedavg import FedAvg
+from fedbench_feddf import EnsembleDistillation, predicted
+
+PUBLIC = Images(np.random.default_rng(5).integers(0, 255, (40, 8, 8)).astype(np.uint8), np.arange(40), "none")
+SMALL = EnsembleDistillation(steps=30, batch_size=20)
+
+
+@dataclass
+class PublicFederation(ToyFederation):
+    """A toy federation with public images."""
+
+    public: Images | None = field(default_factory=lambda: PUBLIC)
+
+    def context(self, number, node=SERVER):
+        return replace(super().context(number, node), public=self.public)
+
+
+def _mixed(part=SMALL, count=4) -> PublicFederation:
+    clients = [toy_client(number, ("toy8", "toy12")[number % 2], 16 + 4 * number) for number in range(count)]
+    return PublicFederation(FedAvg(), clients, aggregator=part, training=Training(steps=3, batch_size=8))
+
+
+def _messages(federation, senders, number=0) -> list[Message]:
+    sent = federation.round(number, senders)
+    return [Message(sender, update.payload, update.num_examples) for sender, update in sent.items()]
+
+
+def _same(one: Payload, other: Payload) -> bool:
+    return one.to_bytes() == other.to_bytes()
+
+
+def test_without_steps_every_channel_is_the_mean_of_its_architecture() -> None:
+    federation = _mixed(EnsembleDistillation(steps=0))
+    messages = _messages(federation, None)
+    for backbone in ("toy8", "toy12"):
+        mean = Mean().start(AggregatorState(SERVER), federation.context(0))
+        for message in messages:
+            if federation.clients[message.sender].backbone == backbone:
+                mean.add(message)
+        assert _same(federation.published[backbone], mean.result())
+
+
+def test_one_architecture_without_steps_is_fedavg_for_three_rounds() -> None:
+    clients = [[toy_client(number, images=16 + 4 * number) for number in range(3)] for _ in range(2)]
+    plain = ToyFederation(FedAvg(), clients[0], aggregator=Mean())
+    distilled = PublicFederation(FedAvg(), clients[1], aggregator=EnsembleDistillation(steps=0))
+    for number in range(3):
+        plain.round(number)
+        distilled.round(number)
+        assert _same(distilled.published["toy8"], plain.received)
+
+
+def test_channel_of_an_absent_architecture_keeps_its_payload() -> None:
+    federation = _mixed()
+    federation.round(0)
+    before = dict(federation.published)
+    federation.round(1, [0, 2])  # both have toy8
+    assert _same(federation.published["toy12"], before["toy12"])
+    assert not _same(federation.published["toy8"], before["toy8"])
+
+
+def _ensemble(federation, messages) -> torch.Tensor:
+    logits = []
+    for message in messages:
+        net = federation.context(0).build(federation.clients[message.sender].backbone)
+        message.payload.load_into(net)
+        logits.append(predicted(net, PUBLIC))
+    return torch.stack(logits).mean(dim=0)
+
+
+def test_distilled_models_are_nearer_to_the_ensemble_of_all_clients() -> None:
+    nearer = {}
+    for steps in (0, 30):
+        federation = _mixed(EnsembleDistillation(steps=steps, batch_size=20, lr=0.01))
+        teacher = _ensemble(federation, _messages(federation, None))
+        for backbone, payload in federation.published.items():
+            net = federation.context(0).build(backbone)
+            payload.load_into(net)
+            divergence = federation.context(0).task.divergence(teacher, predicted(net, PUBLIC)).item()
+            nearer.setdefault(backbone, []).append(divergence)
+    for before, after in nearer.values():
+        assert after < before / 2
+
+
+def test_logits_of_more_images_than_fit_at_once() -> None:
+    many = PUBLIC.pick(np.arange(600) % 40)
+    net = toy_moment(0).build("toy8")
+    torch.testing.assert_close(predicted(net, many)[:40], predicted(net, PUBLIC))
+    assert len(predicted(net, many)) == 600
+
+
+def test_run_without_public_images_is_refused() -> None:
+    ctx = toy_moment(0)
+    with pytest.raises(RequestError, match="--public"):
+        SMALL.check(ctx)
+    assert EnsembleDistillation(steps=0).check(ctx) == []
+    assert SMALL.check(replace(ctx, public=PUBLIC)) == []
