@@ -1,7 +1,6 @@
 """What a run must be the same as, however it is computed."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,13 +34,6 @@ KINDS = {
     "fedskd": {**PHANTOM, "method": "fedskd", "set": IMAGES},
 }
 Settings = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def training_server(kit, installed) -> Path:  # noqa: ARG001  # its local update
-    """The plugin `training_server.py`, installed; gives the folder to put on a process's path."""
-    module = installed("fedbench-training-server", (Path(__file__).parent / "training_server.py").read_text())
-    return Path(next(folder for folder in sys.path if (Path(folder) / f"{module}.py").exists()))
 
 
 @pytest.fixture(scope="module")

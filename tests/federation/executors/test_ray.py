@@ -43,7 +43,7 @@ HEARS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_h
 
 
 @pytest.fixture(scope="module")
-def cluster(kit):
+def cluster(kit, training_server):  # noqa: ARG001  # its nodes have both plugins
     """Two nodes of one CPU each, and this process connected to the first."""
     from ray.cluster_utils import Cluster  # noqa: PLC0415  # only where Ray is
 

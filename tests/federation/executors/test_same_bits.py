@@ -74,6 +74,27 @@ def test_a_turn_that_never_ends_well_is_named(end, cause, hops, doomed, tmp_path
         run(spec, How(out=tmp_path / "runs", workers=2, **limit))
 
 
+@pytest.mark.parametrize("end", ["die", "hang"])
+def test_lost_worker_of_an_aggregation_is_replaced(end, small, scientific, undisturbed, tmp_path) -> None:
+    (tmp_path / "marks").mkdir()
+    options = {"aggregator.path": str(tmp_path / "marks"), "aggregator.end": end, "aggregator.times": 1}
+    limit = {"client_timeout": 10.0} if end == "hang" else {}
+    spec = RunSpec.of(small("server that trains", set=options))
+    found = scientific(run(spec, How(out=tmp_path / "runs", workers=2, **limit)).folder)
+    assert len(list((tmp_path / "marks").iterdir())) == 1
+    expected = undisturbed(small("server that trains"))
+    assert found["clients.csv"] == expected["clients.csv"]
+    assert found["record"]["test"] == expected["record"]["test"]
+
+
+def test_aggregation_that_always_ends_its_worker_is_named(small, tmp_path) -> None:
+    (tmp_path / "marks").mkdir()
+    options = {"aggregator.path": str(tmp_path / "marks"), "aggregator.times": 99}
+    part = r"aggregator refining of fedbench-training-server 1\.0"
+    with pytest.raises(RunError, match=f"the server, round 1: its worker died.* {part}, 3 times"):
+        run(RunSpec.of(small("server that trains", set=options)), How(out=tmp_path / "runs", workers=2))
+
+
 def test_a_plugin_that_raises_is_named_by_every_executor(small, tmp_path) -> None:
     spec = RunSpec.of(small(method="kit-faulty", backbones="tiny", set={"local_update.fault": "raise"}))
     told = []

@@ -60,7 +60,7 @@ class _Accumulator:
         images = torch.randn((16, 3, 8, 8), generator=self.ctx.generator("images"))
         optimizer = torch.optim.SGD([*reference.parameters(), *scale.parameters()], lr=0.1)
         for _ in range(3):
-            offset = scale(torch.rand(2))  # of torch's own generator, as dropout
+            offset = scale(torch.rand(1, 2))  # of torch's own generator, as dropout
             loss = nn.functional.mse_loss(reference(images) + offset, target(images).detach())
             optimizer.zero_grad()
             loss.backward()
