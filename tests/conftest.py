@@ -108,3 +108,10 @@ def suite_folders(kit: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
 def suite_folder(suite_folders: Callable[[Path], Any], tmp_path: Path) -> Any:
     """An empty folder for suites and records: `.suite()` writes a suite, `.fill(file)` records it."""
     return suite_folders(tmp_path / "leaderboards")
+
+
+@pytest.fixture(scope="module")
+def training_server(kit: Path, installed: Distribution) -> Path:  # noqa: ARG001  # its clients' local update
+    """The plugin `training_server.py`, installed for the tests of a module; gives the folder to put on a path."""
+    module = installed("fedbench-training-server", (Path(__file__).parent / "training_server.py").read_text())
+    return next(Path(folder) for folder in sys.path if (Path(folder) / f"{module}.py").exists())

@@ -71,7 +71,7 @@ def run(
     from fedbench_core.suites.suite import read_suite  # noqa: PLC0415  # as above
 
     suite = read_suite(file)
-    with serving("fedbench_core.suites.crew", processes=how["executor"] == "processes"):
+    with serving("fedbench_core.suites.jobs", processes=how["executor"] == "processes"):
         from fedbench_core.runner import How  # noqa: PLC0415  # imports torch: slow, and --help does not need it
         from fedbench_core.suites.running import plan_runs, run_suite  # noqa: PLC0415  # as above
 
