@@ -41,9 +41,7 @@ class Svd(Compressor):
     )
     rank_rule: Annotated[
         Literal["energy", "aicc"],
-        Field(
-            description="energy: by energy_start and energy_end; aicc: by the corrected Akaike criterion"
-        ),
+        Field(description="energy: by energy_start and energy_end; aicc: by the corrected Akaike criterion"),
     ] = "energy"
     schedule: Annotated[
         Literal["linear", "code"],
