@@ -165,7 +165,7 @@ def test_a_cluster_without_a_node_that_is_left_ends_the_run(kit, tmp_path) -> No
 
 
 def test_images_that_no_object_store_can_hold_are_refused(cluster) -> None:  # noqa: ARG001  # connected
-    from fedbench_core.federation.executors.ray_executor import portable_splits  # noqa: PLC0415  # imports Ray
+    from fedbench_core.federation.executors.ray_cluster import portable_splits  # noqa: PLC0415  # imports Ray
 
     spots = registry().make("dataset", "spots", {}).load(DataRequest(Path()))
     huge = np.broadcast_to(np.uint8(0), (40_000, 64, 64, 1))
@@ -236,7 +236,7 @@ def test_an_own_cluster_ends_with_its_run(end, kit, tmp_path) -> None:
     stdout, stderr = process.communicate()
     if end != signal.SIGKILL:
         assert (process.returncode, stdout) == (130, "")
-        assert stderr.splitlines()[-1].startswith("Interrupted. Go on with: fedbench resume")
+        assert "fedbench resume" in stderr.splitlines()[-1]
         assert "Traceback" not in stderr
     deadline = time.monotonic() + 60
     while left := _of_ray(since):
