@@ -7,9 +7,10 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -18,7 +19,7 @@ from typing import Any
 
 from fedbench_core.api import FedbenchError, RunError
 from fedbench_core.federation.executors.fork_server import CONTEXT, start_process
-from fedbench_core.federation.executors.scheduler import Answers, Batch, LostError, News
+from fedbench_core.federation.executors.scheduler import Answers, Arrived, Batch, LostError, News, NotStarted
 
 Compute = Callable[[Any], Any]
 Begin = Callable[[Callable[[Any], None]], Compute]
@@ -30,11 +31,14 @@ _END_SECONDS = 1.0
 
 @dataclass
 class _WorkerProcess:
-    """A process, this end of its pipe, what it computes, whether it is set up, and since when it computes that."""
+    """A process, this end of its pipe, and the batches sent to it, of which it computes the first.
+
+    begun: whether it is set up; since: when it started the first batch.
+    """
 
     process: BaseProcess
     pipe: Connection
-    batch: Batch = ()
+    batches: deque[Batch] = field(default_factory=deque)
     begun: bool = False
     since: float = math.inf
 
@@ -59,37 +63,32 @@ class ProcessPool:
         self._reuse = reuse
         self._processes = [self._start() for _ in range(workers if reuse else 0)]
 
-    @property
-    def room(self) -> int:
-        """How many workers are idle."""
-        return self.workers - len(self._busy())
+    def room(self, depth: int) -> int:
+        """How many more batches can be sent, if each worker may have `depth` of them."""
+        return self.workers * (depth if self._reuse else 1) - sum(len(worker.batches) for worker in self._processes)
 
     def send(self, batch: Batch) -> None:
-        """Send a batch to an idle worker, which only reads then: neither side can wait for the other's full pipe."""
-        worker = next((worker for worker in self._processes if not worker.batch), None)
-        if worker is None:
-            worker = self._start()
-            self._processes.append(worker)
-        worker.batch = batch
-        if worker.begun:
+        """Send a batch to the worker with the fewest; tasks are small, so that the pipe has room for two batches."""
+        if len(self._processes) < self.workers:
+            self._processes.append(self._start())
+        worker = min(self._processes, key=lambda worker: len(worker.batches))
+        if worker.begun and not worker.batches:
             worker.since = time.monotonic()
+        worker.batches.append(batch)
         with suppress(OSError):  # a worker that is dead is found when its answer is read
             worker.pipe.send([task for _, task in batch])
 
-    def receive(self, *, wait: bool) -> list[tuple[Batch, Answers | News | LostError]]:
+    def receive(self, *, wait: bool) -> list[tuple[Batch, Arrived]]:
         """What has arrived from workers, and which of them died or exceeded their time."""
         busy = self._busy()
         ready = connection.wait([worker.pipe for worker in busy], self._patience(busy) if wait else 0)
-        received: list[tuple[Batch, Answers | News | LostError]] = []
+        received: list[tuple[Batch, Arrived]] = []
         for worker in busy:
-            batch, arrived = worker.batch, None
             if worker.pipe in ready:
-                arrived = self._read(worker)
+                received += self._read(worker)
             elif self._left(worker) <= 0:
                 self._remove(worker)
-                arrived = LostError(f"no answer within --client-timeout {self._limit:g} s")
-            if arrived is not None:
-                received.append((batch, arrived))
+                received += _lost(worker, f"no answer within --client-timeout {self._limit:g} s")
         return received
 
     def discard(self) -> None:
@@ -109,33 +108,43 @@ class ProcessPool:
         return _WorkerProcess(process, ours)
 
     def _busy(self) -> list[_WorkerProcess]:
-        return [worker for worker in self._processes if worker.batch]
+        return [worker for worker in self._processes if worker.batches]
 
     def _remove(self, worker: _WorkerProcess) -> int | None:
         self._processes.remove(worker)
         return worker.kill()
 
-    def _read(self, worker: _WorkerProcess) -> Answers | News | LostError | None:
+    def _read(self, worker: _WorkerProcess) -> list[tuple[Batch, Arrived]]:
         try:
             arrived = worker.pipe.recv()
         except (EOFError, OSError):
             worker.process.join(_END_SECONDS)  # before it is killed, for its own exit status
-            return LostError(f"its worker died with exit status {self._remove(worker)} (-9: out of memory?)")
+            return _lost(worker, f"its worker died with exit status {self._remove(worker)} (-9: out of memory?)")
         if arrived is None:
             worker.begun, worker.since = True, time.monotonic()
-        elif isinstance(arrived, Answers):
-            worker.batch = ()
-            if not self._reuse:
-                self._remove(worker)
-        return arrived  # type: ignore[no-any-return]
+            return []
+        if not isinstance(arrived, Answers):
+            return [(worker.batches[0], arrived)]
+        batch, worker.since = worker.batches.popleft(), time.monotonic()
+        if not self._reuse:
+            self._remove(worker)
+        return [(batch, arrived)]
 
     def _left(self, worker: _WorkerProcess) -> float:
         """Seconds that a worker has left for its batch; no limit while it begins."""
-        return math.inf if self._limit is None else worker.since + self._limit * len(worker.batch) - time.monotonic()
+        if self._limit is None:
+            return math.inf
+        return worker.since + self._limit * len(worker.batches[0]) - time.monotonic()
 
     def _patience(self, busy: Sequence[_WorkerProcess]) -> float | None:
         left = min(map(self._left, busy), default=0.0)
         return None if left == math.inf else max(left, 0.0)
+
+
+def _lost(worker: _WorkerProcess, reason: str) -> list[tuple[Batch, Arrived]]:
+    """Only the first batch of a lost worker can have caused the loss."""
+    first, *others = worker.batches
+    return [(first, LostError(reason)), *((batch, NotStarted()) for batch in others)]
 
 
 def _serve(pipe: Connection, begin: Begin, path: list[str]) -> None:

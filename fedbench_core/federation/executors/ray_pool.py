@@ -39,9 +39,8 @@ class RayPool:
         self._late = late
         self._out: dict[Ref, Batch] = {}
 
-    @property
-    def room(self) -> int:
-        """How many more tasks may be sent now."""
+    def room(self, depth: int) -> int:
+        """How many more tasks may be sent now; Ray itself queues them."""
         return self._cluster.ahead - len(self._out)
 
     def send(self, batch: Batch) -> None:

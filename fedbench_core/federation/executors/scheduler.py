@@ -11,6 +11,7 @@ ATTEMPTS = 3
 """How often a task is sent whose worker dies or hangs."""
 _BATCH_SECONDS = 0.05
 _BATCH_LENGTH = 8
+_SHORT_SECONDS = 0.2
 
 T = TypeVar("T")
 Batch = Sequence[tuple[int, Any]]
@@ -36,19 +37,27 @@ class LostError(RunError):
     """A worker died or hung before it answered."""
 
 
-class Pool(Protocol):
-    """Workers somewhere. workers: how many batches they compute at a time; room: how many more can be sent now.
+@dataclass(frozen=True)
+class NotStarted:
+    """A batch that waited behind the one with which its worker was lost."""
 
-    send: raises a FedbenchError that is the result of the batch; receive: returns what has arrived, and with `wait`
-    may block until something does; discard: stops everything that is being computed; close: leaves no process behind.
+
+Arrived = Answers | News | NotStarted | LostError
+
+
+class Pool(Protocol):
+    """Workers somewhere. workers: how many batches they compute at a time.
+
+    room: how many more batches can be sent now, if each worker may have `depth` of them; send: raises a FedbenchError
+    that is the result of the batch; receive: returns what has arrived, and with `wait` may block until something does;
+    discard: stops everything that is being computed; close: leaves no process behind.
     """
 
     workers: int
 
-    @property
-    def room(self) -> int: ...  # noqa: D102
+    def room(self, depth: int) -> int: ...  # noqa: D102
     def send(self, batch: Batch) -> None: ...  # noqa: D102
-    def receive(self, *, wait: bool) -> Iterable[tuple[Batch, Answers | News | LostError]]: ...  # noqa: D102
+    def receive(self, *, wait: bool) -> Iterable[tuple[Batch, Arrived]]: ...  # noqa: D102
     def discard(self) -> None: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
@@ -85,12 +94,17 @@ class Scheduler:
     def _send(self, queue: "_Queue[T]") -> None:
         length = 1 if queue.tries else self._batch_length  # after a loss one by one, to find the task that causes it
         most = (2 * self._pool.workers + 2) * length
-        while queue.waiting and self._pool.room > 0 and queue.unfinished < most:
+        while queue.waiting and self._pool.room(self._depth) > 0 and queue.unfinished < most:
             batch = queue.take_out(length)
             try:
                 self._pool.send(batch)
             except FedbenchError as error:
                 queue.take_in(batch, Answers([error] * len(batch), 0.0))
+
+    @property
+    def _depth(self) -> int:
+        """A worker with short tasks has its next batch before it has finished this one."""
+        return 2 if self._seconds is not None and self._seconds < _SHORT_SECONDS else 1
 
     @property
     def _batch_length(self) -> int:
@@ -126,12 +140,15 @@ class _Queue(Generic[T]):
         self.out += len(batch)
         return batch
 
-    def take_in(self, batch: Batch, received: Answers | News | LostError) -> None:
+    def take_in(self, batch: Batch, received: Arrived) -> None:
         """Sort in what came back."""
         if isinstance(received, News):
             self.ready.extend((task, received) for _, task in batch)
             return
         self.out -= len(batch)
+        if isinstance(received, NotStarted):
+            self.waiting.extendleft(reversed(batch))
+            return
         if isinstance(received, LostError):
             self._again(batch, received)
             return
