@@ -444,7 +444,7 @@ class Weights(LocalUpdate):
 
 @hookimpl
 def fedbench_register_aggregators():
-    return {name: defect for name, (defect, _) in DEFECTS.items()}
+    return {name: defect for name, (defect, _, _) in DEFECTS.items()}
 
 
 @hookimpl
@@ -454,5 +454,5 @@ def fedbench_register_local_updates():
 
 @hookimpl
 def fedbench_register_methods():
-    trainers = [name for name, (defect, _) in DEFECTS.items() if defect in TRAINERS]
+    trainers = [name for name, (defect, _, _) in DEFECTS.items() if defect in TRAINERS]
     return {f"{name}-method": Method("d-weights", aggregator=name) for name in trainers}

@@ -259,4 +259,4 @@ DEFECTS = {
 
 @hookimpl
 def fedbench_register_backbones():
-    return {name: defect for name, (defect, _) in DEFECTS.items()}
+    return {name: defect for name, (defect, _, _) in DEFECTS.items()}

@@ -353,4 +353,4 @@ DEFECTS = {
 
 @hookimpl
 def fedbench_register_compressors():
-    return {name: defect for name, (defect, _) in DEFECTS.items()}
+    return {name: defect for name, (defect, _, _) in DEFECTS.items()}

@@ -220,4 +220,4 @@ DEFECTS = {
 
 @hookimpl
 def fedbench_register_datasets():
-    return {name: defect for name, (defect, _) in DEFECTS.items()}
+    return {name: defect for name, (defect, _, _) in DEFECTS.items()}

@@ -182,4 +182,4 @@ DEFECTS = {
 
 @hookimpl
 def fedbench_register_partitioners():
-    return {name: defect for name, (defect, _) in DEFECTS.items()}
+    return {name: defect for name, (defect, _, _) in DEFECTS.items()}

@@ -165,4 +165,4 @@ DEFECTS = {
 
 @hookimpl
 def fedbench_register_topologies():
-    return {name: defect for name, (defect, _) in DEFECTS.items()}
+    return {name: defect for name, (defect, _, _) in DEFECTS.items()}
