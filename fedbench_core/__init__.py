@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from fedbench_core.federation.spec import RunSpec
     from fedbench_core.runner import run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["RunSpec", "__version__", "run"]
 
 _HOMES = {"RunSpec": "fedbench_core.federation.spec", "run": "fedbench_core.runner"}

@@ -15,13 +15,11 @@ import pandas as pd
 
 from fedbench_core.api import DataRequest, RequestError, RunError, Splits
 from fedbench_core.data import default_cache
-from fedbench_core.federation.blame import label
 from fedbench_core.federation.costs import Probe
 from fedbench_core.federation.engine import Engine
 from fedbench_core.federation.executors import Executor
-from fedbench_core.federation.executors.processes import Processes
+from fedbench_core.federation.executors.processes import processes
 from fedbench_core.federation.executors.serial import Serial
-from fedbench_core.federation.executors.start import Start
 from fedbench_core.federation.partition import Partition, load_public, make_partition
 from fedbench_core.federation.partition import load as load_splits
 from fedbench_core.federation.progress import Progress, Watch
@@ -141,9 +139,9 @@ def _check_ray(how: How, specs: Iterable[RunSpec]) -> None:
         if how.gpus_per_client and device == "cpu":
             raise RequestError("--gpus-per-client is for runs with --device cuda. Add that, or leave it out.")
     if how.ray_address is not None:
-        from fedbench_core.federation.executors.ray_address import answering  # noqa: PLC0415  # as `_on_ray`
+        from fedbench_core.federation.executors.ray_address import check_address  # noqa: PLC0415  # as `_on_ray`
 
-        answering(how.ray_address)
+        check_address(how.ray_address)
 
 
 def load(run: ResolvedRun, how: How, say: Say | None = None) -> Splits:
@@ -221,20 +219,17 @@ def _train(
 def _executor(run: ResolvedRun, partition: Partition, folder: Path, how: How) -> Executor:
     if how.executor == "serial":
         return Serial(Worker(run, partition))
-    whose = label("local_update", run.method.local_update)
     if how.executor == "ray":
-        return _on_ray(run, partition, how, whose)
-    start = Start(run.spec, how.request(run.spec))
-    return Processes(start, how.workers or os.cpu_count() or 1, folder, how.client_timeout, whose=whose)
+        return _on_ray(run, partition, how)
+    return processes(run, how.request(run.spec), how.workers or os.cpu_count() or 1, folder, how.client_timeout)
 
 
-def _on_ray(run: ResolvedRun, partition: Partition, how: How, whose: str) -> Executor:
-    from fedbench_core.federation.executors.ray_cluster import Asked  # noqa: PLC0415  # Ray is imported on request only
-    from fedbench_core.federation.executors.ray_executor import RayExecutor  # noqa: PLC0415  # as above
-    from fedbench_core.federation.executors.ray_node import Begin  # noqa: PLC0415  # as above
+def _on_ray(run: ResolvedRun, partition: Partition, how: How) -> Executor:
+    from fedbench_core.federation.executors.ray_calls import WorkerSource, on_ray  # noqa: PLC0415  # as above
+    from fedbench_core.federation.executors.ray_cluster import Request  # noqa: PLC0415  # Ray is imported on request only
 
-    asked = Asked(how.ray_address, how.workers, gpus(how, run.spec))
-    return RayExecutor(Begin(run.spec, partition, versions(run), how.client_timeout), asked, whose)
+    request = Request(how.ray_address, how.workers, gpus(how, run.spec))
+    return on_ray(run, WorkerSource(run.spec, partition, versions(run), how.client_timeout), request)
 
 
 def gpus(how: How, spec: RunSpec) -> float:

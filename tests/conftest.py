@@ -96,7 +96,7 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def suite_folders(kit: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Any]:  # noqa: ARG001  # installed
-    """Make folders of suites with records, as `suite_folder.py` does: `suite_folders(folder)`; one tiny run serves a module."""
+    """Make folders of suites with records: `suite_folders(folder)`; one tiny run serves a module."""
     spec = spec_from_file_location("suite_folder", Path(__file__).parent / "suite_folder.py")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -106,5 +106,12 @@ def suite_folders(kit: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
 
 @pytest.fixture
 def suite_folder(suite_folders: Callable[[Path], Any], tmp_path: Path) -> Any:
-    """An empty folder for suites and records: `suite_folder.suite()` writes one, `suite_folder.fill(file)` records it."""
+    """An empty folder for suites and records: `.suite()` writes a suite, `.fill(file)` records it."""
     return suite_folders(tmp_path / "leaderboards")
+
+
+@pytest.fixture(scope="module")
+def training_server(kit: Path, installed: Distribution) -> Path:  # noqa: ARG001  # its clients' local update
+    """The plugin `training_server.py`, installed for the tests of a module; gives the folder to put on a path."""
+    module = installed("fedbench-training-server", (Path(__file__).parent / "training_server.py").read_text())
+    return next(Path(folder) for folder in sys.path if (Path(folder) / f"{module}.py").exists())

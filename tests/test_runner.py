@@ -1,4 +1,4 @@
-"""A run that stopped goes on where it was committed, or says why it can't."""
+"""An interrupted run is resumed from its last commit, or refused with the reason."""
 
 import json
 import subprocess
@@ -17,12 +17,12 @@ SMALL = {"method": "kit-ring", "backbones": "tiny,wide", "dataset": "spots", "cl
 
 
 class StopError(Exception):
-    """What ends a run in the middle."""
+    """Ends a run early."""
 
 
 def stop_after(rounds: int):
     def watch(event) -> None:
-        if event.progress.round >= rounds:
+        if event.done >= rounds:
             raise StopError
 
     return watch
@@ -53,7 +53,7 @@ def test_the_same_command_goes_on(stopped, whole) -> None:
     finished = run(
         RunSpec.of(SMALL),
         How(out=stopped.parent, executor="serial"),
-        lambda event: rounds.append(event.progress.round),
+        lambda event: rounds.append(event.done),
     )
     assert finished.folder == stopped
     assert min(rounds) == 3
@@ -79,7 +79,7 @@ def test_a_finished_run_is_read_and_not_repeated(kit, tmp_path) -> None:  # noqa
 
 
 def test_there_must_be_something_to_resume(tmp_path) -> None:
-    with pytest.raises(RequestError, match="No run was begun"):
+    with pytest.raises(RequestError, match="No run was started"):
         resume(tmp_path)
 
 
@@ -97,9 +97,10 @@ DAMAGE = {"flipped": _flip, "truncated": _cut, "missing": Path.unlink}
 
 
 def newest(folder: Path, key: str) -> Path:
-    """The committed file of a party."""
+    """The committed file of a client's state, or of what an inbox published."""
     journal = json.loads(json.loads((folder / "state" / "journal.json").read_text())["content"])
-    return folder / "state" / journal["files"][key][0]
+    kind, _, node = key.replace("inbox", "published").partition("-")
+    return next(folder / "state" / name for a, b, _, name, _ in journal["files"] if (a, b) == (kind, node))
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -169,7 +170,7 @@ def _edit_journal(folder: Path, **changes: object) -> None:
 def test_other_versions_are_refused_with_the_difference(stopped) -> None:
     journal = json.loads(json.loads((stopped / "state" / "journal.json").read_text())["content"])
     _edit_journal(stopped, versions={**journal["versions"], "fedbench-kit": "0.9"})
-    with pytest.raises(RunError, match=r"begun with fedbench-kit 0\.9 \(now 1\.0\)"):
+    with pytest.raises(RunError, match=r"started with fedbench-kit 0\.9 \(now 1\.0\)"):
         resume(stopped, How(executor="serial"))
 
 
@@ -184,8 +185,8 @@ def test_a_folder_belongs_to_one_process_at_a_time(kit, tmp_path) -> None:  # no
     seen = []
 
     def watch(event) -> None:
-        if event.progress.round == 1 and not seen:
-            with pytest.raises(RunError, match="is being written by process") as error:
+        if event.done == 1 and not seen:
+            with pytest.raises(RunError, match="process") as error:
                 run(RunSpec.of(SMALL), How(out=tmp_path, executor="serial"))
             seen.append(str(error.value))
 
@@ -207,7 +208,7 @@ def test_a_full_disk_stops_the_run_at_its_last_commit(executor, kit, whole, tmp_
     ballast = disk / "ballast"
 
     def watch(event) -> None:
-        if event.progress.round == 3 and not ballast.exists():
+        if event.done == 3 and not ballast.exists():
             with suppress(OSError), ballast.open("wb", buffering=0) as stream:
                 while stream.write(bytes(256)):
                     continue
@@ -253,7 +254,7 @@ def test_a_resume_finds_a_relative_file_and_refuses_a_changed_one(kit, tmp_path)
     (folder,) = (tmp_path / "runs").iterdir()
     again = How(executor="serial", cache=tmp_path / "cache")
     _own_file(tmp_path / "own.npz", 1)
-    with pytest.raises(RunError, match="begun with data"):
+    with pytest.raises(RunError, match="started with data"):
         resume(folder, again)
     _own_file(tmp_path / "own.npz", 0)
     assert resume(folder, again).record["test"]["round"] == 4

@@ -1,4 +1,4 @@
-"""Methods by somebody else: distributions of their own, installed by pip and run."""
+"""Methods of third parties: separate distributions, installed by pip and run."""
 
 import json
 import os
@@ -20,7 +20,7 @@ EXAMPLES = Path(__file__).parent / "examples"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """A folder into which pip has installed the examples; built by the setuptools at hand, so without a network."""
+    """A folder with the installed examples; built by the setuptools at hand, so without a network."""
     source, target = (tmp_path_factory.mktemp("third-party") / name for name in ("source", "site"))
     shutil.copytree(EXAMPLES, source)
     flags = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
@@ -39,7 +39,7 @@ def _fedbench(site: Path, *arguments: str):
     return json.loads(done.stdout)
 
 
-def test_a_variant_of_fedavg_takes_less_than_sixty_lines() -> None:
+def test_variant_of_fedavg_takes_less_than_sixty_lines() -> None:
     files = sorted(
         path for path in (EXAMPLES / "fedbench-fedbn").rglob("*") if path.is_file() and path.suffix in {".py", ".toml"}
     )
@@ -47,7 +47,7 @@ def test_a_variant_of_fedavg_takes_less_than_sixty_lines() -> None:
     assert sum(len(path.read_text().splitlines()) for path in files) < 60
 
 
-def test_it_is_found_and_run_like_any_other(site, tmp_path) -> None:
+def test_third_party_method_runs_like_any_other(site, tmp_path) -> None:
     [plugin] = [plugin for plugin in _fedbench(site, "plugins") if plugin["distribution"] == "fedbench-fedbn"]
     assert plugin["version"] == "0.1.0"
     settings = {
@@ -64,7 +64,7 @@ def test_it_is_found_and_run_like_any_other(site, tmp_path) -> None:
     record = _fedbench(site, "run", "--method", "fedbn", *flags)
     assert record["versions"]["fedbench-fedbn"] == "0.1.0"
     assert record["test"]["role"] == "personal"
-    assert record["test"]["matrix"]["predictor_of_client"] == [0, 1, 2]  # the normalization is each client's own
+    assert record["test"]["matrix"]["predictor_of_client"] == [0, 1, 2]  # each client has its own normalization
     assert 0 < record["costs"]["bytes_up"] < 6 * record["costs"]["backbones"]["test_resnet"]["bytes"]
 
 

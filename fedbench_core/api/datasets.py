@@ -1,4 +1,4 @@
-"""What a dataset gives: three splits of labelled images, mapped from disk."""
+"""Datasets: three splits of labeled images, memory-mapped from disk."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ SPLITS = ("train", "val", "test")
 class Splits:
     """A dataset in MedMNIST's layout.
 
-    train, val, test: whole splits over memory-mapped arrays; sites: split -> (n,) site numbers 0..S-1, where the data
-    has them; digest: MD5 of the source file, or a name for its generator and version; official: whether the digest is
-    the published one.
+    train, val, test: whole splits over memory-mapped arrays; sites: split -> (n,) site numbers 0..S-1, if the data
+    has them; digest: MD5 of the source file, or the name and version of its generator; official: whether the digest
+    is that of a published file.
     """
 
     name: str
@@ -46,16 +46,16 @@ class Splits:
 
 
 def _silent(_line: str) -> None:
-    """Say nothing."""
+    """Print nothing."""
 
 
 @dataclass(frozen=True)
 class DataRequest:
-    """Where a dataset may look and what it may accept.
+    """Where a dataset may look for files, and which files it may accept.
 
-    root: a folder with files already there (None: MedMNIST's own default); base: what relative paths start from;
-    cache: where arrays are unpacked to be mapped; image_size: pixels per side, None for the dataset's default; say:
-    told one line at a time what takes long.
+    root: a folder with downloaded files (None: MedMNIST's own default); base: the folder of relative paths; cache: the
+    folder of unpacked arrays; image_size: pixels per side, None for the dataset's default; say: called with a line
+    about what takes long.
     """
 
     cache: Path
@@ -70,18 +70,18 @@ class Dataset(Protocol):
     """A named source of images."""
 
     def load(self, request: DataRequest) -> Splits:
-        """The splits; DataError says which file is missing or wrong, and how."""
+        """The splits; DataError names the file that is missing or wrong."""
         ...
 
 
 class Architecture(Protocol):
-    """A named kind of backbone, with its options bound."""
+    """A named kind of backbone with its options."""
 
     @property
     def name(self) -> str:
-        """The exact id that a record holds."""
+        """The exact id, which a record holds."""
         ...
 
     def build(self, outputs: int, channels: int, image_size: int) -> Backbone:
-        """A network with fresh weights drawn from torch's global generator, which the engine has seeded and guards."""
+        """A network with new weights, drawn from torch's global generator; the engine seeds it before."""
         ...

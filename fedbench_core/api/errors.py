@@ -1,17 +1,17 @@
-"""What can go wrong, by who can mend it: the exit status follows from the class."""
+"""Errors, by who can correct them; the class decides the exit status."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class FedbenchError(Exception):
-    """A failure that a user is told in one sentence; ends a command with `exit_code`."""
+    """A failure that is reported in one sentence; a command ends with `exit_code`."""
 
     exit_code = 1
 
 
 class RequestError(FedbenchError):
-    """What was asked for cannot be: an unknown name, a value out of range, parts that don't fit (exit 2)."""
+    """A wrong request: an unknown name, a value out of range, parts that don't fit together (exit 2)."""
 
     exit_code = 2
 
@@ -25,7 +25,7 @@ class RunError(FedbenchError):
 
 
 def unknown(kind: str, name: str, available: Iterable[str], hint: str = "") -> RequestError:
-    """The error for a name that nothing answers to: close matches, then everything there is, then `hint`."""
+    """The error for an unknown name, with close matches, all available names, and `hint`."""
     names = sorted(available)
     close = get_close_matches(name, names, n=3)
     guess = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""

@@ -1,4 +1,4 @@
-"""Per-class scores that say NaN where a class leaves them undefined, and a mean that leaves those out.
+"""Per-class scores that are NaN where they are undefined, and a mean that leaves those out.
 
 Everything is asked of torchmetrics class by class: its own macro averages count absent classes as zero. The library is
 imported inside the functions because its import takes a second.
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 THRESHOLD = 0.5
-"""From which probability on a label is predicted."""
+"""The probability from which a label is predicted."""
 BINS = 15
-"""Of the expected calibration error."""
+"""Bins of the expected calibration error."""
 
 
 def mean(values: Tensor) -> float | None:
@@ -24,7 +24,7 @@ def mean(values: Tensor) -> float | None:
 
 
 def recalls(predicted: Tensor, members: Tensor) -> Tensor:
-    """The part of each class that is predicted as such, (classes,); NaN for a class without an image.
+    """The fraction of each class that is predicted correctly, (classes,); NaN for a class without an image.
 
     predicted, members: bool (n, classes). On the complements, this gives the specificities.
     """
@@ -72,7 +72,7 @@ def ece(probabilities: Tensor, labels: Tensor) -> float | None:
 
 
 def _per_class(score: Callable[..., Tensor], predicted: Tensor, members: Tensor) -> Tensor:
-    if not len(members):  # torchmetrics cannot be asked about no image
+    if not len(members):  # torchmetrics raises an error without images
         return torch.full((members.shape[1],), math.nan)
     values = score(predicted.long(), members.long(), num_labels=members.shape[1], average=None)
     return torch.where(members.any(dim=0), values, math.nan)

@@ -1,4 +1,4 @@
-"""Streams of randomness: every draw comes from one that is named by what it is for."""
+"""Streams of random numbers: every draw comes from a stream that is named after its purpose."""
 
 import hashlib
 import json
@@ -14,10 +14,10 @@ def _sequence(seed: int, words: tuple[Word, ...]) -> np.random.SeedSequence:
 
 
 def stream(seed: int, *words: Word) -> np.random.Generator:
-    """A numpy generator for the purpose that `words` spell; equal words give equal draws, in any process."""
+    """A numpy generator for the purpose `words`; equal words give equal draws, in any process."""
     return np.random.Generator(np.random.PCG64(_sequence(seed, words)))
 
 
 def torch_seed(seed: int, *words: Word) -> int:
-    """A seed below 2**63 for a torch generator, for the purpose that `words` spell."""
+    """A seed below 2**63 for a torch generator, for the purpose `words`."""
     return int(_sequence(seed, words).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,4 +1,4 @@
-"""What kind of labels a dataset has: it owns the loss, the probabilities, the divergence and the metrics."""
+"""The kind of labels that a dataset has, with its loss, probabilities, divergence and metrics."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,7 +23,7 @@ class Task:
 
     @property
     def outputs(self) -> int:
-        """How many logits a backbone gives."""
+        """The number of logits of a backbone."""
         return len(self.classes)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -39,8 +39,8 @@ class Task:
     def divergence(self, reference_logits: Tensor, logits: Tensor) -> Tensor:
         """KL(reference || model) in nats: summed over the classes, averaged over the batch.
 
-        Multi-label: the sum of the labels' Bernoulli divergences. Gradients flow into both sides: detach the one that
-        is not to learn. For a temperature, divide both logits by it.
+        Multi-label: the sum of the labels' Bernoulli divergences. Gradients flow into both
+        arguments: detach the one that must not be trained. For a temperature, divide both logits by it.
         """
         if self.kind != "multi-label":
             reference, model = reference_logits.log_softmax(dim=1), logits.log_softmax(dim=1)
@@ -60,7 +60,7 @@ class Task:
         return probabilities.argmax(dim=1) == labels
 
     def recalls(self, probabilities: Tensor, labels: Tensor) -> Tensor:
-        """The part of each class (label) that was found, (classes,); NaN for a class without an image."""
+        """The recall of each class (label), (classes,); NaN for a class without an image."""
         return metrics.recalls(self._predicted(probabilities), self.members(labels))
 
     def scores(self, probabilities: Tensor, labels: Tensor) -> dict[str, float | None]:
@@ -87,8 +87,8 @@ class Task:
     def calibration(self, probabilities: Tensor, labels: Tensor) -> dict[str, float | None]:
         """The ece (15 bins, l1, of the predicted class), brier (summed over classes) and n, the number of images.
 
-        Pool all clients first: the binned error of few images is mostly noise. Multi-label: ece over all n * L
-        predicted probabilities, brier averaged over the labels. None where there is no image.
+        Pool the images of all clients first: the binned error of few images is mostly noise. Multi-label: ece over all
+        n * L predicted probabilities, brier averaged over the labels. None where there is no image.
         """
         multi_label = self.kind == "multi-label"
         squares = (probabilities - self.members(labels).to(probabilities)).square()
@@ -99,7 +99,7 @@ class Task:
         }
 
     def _predicted(self, probabilities: Tensor) -> Tensor:
-        """Whether an image is said to belong to a class: bool (n, classes)."""
+        """Whether an image is predicted to belong to a class: bool (n, classes)."""
         if self.kind == "multi-label":
             return probabilities >= metrics.THRESHOLD
         return F.one_hot(probabilities.argmax(dim=1), self.outputs).bool()

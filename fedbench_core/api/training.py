@@ -1,11 +1,11 @@
-"""The local budget of a run."""
+"""The local recipe of a run."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Training:
-    """The local budget: `steps` batches if given, else `epochs` passes over the client's images."""
+    """How clients train locally. Budget: `steps` optimizer steps if given, else `epochs` over the client's images."""
 
     epochs: int = 1
     steps: int | None = None

@@ -4,7 +4,9 @@ from typing import Any
 
 Entry = dict[str, Any]
 
-METHOD_FIELDS = ("paper", "fidelity", "data", "mixed_backbones", "partial_participation", "pinned")
+METHOD_FIELDS = (
+    *("paper", "fidelity", "data", "mixed_backbones", "partial_participation", "uses_public", "requires", "pinned"),
+)
 """The fields of a method besides its parts."""
 EMPTY: tuple[object, ...] = ("", (), {})
 """Values of a method's field that are not shown."""

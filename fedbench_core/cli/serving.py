@@ -12,15 +12,12 @@ def serving(*further: str, processes: bool = True) -> Iterator[None]:
     The server imports torch in parallel with this process: enter the context before importing anything that needs
     torch.
     """
-    from fedbench_core.federation.executors.preload import start_server, stop_server  # noqa: PLC0415  # not for --help
+    from fedbench_core.federation.executors.fork_server import start_server  # noqa: PLC0415  # not for --help
 
     signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        if processes:
-            start_server(*further)
-        yield
-    finally:
-        stop_server()
+    if processes:
+        start_server(*further)
+    yield
 
 
 def _interrupt(*_signal: object) -> None:

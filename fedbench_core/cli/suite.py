@@ -71,7 +71,7 @@ def run(
     from fedbench_core.suites.suite import read_suite  # noqa: PLC0415  # as above
 
     suite = read_suite(file)
-    with serving("fedbench_core.suites.crew", processes=how["executor"] == "processes"):
+    with serving("fedbench_core.suites.jobs", processes=how["executor"] == "processes"):
         from fedbench_core.runner import How  # noqa: PLC0415  # imports torch: slow, and --help does not need it
         from fedbench_core.suites.running import plan_runs, run_suite  # noqa: PLC0415  # as above
 
@@ -138,7 +138,7 @@ def _report(made: "SuitePlan", outcomes: "Unrecorded", *, as_json: bool) -> None
     _print_grouped("failed", outcomes.failed)
     if made.outdated:
         print_sentence(
-            f"Outdated records, made with other settings or versions: {len(made.outdated)}. Use --fresh to replace them."
+            f"Outdated records (other settings or versions): {len(made.outdated)}. Use --fresh to replace them."
         )
     print_sentence(f"{made.grid_points - missing} of {made.grid_points} runs are recorded in {made.records}.")
 

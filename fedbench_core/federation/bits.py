@@ -1,4 +1,4 @@
-"""What a record keeps of every test image, as text: right or wrong, and the group that the image belongs to."""
+"""Per-image values of a record as text: right or wrong, and the group of the image."""
 
 import base64
 
@@ -19,12 +19,12 @@ def bits_of_text(text: str, count: int) -> npt.NDArray[np.uint8]:
 
 
 def text_of_codes(codes: Codes, kinds: int) -> str:
-    """Codes from 0 to kinds - 1, in as few bits each as tell the kinds apart."""
+    """Codes from 0 to kinds - 1 as text, with as few bits each as possible."""
     return text_of_bits(np.packbits(codes[:, None] >> _places(kinds) & 1))
 
 
 def codes_of_text(text: str, count: int, kinds: int) -> Codes:
-    """The codes in a text that `text_of_codes` made of `count` of them, (count,)."""
+    """The `count` codes in a text that `text_of_codes` made, (count,)."""
     places = _places(kinds)
     bits = bits_of_text(text, count * len(places)).reshape(count, len(places))
     return bits @ (np.int64(1) << places)

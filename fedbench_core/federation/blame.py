@@ -1,4 +1,4 @@
-"""Whose fault it is: what goes wrong in a part ends the run with a sentence that names the part and its plugin."""
+"""Errors of parts: they end the run with a sentence that names the part and its plugin."""
 
 import inspect
 import traceback
@@ -10,12 +10,12 @@ from fedbench_core.registry import registry
 
 
 class BlamedError(RunError):
-    """A failure that says already whose fault it is."""
+    """A failure whose message names the part already."""
 
 
 @contextmanager
 def at(place: str) -> Iterator[None]:
-    """What fails in the block is told with the place where it did: `client 1, round 3`."""
+    """Prefix errors in the block with where they happened: `client 1, round 3`."""
     try:
         yield
     except (FedbenchError, MemoryError) as error:
@@ -24,9 +24,9 @@ def at(place: str) -> Iterator[None]:
 
 @contextmanager
 def blamed(kind: str, name: str, part: object, *, refuses: bool = False) -> Iterator[None]:
-    """What fails in the block, or what `part` gives that it may not, is told with its name and its plugin.
+    """Prefix errors in the block with the name of a part and its plugin.
 
-    refuses: the part may say in fedbench's own errors that it cannot do what it is asked; they pass as they are.
+    refuses: the part may raise a RequestError or DataError, which passes unchanged.
     """
     try:
         yield
@@ -38,22 +38,22 @@ def blamed(kind: str, name: str, part: object, *, refuses: bool = False) -> Iter
         raise BlamedError(f"{label(kind, name)}: {error}") from error
     except (Exception, SystemExit) as error:
         what = f"{type(error).__name__}: {error}".removesuffix(": ")
-        hint = f"`fedbench plugin check {name}` looks for the cause."
+        hint = f"`fedbench plugin check {name}` helps to find the cause."
         raise BlamedError(f"{label(kind, name)} raised {what}{_place(error, part)}. {hint}") from error
 
 
 class MisfitError(RunError):
-    """What a part gave is not what the contract asks of it."""
+    """A part returned something that the contract does not allow."""
 
 
 def expect(thing: object, kind: type, what: str) -> None:
-    """MisfitError unless `thing`, which is told as `what`, is of a type."""
+    """MisfitError unless `thing`, described by `what`, has the type `kind`."""
     if not isinstance(thing, kind):
         raise MisfitError(f"{what} is of type {type(thing).__name__}; expected {kind.__name__}")
 
 
 def label(kind: str, name: str) -> str:
-    """A part and where it comes from: `compressor svd of fedbench-core 0.1.0`."""
+    """A part and its distribution: `compressor svd of fedbench-core 0.1.0`."""
     words = f"{kind.replace('_', ' ')} {name}"
     if name not in registry().names(kind):
         return words
@@ -62,7 +62,7 @@ def label(kind: str, name: str) -> str:
 
 
 def _place(error: BaseException, part: object) -> str:
-    """The deepest line of the part's own file in a traceback."""
+    """The deepest line of the part's own file in the traceback."""
     try:
         file = inspect.getfile(type(part))
     except (TypeError, OSError):

@@ -16,9 +16,9 @@ from fedbench_core.federation.partition import Partition
 from fedbench_core.federation.plans import planned
 from fedbench_core.federation.progress import Event, Progress, Watch
 from fedbench_core.federation.resolved import ResolvedRun
-from fedbench_core.federation.set_up import torch_set_up
 from fedbench_core.federation.store import Store
 from fedbench_core.federation.tables import CLIENT_COLUMNS, MESSAGE_COLUMNS, NEW, Table
+from fedbench_core.federation.torch_settings import torch_set_up
 from fedbench_core.federation.worker import base_context
 
 CLIENT = "client"

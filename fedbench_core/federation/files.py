@@ -20,19 +20,19 @@ class File:
 
 
 class Storage(Protocol):
-    """Where states and messages rest, by their paths; this module is the one on the disk of this machine."""
+    """Reads and writes stored states and payloads; this module does so on the local disk."""
 
     def read(self, file: File) -> Blob:
-        """What is in a file; RunError if it cannot be had."""
+        """The contents of a file; RunError if it can't be read or is damaged."""
         ...
 
     def write(self, path: Path, blob: Blob) -> File:
-        """Let a file rest; gives it with its digest."""
+        """Write a file; returns it with its digest."""
         ...
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it, unless it is there. OSError becomes a RunError."""
+    """Create a folder and its parents if they are missing. OSError becomes a RunError."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -40,7 +40,7 @@ def make_folder(path: Path) -> None:
 
 
 def replace_file(path: Path, blob: Blob, *, durable: bool = False) -> None:
-    """Write a file whole or not at all; `durable` waits until it is on the disk. OSError becomes a RunError."""
+    """Write a file completely or not at all; `durable` syncs it to disk. OSError becomes a RunError."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with partial.open("wb") as stream:
@@ -55,17 +55,17 @@ def replace_file(path: Path, blob: Blob, *, durable: bool = False) -> None:
 
 
 def write(path: Path, blob: Blob) -> File:
-    """Write a file whole and remember its digest."""
+    """Write a file completely or not at all; returns it with its digest."""
     replace_file(path, blob)
     return File(path, hashlib.sha256(blob).hexdigest())
 
 
 def read(file: File) -> bytes:
-    """The file's bytes; RunError if it is gone or not what was written."""
+    """The contents of a file; RunError if it is missing or damaged."""
     try:
         blob = file.path.read_bytes()
     except OSError as error:
         raise RunError(f"{file.path} could not be read: {error.strerror}.") from error
     if hashlib.sha256(blob).hexdigest() != file.digest:
-        raise RunError(f"{file.path} is damaged: its contents are not what was written there.")
+        raise RunError(f"{file.path} is damaged: its contents have changed.")
     return blob

@@ -1,4 +1,4 @@
-"""State at rest: one file per party, and a journal that says which generation of each is the committed one."""
+"""Stored state: a file per node and kind, and a journal of which version of each is committed."""
 
 import hashlib
 import json
@@ -16,16 +16,16 @@ from fedbench_core.federation.files import Blob, File, read, replace_file, write
 JOURNAL = "journal.json"
 PREVIOUS = "journal.previous.json"
 DURABLE_SECONDS = 30.0
-"""A commit waits for the disk (7 ms a file and more) if the last to do so is so long ago; a kill needs no waiting."""
+"""Seconds between commits that are synced to disk, which takes 7 ms per file; surviving a kill needs no sync."""
 
 
 Key = tuple[str, str, str]
-"""What a file is of: a kind, a node or client, and a channel."""
+"""A kind of file, a node or client, and a channel."""
 Commit = tuple[dict[str, Any], dict[Key, File]]
 
 
 class Store:
-    """Files by key (`client-3`, `server`, ...). Two commits are kept, so that a damaged one leaves the one before."""
+    """Files by key. Two commits are kept, so that the run can be resumed if the last one is damaged."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -75,7 +75,7 @@ class Store:
         return was_begun(self._folder)
 
     def commit(self, progress: Mapping[str, Any]) -> None:
-        """Make the present generation the one to resume from: a rename; then what no commit needs is removed."""
+        """Make the present versions the ones to resume from, by a rename; then remove files that no commit needs."""
         durable = time.monotonic() - self._synced >= DURABLE_SECONDS
         if durable:
             self._sync()
@@ -89,9 +89,9 @@ class Store:
         self._remove(before)
 
     def resume(self) -> dict[str, Any] | None:
-        """The progress of the newest whole commit, None if there never was one.
+        """The content of the newest undamaged commit, None if there is no commit.
 
-        Whatever belongs to no commit is removed. RunError if there are commits and none is whole.
+        Files that belong to no commit are removed. RunError if all commits are damaged.
         """
         commits: dict[str, Commit] = {}
         damage = []
@@ -116,16 +116,16 @@ class Store:
         return progress
 
     def clear(self) -> None:
-        """Remove everything: the run is recorded."""
+        """Remove everything, once the run is recorded."""
         self._files, self._kept = {}, [set(), set()]
         for name in (JOURNAL, PREVIOUS):
             (self._folder / name).unlink(missing_ok=True)
         self._sweep()
-        with suppress(OSError):  # something of somebody else's lies there
+        with suppress(OSError):  # the folder holds other files
             self._folder.rmdir()
 
     def _read(self, name: str) -> "Commit":
-        """One commit; RunError if the journal or one of its files is not what was written."""
+        """One commit; RunError if the journal or one of its files is damaged."""
         journal = _unsealed((self._folder / name).read_bytes())
         files = {(a, b, c): File(self._folder / where, digest) for a, b, c, where, digest in journal.pop("files")}
         for file in files.values():
@@ -133,14 +133,14 @@ class Store:
         return journal, files
 
     def _sweep(self) -> None:
-        """Remove generations that no commit speaks of, and files that a crash left half written."""
+        """Remove versions that belong to no commit, and files that a crash left incomplete."""
         known = self._kept[0] | self._kept[1] | {self._folder / JOURNAL, self._folder / PREVIOUS}
         for path in set(self._folder.iterdir()) - known:
             if path.is_file():
                 path.unlink()
 
     def _remove(self, paths: Iterable[Path]) -> None:
-        """Remove files that neither a commit nor the present generation needs."""
+        """Remove files that neither a commit nor the present versions need."""
         needed = self._kept[0] | self._kept[1]
         present = {file.path for file in self._files.values()}
         for path in paths:
@@ -158,7 +158,7 @@ class Store:
 
 
 def was_begun(folder: Path) -> bool:
-    """Whether a state folder has a commit to resume from; in the midst of the next, only the one before is there."""
+    """Whether a state folder has a commit to resume from; during a commit, only the previous one exists."""
     return any((folder / name).exists() for name in (JOURNAL, PREVIOUS))
 
 
@@ -176,7 +176,7 @@ def read_journal(folder: Path) -> dict[str, Any]:
         raise RunError(
             f"This run can't be resumed: {'; '.join(damage)}. Start it over with `fedbench run ... --fresh`."
         )
-    raise RequestError(f"No run was begun in {folder.parent}. Give the folder that `fedbench run` named.")
+    raise RequestError(f"No run was started in {folder.parent}. Give the folder that `fedbench run` printed.")
 
 
 def _slug(key: Key) -> str:
@@ -199,6 +199,6 @@ def _unsealed(blob: bytes) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
-        raise RunError("its contents are not what was written there")
+        raise RunError("it is damaged")
     journal: dict[str, Any] = json.loads(content)
     return journal

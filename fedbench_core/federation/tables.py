@@ -1,4 +1,4 @@
-"""The CSV files of a run: appended round by round, cut back to the last committed round on resume."""
+"""The CSV files of a run: rows are appended round by round; a resume cuts them to the last committed round."""
 
 import csv
 import hashlib
@@ -15,12 +15,12 @@ CLIENT_COLUMNS = ("round", "phase", "client", "num_examples", "bytes_up", "bytes
 
 
 Committed = tuple[int, str]
-"""The length of a file in bytes, and the sha256 of what is in it."""
+"""The length of a file in bytes, and the sha256 of its contents."""
 NEW: Committed = (0, "")
 
 
 class Table:
-    """One CSV file. Rows wait in memory until `flush`, so that the file holds whole rounds only.
+    """One CSV file. Rows are kept in memory until `flush`, so that the file holds whole rounds only.
 
     The first row settles the columns behind the fixed ones; a later row with others is an error.
     """
@@ -38,7 +38,7 @@ class Table:
             path.unlink()
 
     def _take_up(self, digest: str) -> None:
-        """Cut the file to what was committed; RunError if that is not there any more."""
+        """Cut the file to its committed length; RunError if its contents have changed."""
         whole = self._path.read_bytes()[: self.offset] if self._path.exists() else b""
         self._hash.update(whole)
         if self._hash.hexdigest() != digest:
@@ -47,7 +47,7 @@ class Table:
         self._columns = tuple(next(csv.reader(io.StringIO(whole.decode()))))
 
     def add(self, row: Mapping[str, object], extra: Mapping[str, object] | None = None) -> None:
-        """Take in one row: the fixed columns, then `extra` in alphabetical order."""
+        """Add one row: the fixed columns, then `extra` in alphabetical order."""
         columns = self._fixed + tuple(sorted(extra or {}))
         if not self._columns:
             self._columns = columns
@@ -55,13 +55,13 @@ class Table:
         if columns != self._columns:
             odd = sorted(set(columns) ^ set(self._columns))
             raise RunError(
-                f"its metrics differ from those of earlier turns in {', '.join(odd)}; report the same each time."
+                f"its metrics differ from those of earlier turns in {', '.join(odd)}; report the same in each turn."
             )
         values = {**row, **(extra or {})}
         self._rows.append([values[name] for name in columns])
 
     def flush(self, *, last: bool = False) -> Committed:
-        """Append what waits; gives the length and digest of the file. At the `last`, wait until it is on the disk.
+        """Append the rows in memory; returns the length and digest of the file. The `last` time it is synced to disk.
 
         A table that has no row then still has columns.
         """
@@ -85,6 +85,6 @@ class Table:
         return self.offset, self._hash.hexdigest()
 
     def _cut(self) -> None:
-        """Take back rows of which only a part was written."""
+        """Remove rows that were written in part."""
         with suppress(OSError), self._path.open("rb+") as stream:
             stream.truncate(self.offset)

@@ -74,7 +74,7 @@ class OverBudget:
     cost: float | None
 
     def __str__(self) -> str:
-        """The entry and its cost: `fedavg (1.50 MB)`."""
+        """The entry and its cost: `NAME (1.50 MB)`."""
         if self.cost is None:
             return f"{self.entry} (not measured)"
         return f"{self.entry} ({round_significant(self.cost / self.budget.unit)} {self.budget.unit_name})"

@@ -87,8 +87,8 @@ def check_pair(teacher: Backbone, student: Backbone, client: Client) -> list[str
 def adaptive_denominator(first: Tensor, second: Tensor, *, detach: bool, floor: float) -> Tensor:
     """The sum of two task losses, by which distillation terms are divided.
 
-    detach: without gradient; floor: its least value. Source: Wu et al., Nature Communications 13 (2022), the denominators
-    of the distillation losses; neither detaching nor a floor is in the paper (detach=False, floor=0).
+    detach: without gradient; floor: its least value. Source: the denominators of the distillation losses in Wu et al.,
+    Nature Communications 13 (2022), which have neither (detach=False, floor=0).
     """
     total = (first + second).detach() if detach else first + second
     bounded: Tensor = total.clamp(min=max(floor, torch.finfo(total.dtype).tiny))

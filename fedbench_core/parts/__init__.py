@@ -1,4 +1,4 @@
-"""The neutral parts, registered by the hooks that every plugin uses."""
+"""The parts of the core, registered through the same hooks as plugins."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,7 +18,7 @@ def fedbench_register_partitioners() -> Mapping[str, Callable[..., Partitioner]]
 
 @hookimpl
 def fedbench_register_aggregators() -> Mapping[str, Callable[..., Aggregator]]:
-    """mean, relay."""
+    """mean, relay, class-means."""
     return AGGREGATORS
 
 
@@ -37,15 +37,15 @@ def fedbench_register_topologies() -> Mapping[str, Callable[..., Topology]]:
 @hookimpl
 def fedbench_register_datasets() -> Mapping[str, Callable[..., Dataset]]:
     """The MedMNIST sets, npz and phantom."""
-    from fedbench_core.data import DATASETS  # noqa: PLC0415  # its libraries must not slow down who needs a part only
+    from fedbench_core.data import DATASETS  # noqa: PLC0415  # slow to import, and not needed for a part alone
 
     return DATASETS
 
 
 @hookimpl
 def fedbench_register_local_updates() -> Mapping[str, Callable[..., LocalUpdate]]:
-    """What the reference methods do on a turn."""
-    from fedbench_core.parts.references import LOCAL_UPDATES  # noqa: PLC0415  # as above: it stands on learning
+    """The local update of the reference methods."""
+    from fedbench_core.parts.references import LOCAL_UPDATES  # noqa: PLC0415  # as above
 
     return LOCAL_UPDATES
 

@@ -1,4 +1,4 @@
-"""Ways to make payloads smaller that know nothing of what is in them."""
+"""Compressors that work on any payload."""
 
 import re
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ _DTYPES = {message: dtype for dtype, message in _CODES.items()}
 
 @dataclass(frozen=True)
 class Dense(Compressor):
-    """Everything travels as it is."""
+    """Tensors are sent unchanged."""
 
     def encode(self, payload: Payload, ctx: RoundContext, memory: Memory) -> Payload:
         """The payload itself."""
@@ -30,16 +30,16 @@ class Dense(Compressor):
 
 @dataclass(frozen=True)
 class Half(Compressor):
-    """Single and double precision travel as float16: half the bytes, three significant digits, nothing above 65504.
+    """Single and double precision are sent as float16: half the bytes, three significant digits, nothing above 65504.
 
-    The receiver gets the rounded values in their own dtype. All other tensors travel as they are. What was rounded is
-    noted in the meta entry "half", run by run over the float16 tensors in order of name: 62 singles are "62s".
+    The receiver gets the rounded values in their own dtype. All other tensors are sent unchanged. The original dtypes
+    are in the meta entry "half", as run lengths over the float16 tensors in order of name: 62 singles are "62s".
     """
 
     def encode(self, payload: Payload, ctx: RoundContext, memory: Memory) -> Payload:
         """The payload with rounded tensors; RunError names a tensor with finite values beyond float16's range."""
         if _KEY in payload.meta:
-            raise RunError(f"half notes dtypes in the meta entry {_KEY!r}, which this payload has already: rename it.")
+            raise RunError(f"half uses the meta entry {_KEY!r}, which this payload has already. Rename it there.")
         tensors = {name: _rounded(name, tensor) for name, tensor in payload.tensors.items()}
         marks = [_CODES[payload.tensors[name].dtype] for name in sorted(tensors) if _is_half(tensors[name])]
         if set(marks) <= {"h"}:
@@ -50,9 +50,7 @@ class Half(Compressor):
         """The rounded values in their original dtypes."""
         if _KEY not in payload.meta:
             return payload
-        marks = (
-            message for count, message in re.findall(r"(\d*)(\w)", payload.meta[_KEY]) for _ in range(int(count or 1))
-        )
+        marks = (mark for count, mark in re.findall(r"(\d*)(\w)", payload.meta[_KEY]) for _ in range(int(count or 1)))
         tensors = dict(payload.tensors)
         for name in sorted(tensors):
             if _is_half(tensors[name]):
@@ -81,6 +79,6 @@ def _rounded(name: str, tensor: Tensor) -> Tensor:
 
 
 def _runs(marks: Iterable[str]) -> str:
-    """Runs of messages with their lengths, a length of one left out: ["s", "s", "h"] is "2sh"."""
-    lengths = [(message, len(list(run))) for message, run in groupby(marks)]
-    return "".join(f"{length if length > 1 else ''}{message}" for message, length in lengths)
+    """Run lengths, with lengths of one left out: ["s", "s", "h"] is "2sh"."""
+    lengths = [(mark, len(list(run))) for mark, run in groupby(marks)]
+    return "".join(f"{length if length > 1 else ''}{mark}" for mark, length in lengths)

@@ -1,4 +1,4 @@
-"""Ways to deal training images out to clients. Each finds one owner per image, so shares are disjoint and complete."""
+"""Ways to split the training images among the clients: disjoint, complete, and none empty."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,7 +11,7 @@ from fedbench_core.api import Indices, Labels, Partitioner, RequestError
 
 Numbers = npt.NDArray[np.int64]
 
-# A failing draw has to end within a second, whatever its size: so many proportions are drawn at most.
+# Unsuccessful draws must end within a second, so the number of drawn proportions is bounded.
 _MOST_PROPORTIONS = 4_000_000
 _MOST_DRAWS = 1000
 _FEWEST_DRAWS = 5
@@ -32,11 +32,11 @@ class Iid(Partitioner):
 
 @dataclass(frozen=True)
 class Dirichlet(Partitioner):
-    """Each class is dealt out in proportions drawn from a symmetric Dirichlet distribution.
+    """Each class is split in proportions drawn from a symmetric Dirichlet distribution.
 
-    Of multi-label images each set of labels counts as a class. Draws in which a client gets fewer than `min_size`
-    images are thrown away, which makes what is left more even than alpha says: hence the smallest default that can be
-    trained on.
+    Each label set of multi-label images counts as a class. Draws in which a client gets fewer than `min_size` images
+    are repeated, which makes the result more even than alpha alone would: the default is the smallest number that
+    networks with BatchNorm can train on.
     """
 
     alpha: Alpha = 0.3
@@ -61,7 +61,7 @@ class Dirichlet(Partitioner):
         raise RequestError(
             f"None of {draws} Dirichlet draws with alpha={self.alpha:g} gave each of {clients} clients at least "
             f"{self.min_size} of the {sizes.sum()} images. Raise alpha (--set partitioner.alpha={10 * self.alpha:g}), "
-            f"ask for fewer clients (--clients {max(1, clients // 2)})"
+            f"use fewer clients (--clients {max(1, clients // 2)})"
             + (" or lower the minimum (--set partitioner.min_size=1)." if self.min_size > 1 else ".")
         )
 
@@ -96,7 +96,7 @@ class Shards(Partitioner):
 
 @dataclass(frozen=True)
 class Quantity(Partitioner):
-    """Clients differ in size only: `min_size` images each, and of the rest what a Dirichlet draw over clients says."""
+    """Clients differ in size only: `min_size` images each; the rest is split by a Dirichlet draw over clients."""
 
     alpha: Alpha = 0.5
     min_size: MinSize = 2
@@ -111,7 +111,7 @@ class Quantity(Partitioner):
 
 @dataclass(frozen=True)
 class Sites(Partitioner):
-    """One client per site, in the order of their numbers: the hospitals or scanners that the data really come from."""
+    """One client per site (hospital, scanner) of the dataset, in the order of their numbers."""
 
     by = "sites"
 
@@ -119,7 +119,7 @@ class Sites(Partitioner):
         """One sorted array per client; RequestError without site labels or unless clients == sites."""
         if labels.sites is None:
             raise RequestError(
-                "This dataset does not say which site an image comes from, so 'sites' cannot deal it out. "
+                "This dataset has no site labels, which the partitioner 'sites' needs. "
                 "Use another partitioner (--partitioner dirichlet) or a dataset with sites (--dataset phantom)."
             )
         known, owners = np.unique(labels.sites, return_inverse=True)
@@ -171,7 +171,7 @@ def _rounded(proportions: npt.NDArray[np.float64], sizes: Numbers, rng: np.rando
 
 
 def _shards(sizes: list[int], clients: int, per_client: int) -> list[int]:
-    """In how many shards to cut each class: one at least, as many as clients or images at most, equally large."""
+    """The number of shards of each class: at least one, at most one per client or image, of equal size."""
     counts = np.ones(len(sizes), dtype=np.int64)
     most = np.minimum(sizes, clients)
     for _ in range(clients * per_client - len(sizes)):
@@ -182,9 +182,9 @@ def _shards(sizes: list[int], clients: int, per_client: int) -> list[int]:
 
 
 def _holders(shards: list[int], clients: int, rng: np.random.Generator) -> list[Numbers]:
-    """Who holds a shard of each class; no one holds two of one class, and all hold equally many, give or take one.
+    """The clients that hold a shard of each class: no client two of one class, and all equally many, give or take one.
 
-    Serving each client from the classes with most shards left never gets stuck (Gale and Ryser); ties are drawn.
+    Taking from the classes with the most shards left always succeeds (Gale and Ryser); ties are broken at random.
     """
     left = np.array(shards)
     holders: list[list[int]] = [[] for _ in shards]

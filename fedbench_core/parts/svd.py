@@ -1,4 +1,4 @@
-"""Low-rank transfer: a matrix travels as two thin factors where these are smaller, and as it is where they are not."""
+"""Low-rank compression: a matrix is sent as two thin factors where these are smaller, and unchanged otherwise."""
 
 import json
 import math
@@ -13,31 +13,35 @@ from torch import Tensor
 from fedbench_core.api import NOTED, Compressor, Memory, Payload, RoundContext, RunError
 
 _KEY = "svd"
-# Below this part of a matrix's energy lies what rounding to float32 left: no rule may read structure into it.
+# Below this fraction of a matrix's energy there is only the rounding error of float32.
 _ROUNDING = 1e-12
 _NoConvergence: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # torch's gap
 
 
 @dataclass(frozen=True)
 class Svd(Compressor):
-    """Matrices and kernels travel as low-rank factors that keep a part of their energy, which grows with the rounds.
+    """Matrices and kernels are sent as low-rank factors that keep a growing fraction of their energy.
 
-    Energy is the sum of squared singular values, so what is dropped is at most sqrt(1 - energy) of the matrix's norm.
-    A kernel (O, I, kh, kw) is taken as a matrix O x (I kh kw). Vectors, scalars, integers, half precision, and every
-    matrix whose factors would not be smaller travel as they are, to the bit; of an all-zero matrix nothing travels.
-    It suits what is close to low rank, such as the change of weights in a few steps; weights themselves are not.
+    Energy is the sum of squared singular values, so the error is at most sqrt(1 - energy) of the matrix's norm. A
+    kernel (O, I, kh, kw) is treated as a matrix O x (I kh kw). Vectors, scalars, integers, half precision, and every
+    matrix whose factors would not be smaller are sent unchanged, to the bit; an all-zero matrix takes no data. It suits
+    tensors of nearly low rank, such as the deltas of a few steps; weights themselves are not.
     Source: Wu et al., Nature Communications 13 (2022), Algorithm 1; rank_rule=aicc after Hurvich and Tsai (1989).
 
     The meta entry "svd" names every factorized tensor with its shape (JSON); a factorized tensor holds both factors
-    row by row, one after the other, K (P + Q) numbers for rank K. What travels whole because no decomposition could be
-    had is noted.
+    row by row, one after the other, K (P + Q) numbers for rank K. A note tells which tensors were sent whole because
+    their decomposition did not converge.
     """
 
-    energy_start: Annotated[float, Field(gt=0, le=1, description="part of the energy kept in the first round")] = 0.95
-    energy_end: Annotated[float, Field(gt=0, le=1, description="the same in the last; at least energy_start")] = 0.98
+    energy_start: Annotated[
+        float, Field(gt=0, le=1, description="fraction of the energy that is kept in the first round")
+    ] = 0.95
+    energy_end: Annotated[float, Field(gt=0, le=1, description="fraction in the last round; at least energy_start")] = (
+        0.98
+    )
     rank_rule: Annotated[
         Literal["energy", "aicc"],
-        Field(description="aicc: the rank of the least corrected Akaike criterion, whatever its energy"),
+        Field(description="energy: by energy_start and energy_end; aicc: by the corrected Akaike criterion"),
     ] = "energy"
     schedule: Annotated[
         Literal["linear", "code"],
@@ -48,13 +52,13 @@ class Svd(Compressor):
         if not 0 < self.energy_start <= self.energy_end <= 1:
             raise ValueError(
                 f"energy_start={self.energy_start:g} and energy_end={self.energy_end:g}; expected "
-                "0 < energy_start <= energy_end <= 1, because updates need more ranks the longer training goes on"
+                "0 < energy_start <= energy_end <= 1, because deltas need higher ranks in later rounds"
             )
 
     def encode(self, payload: Payload, ctx: RoundContext, memory: Memory) -> Payload:
         """The payload with factors in place of matrices; RunError names a matrix that holds NaN or infinity."""
         if taken := {_KEY, NOTED} & payload.meta.keys():
-            raise RunError(f"svd keeps notes in the meta entry {min(taken)!r}, which this payload has: rename it.")
+            raise RunError(f"svd uses the meta entry {min(taken)!r}, which this payload has already. Rename it there.")
         energy = self.energy(ctx)
         tensors, shapes, unconverged = dict(payload.tensors), dict[str, list[int]](), list[str]()
         for name, tensor in payload.tensors.items():
@@ -73,27 +77,27 @@ class Svd(Compressor):
         return Payload(tensors, {**payload.meta, **meta}) if meta else payload
 
     def decode(self, payload: Payload) -> Payload:
-        """The products of the factors, in the shapes of the matrices they stand for."""
+        """The products of the factors, in the original shapes."""
         shapes: Mapping[str, list[int]] = json.loads(payload.meta.get(_KEY, "{}"))
         restored = {name: _product(payload.tensors[name], shape) for name, shape in shapes.items()}
         meta = {key: value for key, value in payload.meta.items() if key not in {_KEY, NOTED}}
         return Payload({**payload.tensors, **restored}, meta)
 
     def energy(self, ctx: RoundContext) -> float:
-        """The part of the energy to keep in this round."""
+        """The fraction of the energy to keep in this round."""
         done = ctx.progress if self.schedule == "linear" else (ctx.round + 1) / ctx.rounds
-        # not start + (end - start) * done: that can miss both ends by a rounding
+        # start + (end - start) * done can miss both ends by a rounding error
         return self.energy_start * (1 - done) + self.energy_end * done
 
     def _factors(self, name: str, tensor: Tensor, energy: float) -> Tensor | None:
-        """Both factors of a matrix in one flat tensor, None where they are not smaller than the matrix."""
+        """Both factors of a matrix in one flat tensor; None if they are not smaller than the matrix."""
         wide = _wide(tensor)
         largest = wide.abs().max()
         if not largest.isfinite():
-            raise RunError(f"the tensor {name!r} holds NaN or infinity, which has no low rank. Try a smaller --lr.")
+            raise RunError(f"the tensor {name!r} holds NaN or infinity. Try a smaller --lr.")
         if not largest:
             return tensor.new_empty(0) if _fits(name, tensor, 0) else None
-        # to one, because squares of single values may leave the range of numbers
+        # scaled to one, because squares of single precision may overflow
         energies, vectors = spectrum(wide / largest)
         rank = aicc_rank(energies, wide.shape) if self.rank_rule == "aicc" else energy_rank(energies, energy)
         if not _fits(name, tensor, rank):
@@ -107,7 +111,7 @@ def spectrum(wide: Tensor) -> tuple[Tensor, Tensor]:
     """Squared singular values (p,), falling, and left singular vectors (p, p) of a p x q matrix, p <= q; float64.
 
     From the p x p matrix of inner products, which is several times faster than a decomposition of the whole and as
-    exact for what is kept; if that does not converge, from the whole. Raises torch.linalg.LinAlgError if neither does.
+    exact for what is kept; if it does not converge, from the matrix itself. LinAlgError if neither converges.
     """
     doubled = wide.double()
     try:

@@ -14,8 +14,8 @@ from fedbench_core.records.differences import differences
 from fedbench_core.records.folder import folder_of, is_done
 from fedbench_core.records.record import read_record
 from fedbench_core.runner import How, check_how
-from fedbench_core.suites.crew import Job, News, compute
 from fedbench_core.suites.filed_records import Record, file_record, filed_by_key
+from fedbench_core.suites.jobs import Job, Report, compute
 from fedbench_core.suites.status import Unrecorded
 from fedbench_core.suites.suite import GridPoint, Suite
 
@@ -107,7 +107,7 @@ def run_suite(plan: SuitePlan, how: How, workers: int, watch: Callable[[SuitePro
                 fractions[report.job.number] = 1.0
                 grid_point, reason = run.grid_points[0], _file(plan, run, report)
                 plan.unrecorded.write(how.out, plan.suite.name)
-            elif report.kind == "at":
+            elif report.kind == "progress":
                 fractions[report.job.number] = float(report.text)
             else:
                 line = report.text
@@ -115,15 +115,15 @@ def run_suite(plan: SuitePlan, how: How, workers: int, watch: Callable[[SuitePro
     return plan.unrecorded
 
 
-def _computed(jobs: list[Job], how: How, workers: int) -> Generator[News, None, None]:
+def _computed(jobs: list[Job], how: How, workers: int) -> Generator[Report, None, None]:
     if how.executor != "ray":
         return compute(jobs, workers)
-    from fedbench_core.suites import ray_crew  # noqa: PLC0415  # Ray is optional
+    from fedbench_core.suites import ray_jobs  # noqa: PLC0415  # Ray is optional
 
-    return ray_crew.compute(jobs, how)
+    return ray_jobs.compute(jobs, how)
 
 
-def _file(plan: SuitePlan, run: PlannedRun, report: News) -> str:
+def _file(plan: SuitePlan, run: PlannedRun, report: Report) -> str:
     """File the record of a run that has ended; returns the reason if there is none."""
     reason = "" if report.kind == "done" else report.text
     for grid_point in run.grid_points:

@@ -88,6 +88,8 @@ class _Variant(_Strict):
         axes = [axis for axis in AXES if axis in settings and axis not in cls.own_axes()]
         if axes:
             raise PydanticCustomError("axis", f"{axes[0]} is an axis of the suite; set it in the suite's list")
+        if "public" in settings:
+            raise PydanticCustomError("public", "public images are the same for all entries; set public in [settings]")
         return {"name": values.get("name", cls.default_name(settings)), "settings": settings}
 
     @classmethod

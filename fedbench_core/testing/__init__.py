@@ -1,4 +1,4 @@
-"""Contract suites for the authors of parts: subclass one, name your part, and pytest runs every case of the contract.
+"""Contract suites for authors of parts: subclass one, name your part, and pytest runs every case of the contract.
 
 from fedbench_core.testing import CompressorContract
 
@@ -43,7 +43,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a suite when it is asked for: pytest loads this package in every run, with or without torch in it."""
+    """Import a suite on first use: pytest loads this package in every run, and the suites import torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'fedbench_core.testing' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""The contract suites on whatever is installed, without its author's tests."""
+"""Runs the contract suites on installed parts, without their author's tests."""
 
 import io
 import signal
@@ -22,15 +22,15 @@ Options = Mapping[str, Mapping[str, object]]
 NONE: Options = MappingProxyType({})
 _FLAGS = ("-q", "-p", "no:cacheprovider", "-p", "no:logging", "--import-mode=importlib", "--capture=sys", "--tb=native")
 SECONDS = 300
-"""After which a single case is given up."""
+"""The time limit of a case."""
 _PATIENCE = 3
-"""So many cases are given up before the others of a part are."""
+"""After so many cases of a part that hit the limit, the others are skipped."""
 _NO_END = "no end after"
 
 
 @dataclass(frozen=True)
 class Case:
-    """What came of one case of a suite; `message` says why it failed or was skipped."""
+    """The outcome of one case of a suite; `message` says why it failed or was skipped."""
 
     test: str
     outcome: Outcome
@@ -39,7 +39,7 @@ class Case:
 
 @dataclass
 class Checked:
-    """A part (or, with the kind "plugin", an entry point) and what came of its cases."""
+    """A part (or, with the kind "plugin", an entry point) and the outcomes of its cases."""
 
     kind: str
     name: str
@@ -47,7 +47,7 @@ class Checked:
     cases: list[Case] = field(default_factory=list)
 
     def count(self, outcome: Outcome) -> int:
-        """How many cases ended so."""
+        """The number of cases with this outcome."""
         return sum(case.outcome == outcome for case in self.cases)
 
 
@@ -63,16 +63,17 @@ def _all(_part: str, _case: str) -> bool:
 
 
 def _unwatched(_checked: Checked) -> None:
-    """Tell nobody."""
+    """Do nothing."""
 
 
 def check(
     target: str = "", options: Options = NONE, watch: Watch = _unwatched, limit: int = SECONDS, only: Only = _all
 ) -> list[Checked]:
-    """Whether the parts of `target` keep to the contract: a name, a distribution, or "" for all but the core's.
+    """The outcomes of the contract suites for the parts of `target`.
 
-    options: of parts, by kind; watch: told of a part when it is done; limit: seconds that a case may take; only:
-    whether a case is to be run, by the names of its part and itself. RequestError where there is no such target.
+    target: the name of a part, a distribution, or "" for all parts except the core's. options: of parts, by kind.
+    watch: called after each part. limit: seconds per case. only: whether to run a case, by the names of its part and
+    itself. RequestError for an unknown target.
     """
     parts = _parts(target)
     broken = _plugins(target, named=not parts)
@@ -80,12 +81,12 @@ def check(
         names = {name for kind in KINDS for name in registry().names(kind)}
         raise unknown("part or plugin", target, names | {plugin.distribution for plugin in registry().plugins()})
     if parts:
-        _run(parts, options, _Collector(parts, _aloud(watch), limit, only))
+        _run(parts, options, _Collector(parts, _printing(watch), limit, only))
     return broken + parts
 
 
 def _plugins(target: str, *, named: bool) -> list[Checked]:
-    """An entry for each plugin that something is wrong with; if `named`, also for those that claim a name."""
+    """An entry for each plugin with problems; if `named`, also for plugins that register the name."""
     broken = []
     for plugin in registry().plugins():
         names = [name for registered in plugin.registers.values() for name in registered] if named else []
@@ -110,18 +111,18 @@ def _is_meant(target: str, distribution: str, names: Iterable[str]) -> bool:
 
 
 def _run(parts: Sequence[Checked], options: Options, collector: "_Collector") -> None:
-    """Let pytest run a suite for each part, as if its author had written the three lines."""
+    """Run a suite for each part with pytest."""
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        module = folder / f"test_{folder.name}.py"  # a name of its own: pytest remembers modules by name
+        module = folder / f"test_{folder.name}.py"  # unique, because pytest caches modules by name
         module.write_text(_source(parts, options))
         (folder / "pytest.ini").write_text("[pytest]\n")
         flags = ["--rootdir", scratch, "-c", str(folder / "pytest.ini"), "--basetemp", str(folder / "temporary")]
-        said = io.StringIO()
-        with redirect_stdout(said), redirect_stderr(said):
+        output = io.StringIO()
+        with redirect_stdout(output), redirect_stderr(output):
             status = pytest.main([str(module), *flags, *_FLAGS, "--no-summary"], plugins=[collector])
     if status not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED}:
-        raise RuntimeError(f"pytest ended with {status!r}: {said.getvalue()}")
+        raise RuntimeError(f"pytest ended with {status!r}: {output.getvalue()}")
 
 
 def _source(parts: Sequence[Checked], options: Options) -> str:
@@ -135,19 +136,19 @@ def _source(parts: Sequence[Checked], options: Options) -> str:
     return "\n".join([*lines, ""])
 
 
-def _aloud(watch: Watch) -> Watch:
-    """A watcher whose words are received, although what pytest says is kept."""
+def _printing(watch: Watch) -> Watch:
+    """A watcher that can print although pytest's output is captured."""
     out, err = sys.stdout, sys.stderr
 
-    def tell(part: Checked) -> None:
+    def watch_uncaptured(part: Checked) -> None:
         with redirect_stdout(out), redirect_stderr(err):
             watch(part)
 
-    return tell
+    return watch_uncaptured
 
 
 class _Collector:
-    """A pytest plugin that puts what came of each case to its part, and ends a case that does not end."""
+    """A pytest plugin that adds the outcome of each case to its part, and stops cases that take too long."""
 
     def __init__(self, parts: Sequence[Checked], watch: Watch, limit: int, only: Only) -> None:
         self._parts = parts
@@ -156,12 +157,12 @@ class _Collector:
         self._only = only
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Leave out the cases that are not asked for."""
+        """Deselect the cases that `only` excludes."""
         items[:] = [item for item in items if self._only(self._part(item).name, item.name)]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, Any, Any]:
-        """Run a case; tell of its part after the last one."""
+        """Run a case; call the watcher after the last case of a part."""
         part = self._part(item)
         result = yield
         if nextitem is None or self._part(nextitem) is not part:
@@ -170,16 +171,16 @@ class _Collector:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Let what comes before a case, where parts are made and data loaded, take as long as a case."""
+        """Limit the time of fixtures, which create parts and load data."""
         endless = [case for case in self._part(item).cases if case.message.startswith(_NO_END)]
         with _ending(self._limit):
             if len(endless) >= _PATIENCE:
-                pytest.skip(f"{_PATIENCE} cases of this part before it had no end")
+                pytest.skip(f"{_PATIENCE} cases of this part had no end")
             return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Let a case take so long and no longer."""
+        """Limit the time of a case."""
         with _ending(self._limit):
             return (yield)
 
@@ -187,7 +188,7 @@ class _Collector:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Take down how a case ended; a failure before or after it counts as its own."""
+        """Add the outcome of a case; a failure of its fixtures counts as its own."""
         report = yield
         if report.when == "call" or report.outcome != "passed":
             self._part(item).cases.append(Case(item.name, report.outcome, _message(call.excinfo)))
@@ -200,10 +201,10 @@ class _Collector:
 
 @contextmanager
 def _ending(seconds: int) -> Iterator[None]:
-    """Fails where the block takes longer; does nothing outside the main thread, which alone hears signals."""
+    """Fail if the block takes longer; does nothing outside the main thread, where signals don't arrive."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        pytest.fail(f"{_NO_END} {seconds} seconds: a loop that never ends, or something it waits for in vain")
+        pytest.fail(f"{_NO_END} {seconds} seconds: an endless loop, or waiting for something that never comes")
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -218,24 +219,24 @@ def _ending(seconds: int) -> Iterator[None]:
 
 
 def _message(error: "pytest.ExceptionInfo[BaseException] | None") -> str:
-    """Why a case failed or was skipped; of what the plugin itself raised, with the place."""
+    """Why a case failed or was skipped; for an exception of the plugin with its file and line."""
     if error is None:
         return ""
-    said = "\n".join(_without_introspection(str(error.value).splitlines()))
+    text = "\n".join(_without_introspection(str(error.value).splitlines()))
     if isinstance(error.value, AssertionError | FedbenchError | pytest.fail.Exception | pytest.skip.Exception):
-        return said
-    return f"{error.typename}: {said}".removesuffix(": ") + f" ({_place(error)})"
+        return text
+    return f"{error.typename}: {text}".removesuffix(": ") + f" ({_place(error)})"
 
 
 def _place(error: "pytest.ExceptionInfo[BaseException]") -> str:
-    """The deepest place of a traceback that is neither fedbench's nor a library's."""
+    """File and line of the deepest frame that is neither fedbench's nor a library's."""
     known = {"fedbench_core", "torch", "numpy", "_pytest", "pluggy"}
     own = [entry for entry in error.traceback if not known & set(Path(entry.path).parts)] or list(error.traceback)
     return f"{own[-1].path}:{own[-1].lineno + 1}"
 
 
 def _without_introspection(lines: Sequence[str]) -> Iterator[str]:
-    """What an assertion says, without pytest's picture of the values, which starts on the second line."""
+    """The message of an assertion, without pytest's explanation of values, which starts on the second line."""
     yield from lines[:1]
     for line in lines[1:]:
         if line.startswith(("assert ", " +", "E ")):

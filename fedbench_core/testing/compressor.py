@@ -1,4 +1,4 @@
-"""What every compressor keeps to."""
+"""The contract of compressors."""
 
 import pytest
 import torch
@@ -10,17 +10,17 @@ from fedbench_core.testing.examples import from_disk, layout, moment, normal, pa
 
 ROUNDS = 3
 SLACK = 512
-"""How many bytes more than the dense payload a blob may have, for notes in its header."""
+"""Bytes that a blob may have more than the uncompressed payload, for entries in its header."""
 
 MANY_ROUNDS = 500
 LARGE = 100
-"""Entries that a tensor must have for something of it to arrive in a few rounds."""
+"""A tensor with so many entries must not be zero after a few rounds."""
 
 each_payload = pytest.mark.parametrize("case", payloads())
 
 
-def _said(number: int, seed: int = 0) -> Payload:
-    """What a sender says in round `number`: the same tensors every round, with other values."""
+def _payload(number: int, seed: int = 0) -> Payload:
+    """What a sender sends in round `number`: the same names and shapes every round, with other values."""
     tensors = {
         "conv.weight": normal(8, 3, 3, 3, seed=seed + number),
         "fc.weight": normal(40, 2, seed=seed + number) @ normal(2, 30, seed=seed + number),
@@ -30,80 +30,84 @@ def _said(number: int, seed: int = 0) -> Payload:
 
 
 def _blobs(part: Compressor, memory: Memory, rounds: range, seed: int = 0) -> list[bytes]:
-    return [part.encode(_said(number, seed), moment(number, ROUNDS), memory).to_bytes() for number in rounds]
+    return [part.encode(_payload(number, seed), moment(number, ROUNDS), memory).to_bytes() for number in rounds]
 
 
 def _is_large(tensor: Tensor) -> bool:
-    """Whether every compressor must bring something of it in a few rounds."""
+    """Whether some of it must arrive within a few rounds."""
     return tensor.is_floating_point() and tensor.numel() >= LARGE and bool(tensor.any())
 
 
 class CompressorContract(PartContract[Compressor]):
-    """What is encoded comes back in form, is never larger than dense, and depends on payload, context and memory."""
+    """Decoding restores the form, blobs are never much larger than dense, and all state is in the memory."""
 
     kind = "compressor"
 
     @pytest.fixture
     def trace(self, part: Compressor) -> Trace:
-        """What one sender sends in some rounds."""
+        """What one sender sends in several rounds."""
         return lambda: _blobs(part, {}, range(ROUNDS))
 
     @each_payload
-    def test_form_comes_back(self, part: Compressor, case: str) -> None:
-        """Names, shapes, dtypes and meta survive the wire, in the first round and in the last; finite stays finite."""
+    def test_form_is_restored(self, part: Compressor, case: str) -> None:
+        """Decoding restores names, shapes, dtypes and meta in every round, and finite values stay finite."""
         payload, memory = payloads()[case], Memory()
         for number in range(ROUNDS):
             blob = part.encode(payload, moment(number, ROUNDS), memory).to_bytes()
             back = part.decode(Payload.from_bytes(blob))
             got, expected = layout(back), layout(payload)
             lost, new = expected.keys() - got.keys(), got.keys() - expected.keys()
-            assert not lost, f"tensor {', '.join(lost)} was lost on the way{' and ' * bool(new)}{', '.join(new)} came"
-            assert got == expected, f"decode gave {got} for a payload of {expected}: note in meta what encode changed"
+            assert not lost, (
+                f"tensor {', '.join(lost)} is missing after decode{', which gave ' * bool(new)}{', '.join(new)}"
+            )
+            assert got == expected, f"decode gave {got} for a payload of {expected}: record in meta what encode changed"
             assert dict(back.meta) == dict(payload.meta), (
-                f"decode gave the metadata {dict(back.meta)} for {dict(payload.meta)}: take out what encode added"
+                f"decode gave the metadata {dict(back.meta)} for {dict(payload.meta)}: remove what encode added"
             )
             bad = [name for name, tensor in back.tensors.items() if not tensor.isfinite().all()]
-            assert not bad, f"{bad} came back with NaN or infinity from finite values"
+            assert not bad, f"{bad} hold NaN or infinity after decode, but were finite"
             counts = {name: tensor for name, tensor in payload.tensors.items() if not tensor.is_floating_point()}
             off = [name for name, tensor in counts.items() if not torch.equal(back.tensors[name], tensor)]
-            assert not off, f"the integers or truth values of {off} changed: they count or point, send them as they are"
+            assert not off, (
+                f"the integers or booleans of {off} changed: they are counts or indices, send them as they are"
+            )
 
-    def test_something_of_it_arrives(self, part: Compressor) -> None:
-        """What is said in several rounds arrives in part: the values of a large tensor point where they pointed."""
+    def test_large_tensors_arrive(self, part: Compressor) -> None:
+        """Of a large tensor that is sent in several rounds some part arrives, with the right sign."""
         for case, payload in payloads().items():
             for name in [name for name, tensor in payload.tensors.items() if _is_large(tensor)][:1]:
-                said, memory = payload.tensors[name].double(), Memory()
+                sent, memory = payload.tensors[name].double(), Memory()
                 product = 0.0
                 for number in range(ROUNDS):
                     back = part.decode(part.encode(payload, moment(number, ROUNDS), memory))
-                    product += float((back.tensors[name].double() * said).sum())
-                assert product != 0, f"nothing of {case} arrives in {ROUNDS} rounds: a rank or a count that reached 0?"
-                assert product > 0, f"what arrives of {case} points away from what was said: a sign, a wrong order?"
+                    product += float((back.tensors[name].double() * sent).sum())
+                assert product != 0, f"nothing of {case} arrives in {ROUNDS} rounds: is a rank or a count 0?"
+                assert product > 0, f"what arrives of {case} points away from what was sent: a sign, or a wrong order?"
 
-    def test_tensors_of_one_shape_are_told_apart(self, part: Compressor) -> None:
-        """What arrives under a name is of what was said under it, not of its neighbor of the same shape."""
-        said = {name: normal(30, 40, seed=seed) for seed, name in enumerate(("b.weight", "a.weight", "c.weight"))}
-        memory, arrived = Memory(), {name: torch.zeros_like(tensor) for name, tensor in said.items()}
+    def test_tensors_of_one_shape_are_not_swapped(self, part: Compressor) -> None:
+        """A tensor arrives under its own name, not under that of another tensor of the same shape."""
+        sent = {name: normal(30, 40, seed=seed) for seed, name in enumerate(("b.weight", "a.weight", "c.weight"))}
+        memory, arrived = Memory(), {name: torch.zeros_like(tensor) for name, tensor in sent.items()}
         for number in range(ROUNDS):
-            encoded = part.encode(Payload(said), moment(number, ROUNDS), memory)
+            encoded = part.encode(Payload(sent), moment(number, ROUNDS), memory)
             back = part.decode(Payload.from_bytes(encoded.to_bytes()))
             arrived = {name: tensor + back.tensors[name] for name, tensor in arrived.items()}
         for name, tensor in arrived.items():
-            likest = max(said, key=lambda other: float((tensor * said[other]).sum()))
-            assert likest == name, f"what arrives as {name!r} is what was said as {likest!r}: they changed places"
+            closest = max(sent, key=lambda other: float((tensor * sent[other]).sum()))
+            assert closest == name, f"what arrives as {name!r} was sent as {closest!r}: two tensors are swapped"
 
-    def test_little_ones_arrive_in_time(self, part: Compressor) -> None:
-        """Of three entries something has arrived after hundreds of rounds: a bias that never does is never trained."""
+    def test_small_tensors_arrive_in_time(self, part: Compressor) -> None:
+        """Of a tensor with three entries some part arrives within hundreds of rounds, or a bias is never trained."""
         payload, memory = Payload({"fc.bias": normal(3)}), Memory()
         for number in range(MANY_ROUNDS):
             back = part.decode(part.encode(payload, moment(number, MANY_ROUNDS), memory))
             if back.tensors["fc.bias"].any():
                 return
-        pytest.fail(f"nothing of a 3-long bias arrives in {MANY_ROUNDS} rounds: send what is small as it is")
+        pytest.fail(f"nothing of a bias with 3 entries arrives in {MANY_ROUNDS} rounds: send small tensors as they are")
 
     @each_payload
     def test_input_is_untouched(self, part: Compressor, case: str) -> None:
-        """Neither encode nor decode writes to the tensors it is given."""
+        """Neither encode nor decode changes the tensors it is given."""
         payload = payloads()[case]
         before, old = payload.to_bytes(), versions(payload)
         encoded = part.encode(payload, moment(), Memory())
@@ -111,19 +115,17 @@ class CompressorContract(PartContract[Compressor]):
         assert versions(payload) == old, "encode wrote to its payload's tensors in place: work on a clone"
         sent = encoded.to_bytes()
         part.decode(encoded)
-        assert same(encoded.to_bytes(), sent), (
-            "decode changed what it was given, which others will read: work on a clone"
-        )
+        assert same(encoded.to_bytes(), sent), "decode changed its payload, which others will read: work on a clone"
 
     @each_payload
     def test_never_much_larger_than_dense(self, part: Compressor, case: str) -> None:
-        """A blob has at most 512 bytes more than the payload sent as it is."""
+        """A blob has at most 512 bytes more than the uncompressed payload."""
         payload, memory = payloads()[case], Memory()
         dense = len(payload.to_bytes())
         for number in range(ROUNDS):
             blob = len(part.encode(payload, moment(number, ROUNDS), memory).to_bytes())
             assert blob <= dense + SLACK, (
-                f"{blob} bytes for a payload of {dense} in round {number}: send a tensor as it is where that is smaller"
+                f"{blob} bytes for a payload of {dense} in round {number}: send a tensor as it is if that is smaller"
             )
 
     def test_same_memory_same_bytes(self, part: Compressor) -> None:
@@ -131,11 +133,11 @@ class CompressorContract(PartContract[Compressor]):
         first = _blobs(part, {}, range(ROUNDS))
         for again in (part, self.make()):
             assert same(_blobs(again, {}, range(ROUNDS)), first), (
-                "equal payloads, contexts and memory gave other bytes: draw from ctx.rng(...), keep nothing here"
+                "equal payloads, contexts and memory gave other bytes: draw from ctx.rng(...), keep nothing in the part"
             )
 
     def test_state_is_only_in_memory(self, part: Compressor) -> None:
-        """Two senders that take turns at one part send what each would have sent alone."""
+        """Two senders that use one part in turn send what each would have sent alone."""
         alone = _blobs(part, {}, range(ROUNDS))
         mine: Memory = {}
         other: Memory = {}
@@ -145,8 +147,8 @@ class CompressorContract(PartContract[Compressor]):
             _blobs(part, other, range(number, number + 1), seed=100)
         assert same(in_turns, alone), "another sender changed this one's bytes: keep state in `memory`, not in the part"
 
-    def test_memory_survives_the_disk(self, part: Compressor) -> None:
-        """A memory that was saved and loaded gives the same continuation."""
+    def test_memory_survives_saving(self, part: Compressor) -> None:
+        """With a memory that was saved and loaded, the next blobs have the same bytes."""
         kept: Memory = {}
         straight = _blobs(part, kept, range(ROUNDS))
         memory: Memory = {}
@@ -159,19 +161,19 @@ class CompressorContract(PartContract[Compressor]):
         )
 
     def test_decode_needs_no_state(self, part: Compressor) -> None:
-        """A part that has encoded nothing decodes the same, as often as asked."""
+        """A part that has encoded nothing decodes the same values, any number of times."""
         memory: Memory = {}
         messages = []
         for number in range(ROUNDS):
-            encoded = part.encode(_said(number), moment(number, ROUNDS), memory)
+            encoded = part.encode(_payload(number), moment(number, ROUNDS), memory)
             messages.append((encoded, part.decode(encoded).to_bytes()))
         for reader in (part, self.make()):
             for encoded, first in messages:
                 assert same(reader.decode(encoded).to_bytes(), first), (
-                    "decode gave other values the second time: all it needs must be in the payload"
+                    "decode gave other values the second time: everything it needs must be in the payload"
                 )
 
     def test_global_state_is_untouched(self, part: Compressor) -> None:
-        """No global generator is read or seeded, no setting that others share is changed."""
+        """No global generator is read or seeded, no shared setting is changed."""
         with global_state_untouched(f"{self.name}.encode and decode"):
-            part.decode(part.encode(_said(0), moment(), {}))
+            part.decode(part.encode(_payload(0), moment(), {}))

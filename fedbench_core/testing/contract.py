@@ -1,4 +1,4 @@
-"""What all contract suites share: how a part is found, and what holds for every part."""
+"""What all contract suites share: how a part is created, and what holds for every part."""
 
 import os
 import random
@@ -21,14 +21,14 @@ Trace = Callable[[], object]
 
 
 class PartContract(Generic[Part]):
-    """A suite for one part. name: as registered; options: as after `--set` (defaults for what is left out)."""
+    """A suite for one part. name: as registered; options: as given to `--set`."""
 
     kind: ClassVar[str]
     name: ClassVar[str] = ""
     options: ClassVar[Mapping[str, object]] = MappingProxyType({})
 
     def make(self) -> Part:
-        """A new part from its registered name, so that discovery and options are tested with it."""
+        """A new part, created by its registered name, so that registration and options are tested too."""
         if not self.name:
             raise TypeError(f'{type(self).__name__} needs the name of a registered {self.kind}: name = "..."')
         part: Part = registry().make(self.kind, self.name, self.options)
@@ -36,7 +36,7 @@ class PartContract(Generic[Part]):
 
     @pytest.fixture(autouse=True)
     def _as_in_a_run(self) -> Iterator[None]:
-        """Torch has the threads of a run, and what a part changes for everybody is put back: others aren't blamed."""
+        """Torch has as many threads as in a run; settings that a part changes are restored after the case."""
         environment = dict(os.environ)
         with restored_settings():
             torch.set_num_threads(RunSpec.model_fields["threads"].default)
@@ -49,39 +49,39 @@ class PartContract(Generic[Part]):
         return self.make()
 
     def test_is_a_value(self, part: Part) -> None:
-        """Two parts with the same options are equal: nothing but options is in a part."""
+        """Two parts with the same options are equal, because a part holds nothing else."""
         assert self.make() == part, (
-            f"{self.name} made twice with the same options gives parts that are not equal. A part holds its options "
+            f"{self.name} created twice with the same options gives parts that are not equal. A part holds its options "
             "and nothing else: decorate it with @dataclass(frozen=True)."
         )
 
     @pytest.fixture
     def trace(self, part: Part) -> Trace:
-        """Something that the part does, from beginning to end, and what came of it."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what {part} does")
+        """A function that uses the part, and returns the outcome."""
+        raise NotImplementedError(f"{type(self).__name__} has no trace of {part}")
 
     @pytest.mark.parametrize("thing", OUTSIDE)
     def test_depends_on_nothing_outside(self, trace: Trace, thing: str) -> None:
-        """Another clock, process or hash of a string changes nothing: a run is repeated on another day."""
+        """Another date, process, machine or hash seed changes nothing: a run can be repeated at any time."""
         modules = modules_of(self.make())
         with OUTSIDE[thing](0, modules):
             first, again = trace(), trace()
         with OUTSIDE[thing](1, modules):
             elsewhere = trace()
         assert same(first, elsewhere) or not same(first, again), (
-            f"{self.name} does something else under another {thing}: a run could not be repeated on another day or "
-            "machine. All that may decide is what is handed in."
+            f"{self.name} gives something else with another {thing}: a run could not be repeated on another day or "
+            "machine. Results may depend on arguments only."
         )
 
 
 def same(one: object, other: object) -> bool:
-    """Whether two values are equal: of a plain `==` that fails, pytest would explain every byte, for minutes."""
+    """Whether two values are equal. In place of `==`, whose failure pytest explains byte by byte, for minutes."""
     return bool(one == other)
 
 
 @contextmanager
 def global_state_untouched(what: str) -> Iterator[None]:
-    """Fails if the block draws from a global generator or changes a setting of all; `what` is the culprit."""
+    """Fail if the block uses a global generator or changes a global setting; `what` names the cause."""
     with _own_randomness():
         before, settings = _random_states(), _settings()
         yield
@@ -89,17 +89,17 @@ def global_state_untouched(what: str) -> Iterator[None]:
     for source, state in before.items():
         assert same(state, after[source]), (
             f"{what} drew from (or seeded) the global generator of {source}: runs could no longer be repeated. "
-            "Draw from the generator that is handed in, or from ctx.rng(...) and ctx.generator(...)."
+            "Draw from the generator that is passed, or from ctx.rng(...) and ctx.generator(...)."
         )
     now = _settings()
     for setting in settings.keys() | now.keys():
         was, is_ = settings.get(setting, "nothing"), now.get(setting, "nothing")
-        assert is_ == was, f"{what} changed {setting} from {was} to {is_}, for everybody: leave it alone."
+        assert is_ == was, f"{what} changed {setting} from {was} to {is_}, for the whole process. Leave it as it is."
 
 
 @contextmanager
 def _own_randomness() -> Iterator[None]:
-    """Global generators in a state that nobody else puts them in, so that seeding them again shows; put back after."""
+    """Seed the global generators with an unusual seed, so that seeding them again is noticed; restored at the end."""
     kept = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002  # as below
     random.seed(20_201_120)
     np.random.seed(20_201_120)  # noqa: NPY002  # as below
@@ -122,7 +122,7 @@ def _random_states() -> dict[str, Any]:
 
 
 def _put_environment_back(environment: Mapping[str, str]) -> None:
-    """Undo what was done to the environment; what pytest notes there of its own accord stays."""
+    """Restore the environment, except for the variable that pytest sets."""
     for name in (os.environ.keys() | environment.keys()) - {"PYTEST_CURRENT_TEST"}:
         if name in environment:
             os.environ[name] = environment[name]

@@ -1,4 +1,4 @@
-"""What every dataset keeps to."""
+"""The contract of datasets."""
 
 import hashlib
 import socket
@@ -17,39 +17,39 @@ from fedbench_core.testing.contract import PartContract, Trace, global_state_unt
 from fedbench_core.testing.small import cache_of
 
 ODD_SIZE = 17
-"""Pixels per side that hardly any dataset comes in."""
+"""A number of pixels per side that hardly any dataset has."""
 MAPPED_BYTES = 2**26
-"""Larger arrays are mapped from disk, or every worker process has a copy."""
+"""Larger arrays must be mapped from disk, or every worker process has a copy."""
 TOLERATED = 0.01
-"""The part of a split's images that may be in another one too: published sets are not free of repeats."""
+"""The fraction of a split's images that may be in another split too: published datasets have some duplicates."""
 _KINDS = ("multi-class", "binary", "ordinal", "multi-label")
 
 
 class DatasetContract(PartContract[Dataset]):
-    """Three disjoint splits of well-formed images and labels, the same whenever they are asked for.
+    """Three disjoint splits of valid images and labels, the same every time.
 
-    What cannot be had here (no file, and nothing is fetched for a test) is skipped with the reason.
+    A dataset that can't be loaded without a download is skipped with the reason.
     """
 
     kind = "dataset"
 
     @pytest.fixture
     def request_(self, tmp_path_factory: pytest.TempPathFactory) -> DataRequest:
-        """Where the dataset may look."""
+        """Where the dataset may look for files."""
         return DataRequest(cache_of(tmp_path_factory))
 
     @pytest.fixture
     def splits(self, part: Dataset, request_: DataRequest) -> Splits:
-        """The dataset as it is by default."""
+        """The dataset with default settings."""
         return _loaded(part, request_)
 
     @pytest.fixture
     def trace(self, part: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Trace:
-        """Everything in it, made anew."""
+        """All contents, loaded anew."""
         return lambda: _facts(_loaded(part, DataRequest(tmp_path_factory.mktemp("cache"))))
 
     def test_images_have_one_form(self, splits: Splits) -> None:
-        """Square uint8 images of one shape in every split, and the word for their channels fits."""
+        """All splits have square uint8 images of one shape, which fits `channels`."""
         for split in SPLITS:
             examples = _split(splits, split)
             images = examples.images
@@ -60,12 +60,14 @@ class DatasetContract(PartContract[Dataset]):
             assert images.shape[1:] == splits.train.images.shape[1:], f"{split} images have another shape than train's"
             height, width = images.shape[2:4] if examples.channels == "first" else images.shape[1:3]
             assert height == width, f"{split} images have {height} x {width} pixels; expected square ones"
-            assert np.array_equal(examples.indices, np.arange(len(images))), f"{split} is not whole"
+            assert np.array_equal(examples.indices, np.arange(len(images))), (
+                f"{split} has indices of a part of its images"
+            )
 
     def test_labels_fit_the_task(self, splits: Splits) -> None:
-        """One row of labels per image: a class in range, or for every label 0 or 1."""
+        """Each image has one row of labels: a class, or 0 or 1 for every label."""
         task = splits.task
-        assert task.kind in _KINDS, f"no kind of task: {task.kind!r}; expected one of {', '.join(_KINDS)}"
+        assert task.kind in _KINDS, f"the kind of task is {task.kind!r}; expected one of {', '.join(_KINDS)}"
         assert len(set(task.classes)) == len(task.classes) > 1, f"classes are {task.classes}; expected different names"
         assert task.kind != "binary" or task.outputs == len("ab"), f"a binary task with {task.outputs} classes"
         width, most = (task.outputs, 1) if task.kind == "multi-label" else (1, task.outputs - 1)
@@ -79,7 +81,7 @@ class DatasetContract(PartContract[Dataset]):
         assert len(np.unique(splits.train.labels, axis=0)) > 1, "all training images have the same label"
 
     def test_images_become_tensors(self, splits: Splits) -> None:
-        """A batch is float32 (b, C, H, W) within -1 and 1."""
+        """A batch is float32 (b, C, H, W) in [-1, 1]."""
         for split in SPLITS:
             examples = _split(splits, split)
             images, labels = examples.tensors(np.arange(min(4, len(examples))))
@@ -89,43 +91,45 @@ class DatasetContract(PartContract[Dataset]):
 
     @pytest.mark.parametrize(("one", "other"), [("train", "test"), ("train", "val"), ("val", "test")])
     def test_splits_are_disjoint(self, splits: Splits, one: str, other: str) -> None:
-        """No image of one split is in another: test data that was trained on measures nothing."""
+        """No image of one split is in another."""
         known = set(_digests(_split(splits, one)))
         digests = _digests(_split(splits, other))
         repeats = sum(digest in known for digest in digests)
         assert repeats <= TOLERATED * len(digests), (
-            f"{repeats} of {len(digests)} {other} images are {one} images too: split before anything else"
+            f"{repeats} of {len(digests)} {other} images are {one} images too: split the data before anything else"
         )
 
     def test_same_request_same_images(self, splits: Splits, tmp_path: Path) -> None:
-        """Loaded again, by another instance into an empty cache, everything is the same."""
+        """Another instance with an empty cache loads the same contents."""
         again = _loaded(self.make(), DataRequest(tmp_path))
         now = _facts(again)
         other = [what for what, fact in _facts(splits).items() if not same(fact, now[what])]
-        assert not other, f"loaded again it has another {' and another '.join(other)}: draw from stream(...) alone"
+        assert not other, f"loaded again it has another {' and another '.join(other)}: draw from stream(...) only"
 
     def test_image_size_is_kept_or_refused(self, part: Dataset, splits: Splits, request_: DataRequest) -> None:
-        """A size that was asked for is what comes, under a digest of its own, or there is a sentence why not."""
+        """A requested image size is respected, with a digest of its own, or refused with an error that explains it."""
         try:
             with _nothing_fetched():
                 odd = part.load(replace(request_, image_size=ODD_SIZE))
         except (RequestError, DataError) as error:
             if len(str(error).split()) < len(["two", "words"]):
-                pytest.fail("a refusal without a sentence: say what was asked, and what there is")
+                pytest.fail("its error explains nothing: say what was requested, and what there is")
             return
         assert odd.image_size == ODD_SIZE, (
-            f"asked for {ODD_SIZE} pixels it gave {odd.image_size}: give that size, or raise RequestError"
+            f"for a request of {ODD_SIZE} pixels it gave {odd.image_size}: give that size, or raise RequestError"
         )
-        assert odd.digest != splits.digest, f"{ODD_SIZE} pixels have the digest of {splits.image_size}: name the size"
+        assert odd.digest != splits.digest, (
+            f"{ODD_SIZE} pixels have the digest of {splits.image_size}: include the size"
+        )
 
     def test_is_named(self, splits: Splits) -> None:
-        """A record can say what the data were."""
+        """It has a name and a digest, which identify the data in records."""
         assert splits.name, "no name"
-        assert splits.digest, "no digest: give the MD5 of the source file, or a name for what draws it with its version"
+        assert splits.digest, "no digest: give the MD5 of the source file, or the name and version of its generator"
         assert isinstance(splits.official, bool), f"official is {splits.official!r}; expected true or false"
 
     def test_large_arrays_are_mapped(self, splits: Splits) -> None:
-        """Images of any size take no memory in the worker processes."""
+        """Large image arrays take no memory in worker processes."""
         for split in SPLITS:
             images = _split(splits, split).images
             assert images.nbytes <= MAPPED_BYTES or _is_mapped(images), (
@@ -133,9 +137,9 @@ class DatasetContract(PartContract[Dataset]):
             )
 
     def test_sites_are_numbered(self, splits: Splits) -> None:
-        """Where the sites are known, every image of every split has one, 0 or more."""
+        """If sites are known, every image of every split has one, 0 or more."""
         if not splits.sites:
-            pytest.skip("this dataset knows no sites")
+            pytest.skip("this dataset has no sites")
         assert set(splits.sites) == set(SPLITS), f"sites for {', '.join(splits.sites)}; expected {', '.join(SPLITS)}"
         for split, sites in splits.sites.items():
             count = len(_split(splits, split).images)
@@ -144,16 +148,16 @@ class DatasetContract(PartContract[Dataset]):
             assert sites.min() >= 0, f"{split} has the site {sites.min()}; expected 0 or more"
 
     def test_writes_to_its_cache_only(self, part: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What it keeps goes below `request.cache`: the folder that a run was started in is its user's."""
+        """It writes files below `request.cache` only."""
         request, here = DataRequest(tmp_path / "cache", base=Path.cwd()), tmp_path / "here"
         here.mkdir()
         monkeypatch.chdir(here)
         _loaded(part, request)
         left = [path.name for path in here.iterdir()]
-        assert not left, f"it left {', '.join(left)} in the folder that it was started in: write below request.cache"
+        assert not left, f"it left {', '.join(left)} in the working directory: write below request.cache"
 
     def test_global_state_is_untouched(self, part: Dataset, tmp_path: Path) -> None:
-        """No global generator is read or seeded, also when everything is made anew."""
+        """No global generator is read or seeded, no shared setting is changed."""
         with global_state_untouched(f"{self.name}.load"):
             _loaded(part, DataRequest(tmp_path))
 
@@ -163,19 +167,19 @@ def _loaded(part: Dataset, request: DataRequest) -> Splits:
         with _nothing_fetched():
             splits = part.load(request)
     except DataError as error:
-        pytest.skip(f"cannot be had here: {error}")
-    assert isinstance(splits, Splits), f"load gave {type(splits).__name__}; expected Splits"
+        pytest.skip(f"can't be loaded here: {error}")
+    assert isinstance(splits, Splits), f"load returned {type(splits).__name__}; expected Splits"
     return splits
 
 
 @contextmanager
 def _nothing_fetched() -> Iterator[None]:
-    """No connection to another machine: a test neither waits for a network nor depends on it."""
+    """Refuse connections to other machines."""
     connect = socket.socket.connect
 
     def refuse(self: socket.socket, address: Any) -> None:
         if self.family in {socket.AF_INET, socket.AF_INET6}:
-            raise OSError("the contract suite fetches nothing")
+            raise OSError("the contract suite downloads nothing")
         connect(self, address)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -191,7 +195,7 @@ def _split(splits: Splits, name: str) -> Examples:
 
 
 def _facts(splits: Splits) -> dict[str, object]:
-    """All that there is to a dataset."""
+    """The contents of a dataset."""
     facts: dict[str, object] = {"name": splits.name, "digest": splits.digest, "task": splits.task}
     for split in SPLITS:
         examples = _split(splits, split)
@@ -200,7 +204,7 @@ def _facts(splits: Splits) -> dict[str, object]:
 
 
 def _digests(examples: Examples) -> list[bytes]:
-    """One per image."""
+    """The sha256 of each image."""
     return [hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in examples.images]
 
 

@@ -1,4 +1,4 @@
-"""What no part may depend on, and how to change it for a moment: clock, process, machine, hashes of strings."""
+"""What no part may depend on, and context managers that change it: clock, process, machine, hashes of strings."""
 
 import builtins
 import datetime as dt
@@ -21,13 +21,13 @@ _OTHERS = sys.stdlib_module_names | {"fedbench_core", "numpy", "torch", "timm"}
 
 
 def modules_of(part: object) -> Modules:
-    """All loaded modules of the packages that a part's class and its bases come from, but for fedbench's own."""
+    """The loaded modules of the packages that define a part's class and its bases, without fedbench's own."""
     packages = {base.__module__.partition(".")[0] for base in type(part).__mro__} - _OTHERS
     return [module for name, module in list(sys.modules.items()) if name.partition(".")[0] in packages]
 
 
 def put_in_place(patch: pytest.MonkeyPatch, owner: Any, name: str, new: Any, modules: Modules) -> None:
-    """Replace `owner.name`, also where `modules` have imported it by its name: `from time import time`."""
+    """Replace `owner.name`, also in `modules` that imported it by name (`from time import time`)."""
     old = getattr(owner, name)
     patch.setattr(owner, name, new)
     for module in modules:
@@ -37,7 +37,7 @@ def put_in_place(patch: pytest.MonkeyPatch, owner: Any, name: str, new: Any, mod
 
 
 class _ReadsTheClock(dt.datetime):
-    """Asks `time.time`, where the original asks the system."""
+    """A datetime whose `now` uses `time.time`."""
 
     @classmethod
     def now(cls, tz: dt.tzinfo | None = None) -> "_ReadsTheClock":
@@ -50,7 +50,7 @@ class _ReadsTheClock(dt.datetime):
 
 @contextmanager
 def _clock(number: int, modules: Modules) -> Iterator[None]:
-    """Every clock stands still, on another day for each number."""
+    """All clocks stand still, on another day for each number."""
     now = 1.7e9 + number * 400.3 * _DAY
     local, utc = time.localtime, time.gmtime
     with pytest.MonkeyPatch.context() as patch:
@@ -74,7 +74,7 @@ def _process(number: int, modules: Modules) -> Iterator[None]:
 
 @contextmanager
 def _machine(number: int, modules: Modules) -> Iterator[None]:
-    """A machine of another name, with other cores, for each number."""
+    """Another machine name and number of cores for each number."""
     with pytest.MonkeyPatch.context() as patch:
         put_in_place(patch, socket, "gethostname", lambda: f"machine-{number}", modules)
         put_in_place(patch, platform, "node", lambda: f"machine-{number}", modules)
@@ -84,7 +84,7 @@ def _machine(number: int, modules: Modules) -> Iterator[None]:
 
 @contextmanager
 def _hashes(number: int, modules: Modules) -> Iterator[None]:
-    """Other hashes of strings for each number, as they are in every new process."""
+    """Other hashes of strings for each number, as in every new process."""
     original = builtins.hash
 
     def salted(value: object) -> int:

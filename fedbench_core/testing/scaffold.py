@@ -1,4 +1,4 @@
-"""A plugin to start from: the template of a kind, under a name of one's own."""
+"""Writes a new plugin from the template of its kind."""
 
 import keyword
 import re
@@ -23,22 +23,22 @@ USES = {
     "backbone": "--method local --backbones example",
     "method": "--method example",
 }
-"""How a part of a kind gets into a run."""
+"""The flags of `fedbench run` that use a part of each kind."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 def create(name: str, kind: str, out: Path) -> Path:
-    """Write the package `fedbench-NAME` with a part NAME of this kind below `out`; gives its folder.
+    """Write the package `fedbench-NAME` with a part NAME of this kind below `out`; returns its folder.
 
-    It installs, runs and passes its contract tests as it stands. RequestError for a name that is taken or cannot be
-    one, an unknown kind, or a folder that exists.
+    It can be installed, runs, and passes its contract tests. RequestError for a name that is taken or invalid, an
+    unknown kind, or a folder that exists.
     """
     if kind not in KINDS:
         raise unknown("kind of part", kind, KINDS)
     _check_spelling(name, _template(f"{kind}.py"))
     _check_free(name)
     if kind == "backbone" and knows(name):
-        raise RequestError(f"timm has a backbone {name!r}, which runs would ask for in vain. Choose another name.")
+        raise RequestError(f"timm has a backbone {name!r}, so runs could not use yours. Choose another name.")
     folder = out / f"fedbench-{name}"
     if folder.exists():
         raise RequestError(f"{folder} exists already. Choose another name, or another folder with --out.")
@@ -49,13 +49,13 @@ def create(name: str, kind: str, out: Path) -> Path:
 
 
 def _check_spelling(name: str, template: str) -> None:
-    """Refuse what can be no module or class, or would hide something that the template needs."""
+    """Refuse names that can't be a module or class, or that the template itself uses."""
     if not _NAME.fullmatch(name):
         close = "-".join(re.findall(r"[a-z0-9]+", name.lower())).lstrip("-0123456789")
         guess = f" Try {close!r}." if close else ""
-        raise RequestError(f"{name!r} is no name: expected lower-case words and digits, as in top-k.{guess}")
+        raise RequestError(f"{name!r} is not a valid name: expected lower-case words and digits, as in top-k.{guess}")
     if keyword.iskeyword(_class(name)) or re.search(rf"\b{_class(name)}\b", template):
-        raise RequestError(f"{name!r} would make a class {_class(name)}, which is something else already. Add a word.")
+        raise RequestError(f"The class of {name!r} would be {_class(name)}, which exists already. Add a word.")
 
 
 def _check_free(name: str) -> None:
@@ -63,7 +63,7 @@ def _check_free(name: str) -> None:
     if taken:
         raise RequestError(
             f"There is a {' and a '.join(taken)} named {name!r} already (see `fedbench show {name}`). "
-            "Choose another name: a name belongs to one plugin."
+            "Choose another name."
         )
     if _installed(f"fedbench-{name}") or find_spec(_module(name)) is not None:
         raise RequestError(f"A package fedbench-{name} is installed already. Choose another name.")
@@ -82,7 +82,7 @@ def _template(name: str) -> str:
 
 
 def _contents(name: str, kind: str) -> Iterator[tuple[str, str]]:
-    """Path and text of every file."""
+    """Path and contents of every file."""
     module = _module(name)
     yield "pyproject.toml", _renamed(_template("pyproject.txt"), name, kind)
     yield "README.md", _renamed(_template("readme.txt"), name, kind)
@@ -92,7 +92,7 @@ def _contents(name: str, kind: str) -> Iterator[tuple[str, str]]:
 
 
 def _tests(kind: str) -> str:
-    """Three lines for each part that the template registers."""
+    """A suite for each part that the template registers."""
     kinds = ("local_update", "method") if kind in {"local_update", "method"} else (kind,)
     suites = {f"Test{_class(each)}": f"{_class(each)}Contract" for each in kinds}
     classes = [f'class {test}({suite}):\n    name = "example"\n' for test, suite in suites.items()]
@@ -100,10 +100,10 @@ def _tests(kind: str) -> str:
 
 
 def _renamed(text: str, name: str, kind: str) -> str:
-    """A template with its own name in place of `example`."""
+    """A template with `name` in place of `example`."""
     text = text.replace("USE\n", f"{USES[kind]}\n").replace("KIND", kind.replace("_", " "))
     text = re.sub("Example(?!s)", _class(name), text.replace("fedbench_example", _module(name)))
-    return text.replace("example", name)
+    return re.sub("(?<!_)example(?!s)", name, text)  # and not the word in num_examples
 
 
 def _module(name: str) -> str:

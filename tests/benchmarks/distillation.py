@@ -1,10 +1,10 @@
-"""What low-rank transfer and mutual distillation cost: against full decompositions, against two plain steps.
+"""The cost of low-rank compression and of mutual distillation, against full decompositions and two plain steps.
 
     python -m tests.benchmarks.distillation [--method fedkd] [--teacher resnet18] [--student mobilenetv3_small_050]
 
-First, `svd` on an update of the teacher's size (what a few steps changed) against torch.linalg.svd on each of its
-matrices: seconds, and the largest differences in rank and in error. Then, one local step of the method against a plain
-step of the teacher and one of the student. One thread; measured in turns; medians, and their smallest and largest.
+First, `svd` on a delta of the teacher after a few steps, against torch.linalg.svd on each of its matrices: seconds, and
+the largest differences in rank and in error. Then one local step of the method, against a plain step of the teacher and
+one of the student. One thread; interleaved repeats; median, smallest and largest.
 """
 
 import tempfile
@@ -16,15 +16,14 @@ from statistics import median
 
 import click
 import torch
-from fedbench_core.federation.lending import Lender
 from torch import Tensor
 
 from fedbench_core import RunSpec
 from fedbench_core.api import Backbone, Client, DataRequest, Payload, RoundContext
-from fedbench_core.federation.partition import deal
+from fedbench_core.federation.partition import load, make_partition
 from fedbench_core.federation.resolved import resolve
-from fedbench_core.federation.worker import context
-from fedbench_core.learning import change, fit
+from fedbench_core.federation.worker import base_context, networks_of
+from fedbench_core.learning import delta, fit
 from fedbench_core.parts.svd import Svd
 from fedbench_core.registry import registry
 
@@ -39,34 +38,34 @@ from fedbench_core.registry import registry
 def main(method: str, teacher: str, student: str, batch_size: int, steps: int, repeats: int) -> None:
     """Print both comparisons."""
     torch.set_num_threads(1)
-    client, ctx = scene(method, teacher, student, batch_size, steps)
-    compare_decompositions(update_of(ctx.build(teacher), ctx.build(teacher), client, ctx), ctx, repeats)
+    client, ctx = first_turn(method, teacher, student, batch_size, steps)
+    compare_decompositions(delta_of(ctx.build(teacher), ctx.build(teacher), client, ctx), ctx, repeats)
     compare_steps(method, student, client, ctx, repeats)
 
 
-def scene(method: str, teacher: str, student: str, batch_size: int, steps: int) -> tuple[Client, RoundContext]:
-    """A client with 28-pixel images, and the first round."""
+def first_turn(method: str, teacher: str, student: str, batch_size: int, steps: int) -> tuple[Client, RoundContext]:
+    """A client with images of 28 pixels, and the context of its first turn."""
     options = {"local_update.student": student}
     spec = RunSpec.of(
         {"method": method, "backbones": teacher, "clients": 2, "batch_size": batch_size, "steps": steps, "set": options}
     )
-    setting = resolve(spec)
-    shares = deal(setting, setting.dataset.load(DataRequest(Path(tempfile.mkdtemp()))))
-    lender = Lender(setting.architectures, shares.splits, spec.seed, spec.device)
-    images = shares.examples("train", 0)
-    return Client(0, teacher, images, images), context(setting, shares, 0, 0, lender)
+    run = resolve(spec)
+    partition = make_partition(run, load(run, DataRequest(Path(tempfile.mkdtemp()))))
+    ctx = replace(base_context(run, partition, networks_of(run, partition)), node=0)
+    images = partition.examples("train", 0)
+    return Client(0, teacher, images, images), ctx
 
 
-def update_of(net: Backbone, before: Backbone, client: Client, ctx: RoundContext) -> Payload:
-    """What training changes in a network."""
-    fit(net, client, ctx)
-    return change(net, before)
+def delta_of(net: Backbone, before: Backbone, client: Client, ctx: RoundContext) -> Payload:
+    """The delta of a network after training."""
+    fit(net, client.train, ctx)
+    return delta(net, before)
 
 
 def compare_decompositions(update: Payload, ctx: RoundContext, repeats: int) -> None:
-    """Seconds of both, and how far their ranks and errors are apart."""
+    """Print the seconds of both, and the differences of their ranks and errors."""
     part, matrices = Svd(), {name: t for name, t in update.tensors.items() if t.ndim > 1}
-    times = in_turns(
+    times = interleaved(
         {
             "torch.linalg.svd": lambda: [full(tensor) for tensor in matrices.values()],
             "svd": lambda: part.encode(update, ctx, {}),
@@ -95,34 +94,34 @@ def compare_decompositions(update: Payload, ctx: RoundContext, repeats: int) -> 
 
 
 def full(tensor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """A plain decomposition."""
+    """A full decomposition."""
     left, values, right = torch.linalg.svd(tensor.reshape(len(tensor), -1), full_matrices=False)
     return left, values, right
 
 
 def compare_steps(method: str, student: str, client: Client, ctx: RoundContext, repeats: int) -> None:
-    """Seconds of a local step of the method, of the teacher alone and of the student alone."""
-    options = {"student": student, "share": False}  # nothing is said: only training is measured
+    """Print the seconds of a local step of the method, of the teacher alone and of the student alone."""
+    options = {"student": student, "share": False}  # nothing is sent: only training is measured
     part = registry().make("local_update", method, options)
     part.setup(client, ctx)
     alone = {"teacher": ctx.build(client.backbone), "student": ctx.build(student)}
     loops: dict[str, Callable[[], object]] = {
-        "teacher": lambda: fit(alone["teacher"], client, ctx),
-        "student": lambda: fit(alone["student"], client, ctx),
+        "teacher": lambda: fit(alone["teacher"], client.train, ctx),
+        "student": lambda: fit(alone["student"], client.train, ctx),
         method: lambda: part.train(client, None, ctx),
     }
-    warm = replace(ctx, training=replace(ctx.training, steps=1))
+    warm = ctx.with_training(steps=1)
     for net in alone.values():
-        fit(net, client, warm)
+        fit(net, client.train, warm)
     part.train(client, None, warm)
-    times = in_turns(loops, repeats)
+    times = interleaved(loops, repeats)
     show(times)
     ratios = [m / (t + s) for m, t, s in zip(times[method], times["teacher"], times["student"], strict=True)]
     click.echo(f"{method} / (teacher + student) = {median(ratios):.3f}; wanted: at most 1.15")
 
 
-def in_turns(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """CPU seconds of each work, interleaved, so that what else the machine does falls on all alike."""
+def interleaved(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """CPU seconds of each work in interleaved repeats, so that other load on the machine affects all alike."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats):
         for name, work in works.items():
@@ -133,7 +132,7 @@ def in_turns(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, 
 
 
 def show(times: dict[str, list[float]]) -> None:
-    """One line per work."""
+    """Print one line per work."""
     for name, seconds in times.items():
         click.echo(f"{name:18} {median(seconds):8.3f} s ({min(seconds):.3f} to {max(seconds):.3f})")
 

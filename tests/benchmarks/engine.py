@@ -103,7 +103,7 @@ def engine(settings: dict[str, object], executor: str) -> dict[str, float]:
     marks: list[tuple[float, float]] = []
 
     def watch(event: object) -> None:
-        if event.progress.round > len(marks):  # type: ignore[attr-defined]
+        if event.done > len(marks):  # type: ignore[attr-defined]
             tree = [psutil.Process(), *psutil.Process().children(recursive=True)]
             marks.append((time.perf_counter(), sum(sum(p.cpu_times()[:2]) for p in tree)))
 
@@ -119,18 +119,18 @@ def floor(settings: dict[str, object], half: int) -> dict[str, float]:
     import torch  # noqa: PLC0415  # only in the child
 
     from fedbench_core import RunSpec  # noqa: PLC0415  # only in the child
-    from fedbench_core.federation.executors.start import Start  # noqa: PLC0415  # only in the child
-    from fedbench_core.federation.participation import present  # noqa: PLC0415  # only in the child
+    from fedbench_core.federation.executors.processes import WorkerFactory  # noqa: PLC0415  # only in the child
+    from fedbench_core.federation.participation import participating  # noqa: PLC0415  # only in the child
     from fedbench_core.runner import How  # noqa: PLC0415  # only in the child
 
     resolved = RunSpec.of(settings)
-    worker = Start(resolved, How().request(resolved)).worker()
-    shares, ctx = worker._shares, worker.context(0, 0)  # the same tensors, without the rest
+    worker = WorkerFactory(resolved, How().request(resolved)).worker()
+    partition, ctx = worker._partition, worker._base  # the same tensors, without the rest
     net = ctx.build(resolved.backbones[0])
     batches = []
     for round_ in range(1, resolved.rounds):
-        for client in present(resolved, resolved.clients, round_)[half::2]:
-            examples = shares.examples("train", client)
+        for client in participating(resolved, resolved.clients, round_)[half::2]:
+            examples = partition.examples("train", client)
             batches += [
                 examples.tensors(rows)
                 for rows in np.array_split(np.arange(len(examples)), max(1, len(examples) // resolved.batch_size))

@@ -44,7 +44,7 @@ def peak(clients: int, rounds: int, data: Path, **how: object) -> tuple[int, int
     with tempfile.TemporaryDirectory() as out:
 
         def watch(event: object) -> None:
-            if event.progress.round >= rounds:  # type: ignore[attr-defined]
+            if event.done >= rounds:  # type: ignore[attr-defined]
                 raise KeyboardInterrupt
 
         thread = threading.Thread(target=sample)

@@ -252,7 +252,7 @@ def _check_interrupted(folder: Path, last: str) -> None:
 
 def test_ctrl_c_ends_a_serial_run_that_resume_finishes(go, monkeypatch) -> None:
     def interrupt(event) -> str:
-        if event.progress.round == 2:
+        if event.done == 2:
             raise KeyboardInterrupt
         return ""
 

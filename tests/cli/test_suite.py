@@ -15,7 +15,6 @@ import pytest
 from click.testing import CliRunner
 
 from fedbench_core.cli.group import fedbench
-from fedbench_core.federation.executors import preload
 from fedbench_core.records.record import comparable, read_record, sealed, write_record
 from fedbench_core.suites.filed_records import read_filed_records
 
@@ -52,18 +51,8 @@ def suite(tmp_path):
     return put
 
 
-@pytest.fixture(scope="module")
-def server():
-    """One fork server for all commands of this module, so that torch is imported once."""
-    stop = preload.stop_server
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preload, "stop_server", lambda: None)
-        yield
-    stop()
-
-
 @pytest.fixture
-def go(kit, server, tmp_path, monkeypatch):  # noqa: ARG001  # its parts must be installed
+def go(kit, tmp_path, monkeypatch):  # noqa: ARG001  # its parts must be installed
     """A command in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FEDBENCH_CACHE", str(tmp_path / "cache"))

@@ -1,14 +1,19 @@
 import importlib.util
 import os
+import sys
 from pathlib import Path
+
+import pytest
 
 _SPEC = importlib.util.spec_from_file_location("kills", Path(__file__).parents[1] / "kills.py")
 kills = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(kills)
 
-FLAGS = "--method kit-ring --backbones tiny,wide --dataset spots --clients 4 --rounds 60 --steps 2 --workers 2"
+FLAGS = "--dataset spots --clients 4 --rounds 60 --steps 2 --workers 2"
 
 
-def test_a_run_that_is_killed_five_times_ends_with_the_same_record(kit, tmp_path) -> None:
-    env = {**os.environ, "PYTHONPATH": str(kit), "FEDBENCH_CACHE": str(tmp_path / "cache")}
-    kills.survive(FLAGS.split(), 5, tmp_path, env=env)
+@pytest.mark.parametrize("method", ["--method kit-ring --backbones tiny,wide", "--method refined --backbones tiny"])
+def test_killed_run_ends_with_the_same_record(method, kit, training_server, tmp_path) -> None:
+    path = os.pathsep.join([str(kit), str(training_server), *filter(None, sys.path)])
+    env = {**os.environ, "PYTHONPATH": path, "FEDBENCH_CACHE": str(tmp_path / "cache")}
+    kills.survive([*method.split(), *FLAGS.split()], 5, tmp_path, env=env)

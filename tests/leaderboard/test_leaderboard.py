@@ -385,7 +385,7 @@ def test_record_that_was_altered_and_records_that_disagree_are_refused_by_name(s
     first.write_text(text.replace('"auc":0.', '"auc":1.', 1))
     with pytest.raises(RunError, match=first.name):
         read_leaderboard(file)
-    first.write_text(text.replace('"format": 2', '"format": 99'))
+    first.write_text(text.replace('"format": 3', '"format": 99'))
     with pytest.raises(RunError, match=rf"{first.name}.* 99"):
         read_leaderboard(file)
 

@@ -84,7 +84,7 @@ class TestNpz(DatasetContract):
 
     @pytest.fixture(autouse=True)
     def file(self, tmp_path_factory) -> None:
-        """An npz file with two classes of noise."""
+        """An npz file with two classes of random images."""
         rng, arrays = np.random.default_rng(0), {}
         for split in ("train", "val", "test"):
             arrays[f"{split}_images"] = rng.integers(0, 256, (20, 12, 12), dtype=np.uint8)
@@ -115,5 +115,5 @@ class TestLocal(MethodContract):
     name = "local"
 
 
-class TestPooled(MethodContract):
+class TestCentralized(MethodContract):
     name = "centralized"

@@ -171,6 +171,7 @@ WRONG = {
     "no entries": ("[[entries]]", "[[rows]]", "entries: field required"),
     "key": ("[baselines]", "[control]", "control: extra inputs are not permitted"),
     "metric": ("seeds =", 'metric = "acuracy"\nseeds =', "No metric named 'acuracy'"),
+    "public": ("steps = 16", "public = 0.1", "set public in [settings]"),
     "setting": (
         "steps = 16",
         "stepps = 16",

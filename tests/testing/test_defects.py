@@ -11,17 +11,20 @@ import pytest
 from fedbench_core.testing.check import check
 
 SOURCES = Path(__file__).parent / "defects"
-QUICK = ("compressors", "aggregators", "topologies", "partitioners", "datasets", "backbones")
-"""Kinds whose whole suites are run on every defect."""
-THOROUGH = ("local_updates", "methods")
-"""Kinds whose suites take seconds each: a defect is run through the case that shows it."""
-HANG = ("compressors", "partitioners", "datasets")
-"""Kinds with a defect that never ends, which is waited for as short as can be."""
+KINDS = tuple(path.stem.removeprefix("defects_") for path in sorted(SOURCES.glob("defects_*.py")))
+PARTS = tuple(kind for kind in KINDS if kind != "plugins")
+ENDLESS = ("d-hangs", "d-tries-for-ever", "d-waits-for-ever")
+"""Defects that never end: their cases have a short time limit."""
+PROCESS = "new_process"
+"""A case that starts a process: its defects are left to the slow tests."""
+PLUGIN = "parts"
+"""The entry point of a plugin, under which its problems are found: a part that can't be used is one."""
 Found = dict[str, list[str]]
 
 
-def _table(name: str) -> dict[str, tuple[object, ...]]:
-    """A table of defects, read without installing them; the last of each entry is a word of the message."""
+def _table(kind: str) -> dict[str, tuple[object, ...]]:
+    """A table of defects, read without installing them; the last item of each entry is a part of the message."""
+    name = f"defects_{kind}"
     sys.path.insert(0, str(SOURCES))
     try:
         return importlib.import_module(name).DEFECTS
@@ -30,17 +33,18 @@ def _table(name: str) -> dict[str, tuple[object, ...]]:
         sys.modules.pop(name, None)
 
 
-def _rows(*kinds: str) -> list[tuple[str, ...]]:
-    """Kind, name and all that follows in the tables but the defect itself."""
-    return [(kind, name, *entry[1:]) for kind in kinds for name, entry in _table(f"defects_{kind}").items()]
+def _rows(*, endless: bool = False) -> list[tuple[str, ...]]:
+    """Kind, name, case, and a part of the message."""
+    rows = [(kind, name, *entry[1:]) for kind in PARTS for name, entry in _table(kind).items()]
+    return [row for row in rows if (row[1] in ENDLESS) == endless]
 
 
 @pytest.fixture(scope="module")
 def look(installed, tmp_path_factory) -> Callable[..., Found]:
-    """What the suites say about a distribution of defects: name -> messages. All are installed at once."""
-    for kind in (*QUICK, *THOROUGH):
+    """The messages of the suites about a distribution of defects, by part. All are installed at once."""
+    for kind in PARTS:
         installed(f"fedbench-{kind}", (SOURCES / f"defects_{kind}.py").read_text())
-    for name, (source, _) in _table("defects_plugins").items():
+    for name, (source, _) in _table("plugins").items():
         installed(name, source)
     known: dict[str, Found] = {}
 
@@ -56,33 +60,34 @@ def look(installed, tmp_path_factory) -> Callable[..., Found]:
     return find
 
 
-def _expect(messages: list[str], word: str) -> None:
+def _expect(found: Found, name: str, word: str) -> None:
+    messages = found.get(name) or found.get(PLUGIN, [])
     assert messages, "no suite noticed"
     assert any(word in message for message in messages), f"{word!r} is not in\n" + "\n".join(dict.fromkeys(messages))
 
 
-@pytest.mark.parametrize(("kind", "name", "word"), _rows(*QUICK))
-def test_a_faulty_part_is_caught(look, kind, name, word) -> None:
-    _expect(look(f"fedbench-{kind}", limit=4 if kind in HANG else 300)[name], word)
+@pytest.mark.parametrize(("kind", "name", "case", "word"), [row for row in _rows() if row[2] != PROCESS])
+def test_faulty_part_is_caught(look, kind, name, case, word) -> None:  # noqa: ARG001  # all cases of a kind at once
+    cases = {row[1]: row[2] for row in _rows() if row[0] == kind and row[2] != PROCESS}
+    _expect(look(f"fedbench-{kind}", only=lambda part, test: cases.get(part, "no case") in test), name, word)
 
 
-@pytest.mark.parametrize(("kind", "name", "case", "word"), _rows(*THOROUGH))
-def test_a_faulty_update_or_method_is_caught(look, kind, name, case, word) -> None:  # noqa: ARG001  # all cases at once
-    cases = {name: case for _, name, case, _ in _rows(kind)}
-    found = look(f"fedbench-{kind}", only=lambda part, test: cases.get(part, "no case") in test)
-    _expect(found[name], word)
+@pytest.mark.parametrize(("kind", "name", "case", "word"), _rows(endless=True))
+def test_endless_part_is_caught(look, kind, name, case, word) -> None:  # noqa: ARG001  # the kind names the test
+    _expect(look(name, limit=1, only=lambda _part, test: case in test), name, word)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "name", "case", "word"), _rows(*THOROUGH))
-def test_it_is_caught_by_the_whole_suite_too(look, kind, name, case, word) -> None:  # noqa: ARG001  # all of them
-    _expect(look(f"fedbench-{kind}", "whole")[name], word)
+@pytest.mark.parametrize(("kind", "name", "case", "word"), _rows())
+def test_faulty_part_is_caught_by_the_whole_suite(look, kind, name, case, word) -> None:  # noqa: ARG001  # as above
+    defects = _table(kind).keys() - set(ENDLESS)
+    _expect(look(f"fedbench-{kind}", "whole", only=lambda part, _test: part in defects), name, word)
 
 
-@pytest.mark.parametrize(("name", "word"), [(name, word) for name, (_, word) in _table("defects_plugins").items()])
-def test_a_plugin_that_cannot_be_used_is_caught(look, name, word) -> None:
-    _expect([message for messages in look(name).values() for message in messages], word)
+@pytest.mark.parametrize(("name", "word"), [(name, word) for name, (_, word) in _table("plugins").items()])
+def test_unusable_plugin_is_caught(look, name, word) -> None:
+    _expect(look(name), PLUGIN, word)
 
 
-def test_there_are_enough_of_them() -> None:
-    assert len(_rows(*QUICK, *THOROUGH)) + len(_table("defects_plugins")) >= 150
+def test_number_of_defects() -> None:
+    assert len(_rows()) + len(_rows(endless=True)) + len(_table("plugins")) >= 240

@@ -5,7 +5,7 @@ from fedbench_core.testing import LocalUpdateContract
 from fedbench_core.testing.small import cache_of
 
 
-def test_an_update_that_no_method_uses_is_told(tmp_path_factory) -> None:
+def test_update_that_no_method_uses_is_refused(tmp_path_factory) -> None:
     suite = type("Suite", (LocalUpdateContract,), {"name": "unused"})()
     with pytest.raises(AssertionError, match="no method uses the local update 'unused'"):
-        suite._scene(Local(), cache_of(tmp_path_factory))
+        suite._small(Local(), cache_of(tmp_path_factory))

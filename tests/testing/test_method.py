@@ -3,32 +3,33 @@ import pytest
 from fedbench_core.federation.resolved import resolve
 from fedbench_core.runner import How, run
 from fedbench_core.testing import MethodContract
-from fedbench_core.testing.method import _assert_same
-from fedbench_core.testing.small import federate, shares_of
+from fedbench_core.testing.method import ReversedRun, _assert_same
+from fedbench_core.testing.small import partition_of, run_reversed
 
 
 def _suite(tmp_path):
-    """A suite for a method, and what runs it."""
+    """A suite for a method, and a function that runs it."""
     one = type("Suite", (MethodContract,), {"name": "local", "settings": {"rounds": 2}})()
     return one, lambda **settings: run(one.spec(**settings), How(tmp_path, cache=tmp_path, executor="serial"))
 
 
-def test_a_suite_without_a_name_says_so() -> None:
+def test_suite_without_a_name_is_refused() -> None:
     with pytest.raises(TypeError, match="needs the name of a registered method"):
         MethodContract().test_describes_itself()
 
 
-def test_runs_that_differ_are_told_apart(tmp_path) -> None:
+def test_runs_that_differ_are_caught(tmp_path) -> None:
     one, go = _suite(tmp_path)
     other = run(one.spec(seed=1), How(tmp_path, cache=tmp_path, executor="serial"))
-    with pytest.raises(AssertionError, match=r"clients\.csv is another with a second run"):
+    with pytest.raises(AssertionError, match=r"clients\.csv changes with a second run"):
         _assert_same(go(), other, "a second run")
 
 
 def test_bytes_that_were_not_recorded_are_caught(tmp_path, kit) -> None:  # noqa: ARG001  # installed
     one = type("Suite", (MethodContract,), {"name": "kit-whole"})()
-    setting = resolve(one.spec())
-    again = tmp_path / "again", *federate(setting, shares_of(setting.spec, tmp_path), tmp_path / "again")
+    resolved = resolve(one.spec())
+    partition, folder = partition_of(resolved.spec, tmp_path), tmp_path / "again"
+    again = ReversedRun(resolved, partition, folder, *run_reversed(resolved, partition, folder))
 
     def go():
         return run(one.spec(), How(tmp_path, cache=tmp_path, executor="serial"))

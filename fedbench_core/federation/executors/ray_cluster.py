@@ -9,31 +9,32 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from fedbench_core.api import RequestError, RunError
-from fedbench_core.federation.executors import ray_probe
-from fedbench_core.federation.executors.ray_address import answering
+from fedbench_core.api import SPLITS, RequestError, RunError, Splits
+from fedbench_core.federation.executors.ray_address import check_address
 
 PROBE_SECONDS = 120.0
 LOOK_SECONDS = 10.0
 """How often to look whether there is still a node for the tasks that are waited for."""
-TIDY_SECONDS = 5.0
-"""How long tasks that are ended early may take to tidy up."""
+FULL = (ray.exceptions.ObjectStoreFullError, ray.exceptions.OutOfDiskError)
+Ref = object
+"""Ray's name for something in its object store."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Which cluster, and what of it one task takes.
+class Request:
+    """Which cluster, and what one task of it takes.
 
-    address: HOST:PORT or "auto"; None for an own cluster on this machine. workers: tasks at a time, None for as many as
-    there are CPUs. gpus: how much of a GPU a task takes.
+    address: HOST:PORT or "auto"; None for a cluster on this machine that ends with the run. workers: tasks at a time,
+    None for as many as there are CPUs. gpus: GPUs per task.
     """
 
     address: str | None = None
@@ -43,110 +44,142 @@ class Asked:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that is connected. slots: tasks that it can do at a time; ahead: how many to have out at most."""
+    """A connected cluster. slots: tasks that it computes at a time; ahead: how many to send, at most."""
 
     slots: int
     ahead: int
     gpus: float
 
     def remote(self, function: Callable[..., Any]) -> Any:
-        """The function as a task, which is never repeated by Ray: who sent it knows better how often to."""
+        """The function as a task, which Ray never repeats by itself."""
         # A process keeps the first GPU that it has used, and Ray may mean another one the next time.
         once = self.gpus > 0 and any(node["Resources"].get("GPU", 0) > 1 for node in _nodes())
         return ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=0, max_calls=int(once))(function)
 
-    def wait(self, refs: Iterable[Any]) -> list[Any]:
-        """The tasks of those given that have ended, one at least; RunError where no node is left to do them."""
-        waited = list(refs)
+    def wait(self, refs: Iterable[Any], *, block: bool) -> list[Any]:
+        """The tasks that have ended; with `block` at least one. RunError where no node is left to compute them."""
+        refs = list(refs)
         while True:
-            ended, _ = ray.wait(waited, timeout=LOOK_SECONDS)
-            if ended:
+            ended, _ = ray.wait(refs, timeout=LOOK_SECONDS if block else 0)
+            if ended or not block:
                 return list(ended)
             if not _slots(self.gpus):
-                raise RunError(
-                    "No node of the Ray cluster is left to go on with. Add one: ray start --address=HOST:PORT"
-                )
-
-    def drop(self, refs: Iterable[Any]) -> None:
-        """End tasks that nobody waits for any more, and let them tidy up."""
-        dropped = list(refs)
-        for ref in dropped:
-            ray.cancel(ref)
-        if dropped:
-            ray.wait(dropped, num_returns=len(dropped), timeout=TIDY_SECONDS)
+                raise RunError("No node of the Ray cluster is left. Add one: ray start --address=HOST:PORT")
 
 
 @contextmanager
-def connected(asked: Asked, versions: Mapping[str, str]) -> Iterator[Cluster]:
-    """The cluster, whose nodes all have `versions` of distributions; an own one is gone at the end.
+def connected(request: Request, versions: Mapping[str, str]) -> Iterator[Cluster]:
+    """The cluster, whose nodes all have `versions` of distributions; RequestError for one that can't be used.
 
-    A connection that this process has already is used, and stays. RequestError for a cluster that cannot be used.
+    A connection that this process has already is used, and stays.
     """
-    made = not ray.is_initialized()
+    connects = not ray.is_initialized()
     try:
-        if made:
-            _connect(asked)
-        yield _checked(asked, versions, own=made and asked.address is None)
+        if connects:
+            _connect(request)
+        yield _checked(request, versions, own=connects and request.address is None)
     finally:
-        if made:
-            with _told_of_sigterm():
+        if connects:
+            with _own_sigterm():
                 ray.shutdown()
 
 
-def _checked(asked: Asked, versions: Mapping[str, str], *, own: bool) -> Cluster:
-    slots = _slots(asked.gpus)
-    if not slots:
-        what = "CPU" if not asked.gpus else f"CPU and {asked.gpus:g} of a GPU free for one turn"
-        raise RequestError(f"No node of the Ray cluster has a {what}. Add one: ray start --address=HOST:PORT")
-    check_nodes(versions)
-    if own or asked.workers is None:  # an own one has as many CPUs as workers were asked for
-        return Cluster(slots, 2 * slots, asked.gpus)  # Ray queues: a worker's next task is there when it is done
-    most = min(slots, asked.workers)
-    return Cluster(most, most, asked.gpus)
+def put(value: object) -> Ref:
+    """A value in the object store; RunError where that is full."""
+    try:
+        ref: Ref = ray.put(value)
+    except FULL:
+        raise RunError(too_small("it is full")) from None
+    return ref
 
 
-def check_nodes(versions: Mapping[str, str]) -> None:
-    """RequestError that names every node where a distribution is missing or has another version."""
-    told = [words for node in _nodes() if (words := _differing(node, versions))]
-    if told:
-        raise RequestError(
-            f"All nodes must have what is installed here, and differ: {'; '.join(told)}. "
-            "Install the same there with pip, or take these nodes out of the cluster."
-        )
-
-
-def differences(versions: Mapping[str, str], found: Mapping[str, str | None]) -> str:
-    """What is not as it should be: `no fedbench-kit (here 1.0), torch 2.4 (here 2.5)`; "" if all is."""
-    told = ((name, found[name], wanted) for name, wanted in versions.items() if found[name] != wanted)
-    return ", ".join(
-        f"{name} {have} (here {wanted})" if have else f"no {name} (here {wanted})" for name, have, wanted in told
+def too_small(why: str) -> str:
+    """The error text for an object store that can't hold something."""
+    return (
+        f"The object store of a node of the Ray cluster is too small, with {_store_bytes() / 1e6:.0f} MB: {why}. "
+        "Start the nodes with more: ray start --object-store-memory BYTES"
     )
 
 
-def store_bytes() -> int:
-    """The size of the smallest object store of a node that computes."""
-    return int(min((node["Resources"].get("object_store_memory", 0) for node in _nodes()), default=0))
+def portable_splits(splits: Splits) -> Splits:
+    """The same splits with images in plain arrays, which all processes of a node share once they are there.
+
+    RunError where they are larger than the object store of a node.
+    """
+    parts = {name: getattr(splits, name) for name in SPLITS}
+    size = sum(part.images.nbytes + part.labels.nbytes for part in parts.values())
+    if size > _store_bytes():
+        raise RunError(too_small(f"the images of {splits.name} take {size / 1e6:.0f} MB"))
+    plain = {n: replace(p, images=np.asarray(p.images), labels=np.asarray(p.labels)) for n, p in parts.items()}
+    return replace(splits, **plain)
 
 
-def _differing(node: Mapping[str, Any], versions: Mapping[str, str]) -> str:
-    ray.cloudpickle.register_pickle_by_value(ray_probe)  # the node may not have the module
+def check_own_versions(versions: Mapping[str, str]) -> None:
+    """RunError on a node that joined later than the others were checked, and has other versions."""
+    text = differences(versions, _probe()(list(versions)))
+    if text:
+        raise RunError(f"A node that joined the Ray cluster has {text}. Install the same there, or take it out.")
+
+
+def differences(versions: Mapping[str, str], found: Mapping[str, str | None]) -> str:
+    """What differs: `no fedbench-kit (here 1.0), torch 2.4 (here 2.5)`; "" if nothing does."""
+    different = ((name, found[name], wanted) for name, wanted in versions.items() if found[name] != wanted)
+    return ", ".join(
+        f"{name} {have} (here {wanted})" if have else f"no {name} (here {wanted})" for name, have, wanted in different
+    )
+
+
+def _checked(request: Request, versions: Mapping[str, str], *, own: bool) -> Cluster:
+    slots = _slots(request.gpus)
+    if not slots:
+        what = "CPU" if not request.gpus else f"CPU and {request.gpus:g} of a GPU free for one turn"
+        raise RequestError(f"No node of the Ray cluster has a {what}. Add one: ray start --address=HOST:PORT")
+    different = [text for node in _nodes() if (text := _different(node, versions))]
+    if different:
+        raise RequestError(
+            f"All nodes must have the versions that are installed here: {'; '.join(different)}. "
+            "Install the same there with pip, or take these nodes out of the cluster."
+        )
+    if own or request.workers is None:  # an own one has as many CPUs as workers were asked for
+        return Cluster(slots, 2 * slots, request.gpus)  # Ray queues: a worker finds its next task when it is done
+    most = min(slots, request.workers)
+    return Cluster(most, most, request.gpus)
+
+
+def _different(node: Mapping[str, Any], versions: Mapping[str, str]) -> str:
     there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    probe = ray.remote(ray_probe.installed).options(num_cpus=0, scheduling_strategy=there, max_retries=0)
+    probe = ray.remote(_probe()).options(num_cpus=0, scheduling_strategy=there, max_retries=0)
     try:
         found = ray.get(probe.remote(list(versions)), timeout=PROBE_SECONDS)
     except ray.exceptions.RayError as error:
         raise RunError(
             f"Node {node['NodeName']} of the Ray cluster does not answer ({type(error).__name__})."
         ) from None
-    finally:
-        ray.cloudpickle.unregister_pickle_by_value(ray_probe)
-    words = differences(versions, found)
-    return words and f"node {node['NodeName']} has {words}"
+    text = differences(versions, found)
+    return text and f"node {node['NodeName']} has {text}"
+
+
+def _probe() -> Callable[[Sequence[str]], dict[str, str | None]]:
+    """What tells the installed version of each distribution, or None; sent by value, as a node may lack fedbench."""
+
+    def installed(names: Sequence[str]) -> dict[str, str | None]:
+        from importlib.metadata import distributions  # noqa: PLC0415  # there
+        from platform import python_version  # noqa: PLC0415  # as above
+
+        found = {one.metadata["Name"].lower(): one.version for one in distributions() if one.metadata["Name"]}
+        return {name: python_version() if name == "python" else found.get(name.lower()) for name in names}
+
+    return installed
 
 
 def _nodes() -> list[dict[str, Any]]:
     """The nodes that compute."""
     return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+
+
+def _store_bytes() -> int:
+    """The size of the smallest object store of a node that computes."""
+    return int(min((node["Resources"].get("object_store_memory", 0) for node in _nodes()), default=0))
 
 
 def _slots(gpus: float) -> int:
@@ -161,28 +194,29 @@ def _fit(resources: Mapping[str, float], gpus: float) -> int:
     return min(cpus, own * int(1 / gpus) if gpus <= 1 else int(own / gpus))
 
 
-def _connect(asked: Asked) -> None:
-    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    with _told_of_sigterm():
-        address = asked.address and answering(asked.address)
+def _connect(request: Request) -> None:
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if request.address is None:
+        options |= {"address": "local", "num_cpus": request.workers, "include_dashboard": False}
+    else:
+        check_address(request.address)
+        options["address"] = request.address
+    with _own_sigterm():
         try:
             with _path_for_children():
-                if address is None:
-                    ray.init("local", num_cpus=asked.workers, include_dashboard=False, **quiet)
-                else:
-                    ray.init(address, **quiet)
+                ray.init(**options)
         except SystemExit:  # what Ray makes of a SIGTERM
             raise KeyboardInterrupt from None
         except Exception as error:
-            raise _unusable(asked, " ".join(str(error).split())) from error
+            raise _unusable(request, " ".join(str(error).split())) from error
 
 
-def _unusable(asked: Asked, why: str) -> RequestError | RunError:
+def _unusable(request: Request, why: str) -> RequestError | RunError:
     """The error for a cluster that can't be had, from what Ray said."""
-    if asked.address is None:
+    if request.address is None:
         return RunError(f"Ray could not be started on this machine: {why} Try again, or use --executor processes.")
     return RequestError(
-        f"--ray-address {asked.address} can't be used: {why} "
+        f"--ray-address {request.address} can't be used: {why} "
         "Run this on a machine of the cluster: ray start --address=HOST:PORT makes it one."
     )
 
@@ -202,7 +236,7 @@ def _path_for_children() -> Iterator[None]:
 
 
 @contextmanager
-def _told_of_sigterm() -> Iterator[None]:
+def _own_sigterm() -> Iterator[None]:
     """Ray takes SIGTERM for itself; the command's own way to end comes back here."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -17,7 +17,7 @@ class TestFedMIC(MethodContract):
     options: ClassVar = {"local_update.student": STUDENT}
 
 
-@pytest.mark.slow  # the update above, but for what it says and hears, which test_fedmic.py holds
+@pytest.mark.slow  # differs from FedMIC in its payloads only, which test_fedmic.py verifies
 class TestFedMICLiteralUpdate(LocalUpdateContract):
     name = "fedmic-literal"
     options: ClassVar = {"student": STUDENT}

@@ -1,4 +1,4 @@
-"""The reconstruction of METHODS 2: its losses by hand, its switches, and what it does when clients are absent."""
+"""FedMIC's losses computed by hand, its options, and its common student when clients are absent."""
 
 import copy
 
@@ -38,7 +38,7 @@ def initial() -> dict[str, torch.Tensor]:
 
 
 def by_hand(part, teacher, student, matrices, images, labels):
-    """Both losses as METHODS 2.3 has them; stop-gradients are written out."""
+    """Both losses of the reconstruction; `detach` stands where gradients stop."""
     of = {"teacher": teacher.outputs(images), "student": student.outputs(images)}
     ce = {role: F.cross_entropy(outputs.logits, labels) for role, outputs in of.items()}
     d = (ce["teacher"] + ce["student"]).detach().clamp(min=part.denominator_floor) if part.adaptive else 1.0
@@ -73,8 +73,8 @@ def by_hand(part, teacher, student, matrices, images, labels):
     ],
     ids=str,
 )
-def test_a_step_is_the_reconstructions_to_the_gradient(options, names) -> None:
-    """Teacher and its matrices learn by the teacher's loss alone, student and its matrices by the student's."""
+def test_step_equals_the_reconstruction_by_hand(options, names) -> None:
+    """Teacher and its matrices follow the teacher's loss, student and its matrices the student's."""
     part, client, ctx = mic(**options), toy_client(backbone="toy16"), toy_moment(training=ONE_STEP)
     part.setup(client, ctx)
     assert client.memory.keys() == set(names)
@@ -82,7 +82,7 @@ def test_a_step_is_the_reconstructions_to_the_gradient(options, names) -> None:
         "teacher": copy.deepcopy(client.models["teacher"]).train(),
         "student": ctx.build("toy12", "student").train(),
     }
-    if "decision teacher" in names:  # from the identity a wrong transpose would not show
+    if "decision teacher" in names:  # the identity would hide a wrong transpose
         for role in nets:
             client.memory[f"decision {role}"] = torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [-0.5, 0.0, 2.0]])
     matrices = {name: value.clone().requires_grad_() for name, value in client.memory.items()}
@@ -94,16 +94,16 @@ def test_a_step_is_the_reconstructions_to_the_gradient(options, names) -> None:
             for value, gradient in zip(learning, gradients, strict=True):
                 value.sub_(0.1 * gradient)
 
-    said = part.train(client, None, ctx).payload.tensors
+    sent = part.train(client, None, ctx).payload.tensors
     for name, value in nets["teacher"].named_parameters():
         torch.testing.assert_close(client.models["teacher"].get_parameter(name), value, rtol=1e-4, atol=1e-6)
     for name, value in nets["student"].named_parameters():
-        torch.testing.assert_close(initial()[name] + said[name], value.detach(), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(initial()[name] + sent[name], value.detach(), rtol=1e-4, atol=1e-6)
     for name, value in matrices.items():
         torch.testing.assert_close(client.memory[name], value, rtol=1e-4, atol=1e-6)
 
 
-def test_auxiliary_matrices_are_independent_and_start_where_they_should() -> None:
+def test_auxiliary_matrices_are_independent_and_those_of_decision_start_as_the_identity() -> None:
     client = toy_client(backbone="toy12")
     mic(aux_site="both").setup(client, toy_moment())
     assert not torch.equal(client.memory["representation teacher"], client.memory["representation student"])
@@ -111,70 +111,69 @@ def test_auxiliary_matrices_are_independent_and_start_where_they_should() -> Non
     assert client.memory["decision teacher"] is not client.memory["decision student"]
 
 
-def test_the_length_of_embeddings_is_told() -> None:
+def test_metrics_have_the_norms_of_both_embeddings() -> None:
     client = toy_client()
     mic().setup(client, toy_moment())
     assert {"teacher_embedding", "student_embedding"} <= mic().train(client, None, toy_moment()).metrics.keys()
 
 
-# what travels
+# what is sent
 
 SCARCE = [[0], [1, 2], [0], [2], [0, 1]]
-"""Who is there in each round; client 3 never is."""
+"""The participating clients of each round; client 3 never takes part."""
 
 
-def test_under_low_participation_the_server_holds_the_exact_sum_and_everyone_hears_its_truncation() -> None:
+def test_sum_of_the_server_is_exact_and_clients_receive_its_truncation() -> None:
     group = federation(mic())
     exact = {name: value.double() for name, value in initial().items()}
-    for number, present in enumerate(SCARCE):
-        replies = group.round(number, present)
-        weight = sum(reply.weight for reply in replies.values())
+    for number, participating in enumerate(SCARCE):
+        updates = group.round(number, participating)
+        total = sum(update.num_examples for update in updates.values())
         for name in exact:
             if initial()[name].is_floating_point():
-                said = [_carried(reply.payload, number).tensors[name] * reply.weight for reply in replies.values()]
-                exact[name] += sum(said) / weight
-        moved = Payload({name: group.server_memory[f"sum {name}"].to(value.dtype) for name, value in initial().items()})
-        freshly = _carried(moved, number)
+                sent = [_decoded(one.payload, number).tensors[name] * one.num_examples for one in updates.values()]
+                exact[name] += sum(sent) / total
+        sums = {name: group.server.memory[f"sum {name}"].to(value.dtype) for name, value in initial().items()}
+        truncated = _decoded(Payload(sums), number)
         for name, value in initial().items():
             if value.is_floating_point():
-                torch.testing.assert_close(group.server_memory[f"sum {name}"], exact[name] - value, rtol=0, atol=1e-5)
+                torch.testing.assert_close(group.server.memory[f"sum {name}"], exact[name] - value, rtol=0, atol=1e-5)
             for client in group.clients:
                 held = group.predictors(client, number)["student"][name]
-                assert torch.equal(held, value + freshly.tensors[name])
+                assert torch.equal(held, value + truncated.tensors[name])
     assert all("svd" in Payload.from_bytes(blob).meta for blob in group.blobs)
 
 
-def _carried(payload: Payload, number: int) -> Payload:
+def _decoded(payload: Payload, number: int) -> Payload:
     part = Svd()
     return part.decode(part.encode(payload, toy_moment(number, ROUNDS), {}))
 
 
-def test_a_change_is_against_what_was_received_not_against_the_exact_sum() -> None:
-    """What truncation took from the downlink must not be sent up a second time."""
+def test_delta_is_to_the_received_student_and_not_to_the_exact_sum() -> None:
+    """What truncation took from the downlink must not be sent a second time."""
     group = federation(mic(), clients=1, training=Training(steps=1, batch_size=8, lr=1e-12, momentum=0.0))
-    group.server_memory = {
+    group.server.memory = {
         f"sum {name}": (torch.randn(value.shape, generator=torch.Generator().manual_seed(1)) * 0.1).double()
         if value.is_floating_point() and "running" not in name
         else torch.zeros_like(value, dtype=torch.float64 if value.is_floating_point() else value.dtype)
         for name, value in initial().items()
     }
     group.round(0)
-    replies = group.round(1)
-    assert replies[0].payload.tensors["body.weight"].abs().max() < 1e-6
+    assert group.round(1)[0].payload.tensors["body.weight"].abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("downlink", [None, Dense()], ids=["same", "dense"])
-def test_without_loss_the_student_is_the_weighted_mean_of_the_trained_ones(downlink) -> None:
+def test_student_without_compression_loss_is_the_weighted_mean(downlink) -> None:
     group = federation(mic(), compressor=Dense(), downlink=downlink)
     mean = initial()
     for number in range(3):
         before = mean
-        replies = group.round(number)
-        weights = [reply.weight for reply in replies.values()]
+        updates = group.round(number)
+        weights = [update.num_examples for update in updates.values()]
         mean = {}
         for name, value in before.items():
             if value.is_floating_point():
-                trained = [value + reply.payload.tensors[name] for reply in replies.values()]
+                trained = [value + update.payload.tensors[name] for update in updates.values()]
                 mean[name] = sum(w * t for w, t in zip(weights, trained, strict=True)) / sum(weights)
                 held = group.predictors(group.clients[0], number)["student"][name]
                 torch.testing.assert_close(held, mean[name], rtol=1e-4, atol=1e-5)
@@ -183,17 +182,17 @@ def test_without_loss_the_student_is_the_weighted_mean_of_the_trained_ones(downl
     assert len(set(weights)) > 1
 
 
-def test_the_counter_of_batches_is_the_largest_since_the_start() -> None:
+def test_batch_counter_of_the_student_is_the_largest_since_the_start() -> None:
     """12, 20, 28, 36 images in batches of 4: 3, 5, 7, 9 batches a turn, each from the largest count before."""
     group = federation(mic(), training=Training(epochs=1, batch_size=4))
     counts = []
-    for number, present in enumerate([[0], [1, 2], [0], [3]]):
-        group.round(number, present)
+    for number, participating in enumerate([[0], [1, 2], [0], [3]]):
+        group.round(number, participating)
         counts.append(int(group.predictors(group.clients[1], number)["student"]["norm.num_batches_tracked"]))
     assert counts == [3, 10, 13, 22]
 
 
-def test_statistics_of_the_student_travel_exactly() -> None:
+def test_statistics_of_the_student_are_sent_exactly() -> None:
     group = federation(mic(), clients=1)
     group.round(0)
     start, held = initial(), group.predictors(group.clients[0], 0)["student"]
@@ -202,55 +201,59 @@ def test_statistics_of_the_student_travel_exactly() -> None:
         assert not torch.equal(held[name], start[name])
 
 
-def test_nothing_of_the_student_is_kept_by_a_client_and_the_teacher_stays() -> None:
+def test_client_keeps_its_teacher_and_nothing_of_the_student() -> None:
     group = federation(mic())
-    replies = group.round(0)
+    updates = group.round(0)
     assert all(client.models.keys() == {"teacher"} for client in group.clients)
-    assert replies[0].payload.tensors.keys() == initial().keys()
+    assert updates[0].payload.tensors.keys() == initial().keys()
 
 
-def test_a_pair_that_is_never_shared_learns_and_says_nothing() -> None:
+def test_unshared_pairs_learn_and_send_nothing() -> None:
     group = federation(mic(share=False))
     for number in range(2):
-        assert all(reply.payload is None for reply in group.round(number).values())
+        assert all(update.payload is None for update in group.round(number).values())
     students = [group.predictors(client, 1)["student"]["head.weight"] for client in group.clients]
     assert not torch.equal(students[0], students[1])
     assert not torch.equal(students[0], initial()["head.weight"])
 
 
-def test_the_literal_reading_sends_weights_and_hears_weights() -> None:
+def test_literal_variant_sends_weights_in_both_directions() -> None:
     group = federation(mic(FedMICLiteral), compressor=Dense(), aggregator=Mean())
     for number in range(2):
-        replies = group.round(number)
-        weights = torch.tensor([reply.weight for reply in replies.values()])
-        said = torch.stack([reply.payload.tensors["stem.weight"] for reply in replies.values()])
-        mean = (said * weights.view(-1, 1, 1, 1, 1)).sum(0) / weights.sum()
+        updates = group.round(number)
+        weights = torch.tensor([update.num_examples for update in updates.values()])
+        sent = torch.stack([update.payload.tensors["stem.weight"] for update in updates.values()])
+        mean = (sent * weights.view(-1, 1, 1, 1, 1)).sum(0) / weights.sum()
         held = group.predictors(group.clients[0], number)["student"]
         torch.testing.assert_close(held["stem.weight"], mean)
         torch.testing.assert_close(held["stem.weight"], group.received.tensors["stem.weight"], rtol=0, atol=0)
 
 
-def test_weights_cost_more_than_changes() -> None:
-    changes = federation(mic(), training=Training(steps=2, batch_size=8))
-    weights = federation(mic(FedMICLiteral), aggregator=Mean(), training=Training(steps=2, batch_size=8))
-    for number in range(2):
-        changes.round(number)
-        weights.round(number)
-    assert len(changes.blobs[0]) < len(weights.blobs[0])
+def test_weights_are_more_bytes_than_deltas() -> None:
+    training = Training(steps=2, batch_size=8)
+    deltas = federation(mic(), clients=2, training=training)
+    weights = federation(mic(FedMICLiteral), clients=2, aggregator=Mean(), training=training)
+    for group in (deltas, weights):
+        group.round(0)
+    assert len(deltas.blobs[0]) < len(weights.blobs[0])
 
 
-def test_predictors_change_nothing_and_the_teacher_comes_first() -> None:
-    group = federation(mic())
-    group.round(0)
-    before = group.received.to_bytes(), Payload.of(group.clients[0].models["teacher"]).to_bytes()
-    assert list(group.predictors(group.clients[0], 0)) == ["teacher", "student"]
-    assert (group.received.to_bytes(), Payload.of(group.clients[0].models["teacher"]).to_bytes()) == before
+# predictions
 
 
-# what is said of it
+def test_student_is_common_only_if_it_is_shared() -> None:
+    """The teacher is the client's own and the headline; a student that is not shared is the client's own, too."""
+    for share, own, common in ((True, ["teacher"], ["student"]), (False, ["teacher", "student"], [])):
+        part, client, ctx = mic(share=share), toy_client(), toy_moment()
+        part.setup(client, ctx)
+        assert list(part.predictors(client, None, ctx)) == own
+        assert list(part.global_predictors(None, client.backbone, ctx)) == common
 
 
-def test_it_says_that_it_is_a_reconstruction() -> None:
+# the method
+
+
+def test_method_is_declared_a_reconstruction() -> None:
     for name in ("fedmic", "fedmic-literal"):
         method = registry().method(name)
         assert method.fidelity == "reconstruction"
@@ -260,12 +263,7 @@ def test_it_says_that_it_is_a_reconstruction() -> None:
     assert resolve(RunSpec(method="fedmic-literal")).aggregator == Mean()
 
 
-def test_a_misspelt_student_is_refused_before_a_run() -> None:
-    with pytest.raises(RequestError, match="No backbone named"):
-        resolve(RunSpec(method="fedmic", set={"local_update.student": "mobilnetv3_small_050"}))
-
-
-def test_a_student_larger_than_the_teacher_is_noted() -> None:
+def test_student_larger_than_the_teacher_is_noted() -> None:
     assert mic().check(toy_client(backbone="toy16"), toy_moment()) == []
     (note,) = mic().check(toy_client(backbone="toy8"), toy_moment())
     assert "student toy12" in note
@@ -285,11 +283,11 @@ def test_a_student_larger_than_the_teacher_is_noted() -> None:
     ],
     ids=str,
 )
-def test_switches_are_command_lines(settings) -> None:
+def test_variant_is_a_request(settings) -> None:
     resolve(RunSpec(method="fedmic", **settings))
 
 
 @pytest.mark.parametrize("option", ["aux_site", "temperature", "denominator_floor"])
-def test_values_out_of_range_are_refused(option) -> None:
+def test_option_out_of_range_is_refused(option) -> None:
     with pytest.raises(RequestError, match=option):
         resolve(RunSpec(method="fedmic", set={f"local_update.{option}": -1}))

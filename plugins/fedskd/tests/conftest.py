@@ -1,4 +1,4 @@
-"""A ring of small networks that cost milliseconds."""
+"""A ring of small networks, in milliseconds."""
 
 from dataclasses import dataclass, field, replace
 
@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from fedbench_core.api import (
+    AggregatorState,
     Backbone,
     Client,
     Examples,
@@ -28,7 +29,7 @@ TASK = Task("multi-class", ("a", "b", "c"))
 
 
 class Net(Backbone):
-    """Two stages, of 8 x 8 and 4 x 4 locations for 8-pixel images."""
+    """Two stages, with maps of 8 x 8 and 4 x 4 locations for 8-pixel images."""
 
     def __init__(self, name, width):
         super().__init__()
@@ -49,15 +50,15 @@ class Net(Backbone):
 
 
 class Dull(Net):
-    """Maps that are too small."""
+    """Maps that are too small to be compared."""
 
     def outputs(self, images):
-        given = super().outputs(images)
-        return replace(given, maps=tuple(map_[..., :3, :3] for map_ in given.maps))
+        outputs = super().outputs(images)
+        return replace(outputs, maps=tuple(map_[..., :3, :3] for map_ in outputs.maps))
 
 
 class Point(Backbone):
-    """The smallest network: what goes round does not depend on what it can do."""
+    """The smallest network, for tests of the circulation alone."""
 
     def __init__(self, name):
         super().__init__()
@@ -68,24 +69,26 @@ class Point(Backbone):
         return self.head(images.flatten(1))
 
 
-def build(backbone, role=""):
-    """net4, net6, ..., dull4, point: from the stream of (0, "init", backbone, role)."""
-    with torch.random.fork_rng():
-        torch.manual_seed(torch_seed(0, "init", backbone, role))
-        if backbone.startswith("point"):
-            return Point(backbone)
-        kind = Dull if backbone.startswith("dull") else Net
-        return kind(backbone, int(backbone[-1]))
+class Builder:
+    """Builds net4, net6, ..., dull4 and point, from the stream (0, "init", name, role)."""
+
+    def backbone(self, name, role):
+        with torch.random.fork_rng():
+            torch.manual_seed(torch_seed(0, "init", name, role))
+            if name == "point":
+                return Point(name)
+            kind = Dull if name.startswith("dull") else Net
+            return kind(name, int(name[-1]))
 
 
-def moment(number=0, *, clients=3, steps=2, batch_size=8, step=0):
-    """Round `number` of a run."""
+def moment(number=0, *, clients=3, steps=2, batch_size=8, phase=0, node=0):
+    """Round `number` as client `node` sees it."""
     training = Training(steps=steps, batch_size=batch_size, lr=0.1)
-    return RoundContext(number, 9, step, 0, TASK, training, build=build, clients=clients)
+    return RoundContext(number, 9, phase, 0, TASK, training, node, backbones=("",) * clients, builder=Builder())
 
 
 def make_client(number=0, backbone="net4", images=16):
-    """A client with images of noise whose brightness tells their class."""
+    """A client with images of noise whose brightness depends on their class."""
     rng = stream(0, "tests", number)
     labels = np.arange(images) % 3
     pixels = rng.integers(0, 120, (images, 8, 8)) + 60 * labels[:, None, None]
@@ -95,7 +98,7 @@ def make_client(number=0, backbone="net4", images=16):
 
 @dataclass
 class Federation:
-    """Clients round a ring: what lies on their inboxes, whom they have hosted (owners in order), all replies in order."""
+    """Clients in a ring. inboxes: payloads; hosted: owners of the visitors of each client; updates: of each phase."""
 
     update: FedSKD
     backbones: list
@@ -104,54 +107,61 @@ class Federation:
     images: int = 16
     inboxes: dict = field(default_factory=dict)
     hosted: dict = field(default_factory=dict)
-    replies: list = field(default_factory=list)
+    updates: list = field(default_factory=list)
     clients: dict = field(default_factory=dict)
     rounds: int = 0
 
-    def round(self, present=None):
-        """One round of those present (everyone); gives the replies of the last step by client."""
+    def round(self, participating=None):
+        """One round of the participating clients (default: all); returns the updates of the last phase by client."""
         count = len(self.backbones)
-        there = sorted(range(count) if present is None else present)
-        ring, said = Ring(hops=self.hops), {}
-        context = moment(self.rounds, clients=count, steps=self.steps)
-        for number, turns in enumerate(ring.plan(there, count, context)):
-            ctx, merges, said = replace(context, step=number), {}, {}
-            for turn in turns:
-                reply = said[turn.client] = self._turn(turn.client, self.inboxes.get(ring.home(turn.client)), ctx)
-                for place in turn.writes:
-                    merges[place] = Relay().open(ctx, {}, self.inboxes.get(place))
-                    merges[place].add(Message(turn.client, Payload.from_bytes(reply.payload.to_bytes()), reply.weight))
-            self.inboxes |= {place: merge.close() for place, merge in merges.items()}
-            self.replies.append(said)
+        participants = sorted(range(count) if participating is None else participating)
+        ctx = moment(self.rounds, clients=count, steps=self.steps)
+        for number, phase in enumerate(Ring(hops=self.hops).plan(participants, count, ctx)):
+            self.updates.append(self._phase(phase, replace(ctx, phase=number)))
         self.rounds += 1
-        return said
+        return self.updates[-1] if participants else {}
 
     def owners(self):
-        """Whose traveller lies on which inbox."""
+        """The owner of the traveler in each inbox."""
         return {inbox: int(payload.meta["owner"]) for inbox, payload in self.inboxes.items()}
 
-    def _turn(self, number, received, ctx):
+    def _phase(self, phase, ctx):
+        updates, accumulators = {}, {}
+        for turn in phase.turns:
+            update = updates[turn.client] = self._turn(turn, replace(ctx, node=turn.client))
+            for node in turn.sends_to:
+                accumulators[node] = Relay().start(AggregatorState(node), replace(ctx, node=node))
+                payload = Payload.from_bytes(update.payload.to_bytes())
+                accumulators[node].add(Message(turn.client, payload, update.num_examples))
+        self.inboxes |= {node: accumulator.result() for node, accumulator in accumulators.items()}
+        return updates
+
+    def _turn(self, turn, ctx):
+        number, received = turn.client, self.inboxes.get(turn.receives_from)
         if number not in self.clients:
             self.clients[number] = make_client(number, self.backbones[number], self.images)
             self.update.setup(self.clients[number], ctx)
-        owner = None if received is None else int(received.meta["owner"])
-        self.hosted.setdefault(number, []).append(owner)
-        return self.update.train(self.clients[number], received, ctx)
+        self.hosted.setdefault(number, []).append(None if received is None else int(received.meta["owner"]))
+        client = self.clients[number]
+        update = self.update.train(client, received, ctx)
+        client.turns, client.last_round = client.turns + 1, ctx.round
+        return update
 
 
 @pytest.fixture(scope="session")
 def federation():
-    """Make a ring: federation(update, backbones, ...)."""
+    """A ring: federation(update, backbones, ...)."""
     return Federation
 
 
 @pytest.fixture(scope="session")
 def host():
-    """A client that has been set up: host(update, backbone="net4", ...)."""
+    """A client after setup: host(update, backbone="net4", images=16, turns=1)."""
 
-    def make(update, backbone="net4", images=16):
+    def make(update, backbone="net4", images=16, turns=1):
         client = make_client(0, backbone, images)
         update.setup(client, moment())
+        client.turns = turns
         return client
 
     return make
@@ -159,5 +169,5 @@ def host():
 
 @pytest.fixture(scope="session")
 def at():
-    """The moment of a turn: at(round, clients=3, steps=2, batch_size=8)."""
+    """The context of a turn: at(round, clients=3, steps=2, batch_size=8)."""
     return moment

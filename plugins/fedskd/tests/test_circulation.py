@@ -1,12 +1,12 @@
-"""Who is where, when some stay away: every circle is travelled by a real update over the real ring and relay."""
+"""Which traveler is where, with and without absent clients: real updates over the real ring and relay."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedbench_core import RunSpec
 from fedbench_core.api import RequestError
 from fedbench_core.federation.resolved import resolve
-from fedbench_core.federation.spec import RunSpec
 from fedbench_fedskd import FedSKD
 
 PLAIN = FedSKD(distil="none", warmup=0)
@@ -22,7 +22,7 @@ def points(federation, count, **options):
     return federation(PLAIN, ["point"] * count, steps=1, images=4, **options)
 
 
-def test_everyone_there(federation):
+def test_travelers_return_after_a_full_circle(federation):
     ring = points(federation, 3)
     seen = []
     for _ in range(4):
@@ -32,14 +32,14 @@ def test_everyone_there(federation):
     assert ring.hosted == {0: [None, 2, 1, 0], 1: [None, 0, 2, 1], 2: [None, 1, 0, 2]}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(presence)
-def test_with_a_fixed_subset_absent_a_full_circle_brings_everyone_home(federation, case):
+def test_travelers_of_a_fixed_subset_return_after_its_full_circle(federation, case):
     count, present = case
     ring = points(federation, count)
     for _ in present:
         ring.round(present)
-    assert ring.owners() == {client: client for client in present}  # home, before they are met
+    assert ring.owners() == {client: client for client in present}  # returned, and not yet hosted
     ring.round(present)
     for client in present:
         departure, *visitors = ring.hosted[client]
@@ -50,7 +50,7 @@ def test_with_a_fixed_subset_absent_a_full_circle_brings_everyone_home(federatio
 
 @settings(max_examples=10, deadline=None)
 @given(presence)
-def test_a_full_circle_of_hops_in_one_round(federation, case):
+def test_full_circle_can_be_one_round(federation, case):
     count, present = case
     ring = points(federation, count, hops=0)
     ring.round(present)
@@ -59,9 +59,9 @@ def test_a_full_circle_of_hops_in_one_round(federation, case):
     assert all(sorted(ring.hosted[client][-len(present) :]) == sorted(present) for client in present)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(varying)
-def test_with_varying_absence_nobody_is_lost_or_doubled(federation, case):
+def test_travelers_are_neither_lost_nor_doubled_under_varying_absence(federation, case):
     count, rounds = case
     ring = points(federation, count)
     ever = set()
@@ -72,26 +72,26 @@ def test_with_varying_absence_nobody_is_lost_or_doubled(federation, case):
         owners = ring.owners()
         assert sorted(owners.values()) == sorted(ever)  # distinct, and all of them
         assert set(owners) == ever
-        assert all(ring.inboxes[inbox] is payload for inbox, payload in waiting.items())  # waits where it is
+        assert all(ring.inboxes[inbox] is payload for inbox, payload in waiting.items())  # stays in its inbox
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(varying)
-def test_home_is_told_by_the_owner(federation, case):
+def test_owner_of_a_traveler_decides_that_it_has_returned(federation, case):
     count, rounds = case
     ring = federation(FedSKD(distil="none", warmup=0, merge="replace"), ["point"] * count, steps=1, images=4)
     for present in rounds:
-        said = ring.round(present)
-        for client, reply in said.items():
+        updates = ring.round(present)
+        for client, update in updates.items():
             resident = ring.clients[client].models["resident"].state_dict()
-            same = all((reply.payload.tensors[name] == resident[name]).all() for name in resident)
+            same = all((update.payload.tensors[name] == resident[name]).all() for name in resident)
             home = ring.hosted[client][-1] in (None, client)
             assert same == home
-            assert (reply.payload.meta["owner"] == str(client)) == home
+            assert (update.payload.meta["owner"] == str(client)) == home
 
 
-def test_travellers_are_never_averaged_with_each_other():
-    with pytest.raises(RequestError, match="topology star brings 4 to the server"):
+def test_travelers_are_never_averaged_with_each_other():
+    with pytest.raises(RequestError, match="star"):
         resolve(RunSpec(method="fedskd", topology="star"))
-    with pytest.raises(RequestError, match="fedskd only with aggregator relay; got mean"):
+    with pytest.raises(RequestError, match=r"relay.*mean"):
         resolve(RunSpec(method="fedskd", topology="star", aggregator="mean"))

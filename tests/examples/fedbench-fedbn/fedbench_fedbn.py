@@ -1,4 +1,4 @@
-"""FedBN (Li et al., ICLR 2021): FedAvg whose clients keep their batch normalization to themselves."""
+"""FedBN (Li et al., ICLR 2021): FedAvg whose clients keep their batch normalization."""
 
 from dataclasses import dataclass
 
@@ -10,27 +10,26 @@ from fedbench_core.learning import fit
 
 @dataclass(frozen=True)
 class FedBN(LocalUpdate):
-    """Train what was received around the client's own normalization, and say everything else."""
+    """Train the received weights with the client's own batch normalization, and send all tensors but the latter."""
 
     def setup(self, client, ctx):
         client.models["model"] = ctx.build(client.backbone)
 
     def train(self, client, received, ctx):
         net = client.models["model"]
-        _whole(net, received).load_into(net)
-        metrics = fit(net, client, ctx)
-        own = {f"{name}." for name, layer in net.named_modules() if isinstance(layer, _BatchNorm)}
-        said = {name: value for name, value in Payload.of(net).tensors.items() if not name.startswith(tuple(own))}
-        return Update(Payload(said), weight=len(client.train), metrics=metrics)
+        if received is not None:
+            received.load_into(net, partial=True)
+        metrics = fit(net, client.train, ctx)
+        own = tuple(f"{name}." for name, layer in net.named_modules() if isinstance(layer, _BatchNorm))
+        shared = [name for name in net.state_dict() if not name.startswith(own)]
+        return Update(Payload.of(net).select(shared), len(client.train), metrics)
 
     def predictors(self, client, received, ctx):
         net = ctx.build(client.backbone)
-        _whole(client.models["model"], received).load_into(net)
+        for payload in (Payload.of(client.models["model"]), received):
+            if payload is not None:
+                payload.load_into(net, partial=True)
         return {"personal": net}
-
-
-def _whole(net, received):
-    return Payload({**Payload.of(net).tensors, **(received.tensors if received else {})})
 
 
 @hookimpl
@@ -40,4 +39,4 @@ def fedbench_register_local_updates():
 
 @hookimpl
 def fedbench_register_methods():
-    return {"fedbn": Method("fedbn", paper="Li et al., ICLR 2021", summary="FedAvg but for batch normalization.")}
+    return {"fedbn": Method("fedbn", paper="Li et al., ICLR 2021", summary="FedAvg with local batch normalization.")}

@@ -28,6 +28,7 @@ KINDS = {
     "server with a memory": {"method": "kit-thrifty", "backbones": "tiny"},
     "ring": {"method": "kit-ring", "backbones": "tiny,wide"},
     "ring, a full circle": {"method": "kit-ring", "backbones": "tiny,wide", "set": {"topology.hops": 0}},
+    "server that trains": {"method": "refined", "backbones": "tiny"},
     "centralized": {"method": "centralized", "backbones": "tiny"},
     "fedkd": {**PHANTOM, "method": "fedkd", "set": {**IMAGES, "local_update.student": "test_efficientnet"}},
     "fedskd": {**PHANTOM, "method": "fedskd", "set": IMAGES},
@@ -36,7 +37,7 @@ Settings = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def small(kit) -> Callable[..., Settings]:  # noqa: ARG001  # its parts must be installed
+def small(training_server) -> Callable[..., Settings]:  # noqa: ARG001  # its parts must be installed
     """The settings of a run of milliseconds: `small("ring")`, `small(method="local")`, changed as asked."""
     return lambda kind="", **changes: {**SMALL, **KINDS.get(kind, {}), **changes}
 

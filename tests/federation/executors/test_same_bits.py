@@ -13,6 +13,7 @@ KINDS = (
     "stateful",
     "stateful, absent clients",
     "server with a memory",
+    "server that trains",
     "ring",
     "ring, a full circle",
     "centralized",
@@ -25,7 +26,7 @@ def test_workers_do_not_change_a_bit(kind, how, small, scientific, undisturbed, 
     settings = small(kind)
     finished = run(RunSpec.of(settings), How(out=tmp_path, **how))
     assert scientific(finished.folder) == undisturbed(settings)
-    assert sorted(path.name for path in finished.folder.iterdir()) == ["messages.csv", "record.json", "clients.csv"]
+    assert sorted(path.name for path in finished.folder.iterdir()) == ["clients.csv", "messages.csv", "record.json"]
 
 
 @pytest.mark.parametrize("executor", ["serial", "processes"])
@@ -49,7 +50,7 @@ def test_threads_that_torch_is_left_with_change_nothing(
 def test_a_lost_worker_is_replaced_and_its_turn_repeated(
     end, hops, how, small, doomed, scientific, undisturbed, tmp_path
 ) -> None:
-    spec = doomed(**{"local_update.end": end, "topology.hops": hops, "local_update.step": int(hops == 0)})
+    spec = doomed(**{"local_update.end": end, "topology.hops": hops, "local_update.phase": int(hops == 0)})
     limit = {"client_timeout": 3.0} if end == "hang" else {}
     finished = run(spec, How(out=tmp_path / "runs", **how, **limit))
     assert len(list((tmp_path / "marks").iterdir())) == 1
@@ -65,12 +66,33 @@ def test_a_lost_worker_is_replaced_and_its_turn_repeated(
 )
 @pytest.mark.parametrize("hops", [1, 0])
 def test_a_turn_that_never_ends_well_is_named(end, cause, hops, doomed, tmp_path) -> None:
-    options = {"local_update.end": end, "topology.hops": hops, "local_update.step": int(hops == 0)}
+    options = {"local_update.end": end, "topology.hops": hops, "local_update.phase": int(hops == 0)}
     spec = doomed(**{**options, "local_update.times": 99})
     limit = {"client_timeout": 1.0} if end == "hang" else {}
     whose = r"local update kit-doomed of fedbench-kit 1\.0"
     with pytest.raises(RunError, match=f"client 1, round 1: {cause}.* {whose}, 3 times"):
         run(spec, How(out=tmp_path / "runs", workers=2, **limit))
+
+
+@pytest.mark.parametrize("end", ["die", "hang"])
+def test_lost_worker_of_an_aggregation_is_replaced(end, small, scientific, undisturbed, tmp_path) -> None:
+    (tmp_path / "marks").mkdir()
+    options = {"aggregator.path": str(tmp_path / "marks"), "aggregator.end": end, "aggregator.times": 1}
+    limit = {"client_timeout": 10.0} if end == "hang" else {}
+    spec = RunSpec.of(small("server that trains", set=options))
+    found = scientific(run(spec, How(out=tmp_path / "runs", workers=2, **limit)).folder)
+    assert len(list((tmp_path / "marks").iterdir())) == 1
+    expected = undisturbed(small("server that trains"))
+    assert found["clients.csv"] == expected["clients.csv"]
+    assert found["record"]["test"] == expected["record"]["test"]
+
+
+def test_aggregation_that_always_ends_its_worker_is_named(small, tmp_path) -> None:
+    (tmp_path / "marks").mkdir()
+    options = {"aggregator.path": str(tmp_path / "marks"), "aggregator.times": 99}
+    part = r"aggregator refining of fedbench-training-server 1\.0"
+    with pytest.raises(RunError, match=f"the server, round 1: its worker died.* {part}, 3 times"):
+        run(RunSpec.of(small("server that trains", set=options)), How(out=tmp_path / "runs", workers=2))
 
 
 def test_a_plugin_that_raises_is_named_by_every_executor(small, tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""Aggregators that each do one thing wrong: {name: (class, a word of the message that says what)}."""
+"""Aggregators that each do one thing wrong: {name: (class, the case that shows it, a part of its message)}."""
 
 import time
 from dataclasses import dataclass
@@ -6,8 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fedbench_core.api import Accumulator, Aggregator, Message, Payload, RunError, hookimpl
-from fedbench_core.learning import Agreement
+from fedbench_core.api import (
+    Accumulator,
+    Aggregator,
+    LocalUpdate,
+    Message,
+    Method,
+    Payload,
+    RunError,
+    Update,
+    hookimpl,
+)
+from fedbench_core.learning import Agreement, fit, load_global
 from fedbench_core.parts.aggregators import Mean
 
 SEEN = {}
@@ -15,30 +25,30 @@ SEEN = {}
 
 @dataclass
 class Last(Aggregator, Accumulator):
-    """Keeps the last message, in itself: wrong in most ways there are."""
+    """Keeps the last message, in the part itself: wrong in most ways."""
 
-    def open(self, ctx, memory, standing):
+    def start(self, state, ctx):
         return self
 
     def add(self, message) -> None:
         self.message = message
 
-    def close(self):
+    def result(self):
         return self.message.payload
 
 
 class After(Mean):
-    """A sound mean, of which a subclass changes what comes out."""
+    """A correct mean; a subclass changes its result."""
 
-    def open(self, ctx, memory, standing):
-        merge, change = super().open(ctx, memory, standing), self.change
+    def start(self, state, ctx):
+        inner, change = super().start(state, ctx), self.change
 
         class Changed(Accumulator):
             def add(self, message) -> None:
-                merge.add(message)
+                inner.add(message)
 
-            def close(self):
-                return change(merge.close())
+            def result(self):
+                return change(inner.result())
 
         return Changed()
 
@@ -47,17 +57,17 @@ class After(Mean):
 
 
 class Before(Mean):
-    """A sound mean, of which a subclass changes what goes in."""
+    """A correct mean; a subclass changes its messages."""
 
-    def open(self, ctx, memory, standing):
-        merge, change = super().open(ctx, memory, standing), self.change
+    def start(self, state, ctx):
+        inner, change = super().start(state, ctx), self.change
 
         class Changed(Accumulator):
             def add(self, message) -> None:
-                merge.add(change(message))
+                inner.add(change(message))
 
-            def close(self):
-                return merge.close()
+            def result(self):
+                return inner.result()
 
         return Changed()
 
@@ -66,69 +76,69 @@ class Before(Mean):
 
 
 class Hoards(Mean):
-    """Keeps all messages until the end, and does not say so."""
+    """Keeps all messages until the end, and does not declare it."""
 
-    def open(self, ctx, memory, standing):
-        merge, messages = super().open(ctx, memory, standing), []
+    def start(self, state, ctx):
+        inner, messages = super().start(state, ctx), []
 
         class All(Accumulator):
             def add(self, message) -> None:
                 messages.append(message)
 
-            def close(self):
+            def result(self):
                 for message in messages:
-                    merge.add(message)
-                return merge.close()
+                    inner.add(message)
+                return inner.result()
 
         return All()
 
 
 class Single(Last):
-    """A weighted mean in single precision that knows no error."""
+    """A weighted mean in single precision, without checks."""
 
-    def open(self, ctx, memory, standing):
+    def start(self, state, ctx):
         fold = type(self)()
         fold.total = 0.0
         return fold
 
     def add(self, message) -> None:
         self.sums = {
-            name: message.weight * tensor + (self.sums[name] if self.total else 0)
+            name: message.num_examples * tensor + (self.sums[name] if self.total else 0)
             for name, tensor in message.payload.tensors.items()
         }
-        self.total += message.weight
+        self.total += message.num_examples
         self.message = message
 
-    def close(self):
+    def result(self):
         of = self.message.payload.tensors
         tensors = {name: (added / self.total).to(of[name].dtype) for name, added in self.sums.items()}
         return Payload(tensors, self.message.payload.meta)
 
 
 class Sum(Single):
-    def close(self):
+    def result(self):
         return Payload(self.sums, self.message.payload.meta)
 
 
 class DividesByWeight(Mean):
-    """A running mean that divides by the weight so far, be it zero."""
+    """A running mean that divides by the weight so far, even if it is zero."""
 
-    def open(self, ctx, memory, standing):
-        merge, total = super().open(ctx, memory, standing), torch.zeros((), dtype=torch.float64)
+    def start(self, state, ctx):
+        inner, total = super().start(state, ctx), torch.zeros((), dtype=torch.float64)
 
-        class Partition(Accumulator):
+        class Divides(Accumulator):
             def add(self, message) -> None:
-                total.add_(message.weight)
-                share = message.weight / total
+                total.add_(message.num_examples)
+                share = message.num_examples / total
                 tensors = {
                     n: t * share / share if t.is_floating_point() else t for n, t in message.payload.tensors.items()
                 }
-                merge.add(Message(message.sender, Payload(tensors, message.payload.meta), message.weight or 1e-9))
+                inner.add(Message(message.sender, Payload(tensors, message.payload.meta), message.num_examples or 1e-9))
 
-            def close(self):
-                return merge.close()
+            def result(self):
+                return inner.result()
 
-        return Partition()
+        return Divides()
 
 
 class NoMeta(After):
@@ -163,38 +173,39 @@ class WritesToMessages(Before):
         return message
 
 
-class CountsMerges(After):
-    """Keeps how often it merged in the module."""
+class CountsAggregations(After):
+    """Counts aggregations in a variable of the module."""
 
     def change(self, payload):
-        SEEN["merges"] = SEEN.get("merges", 0) + 1
-        return Payload({**payload.tensors, "merges": torch.tensor(SEEN["merges"])}, payload.meta)
+        SEEN["count"] = SEEN.get("count", 0) + 1
+        return Payload({**payload.tensors, "count": torch.tensor(SEEN["count"])}, payload.meta)
 
 
 class KeepsBytes(Mean):
-    def open(self, ctx, memory, standing):
-        memory["state"] = b"3"
-        return super().open(ctx, memory, standing)
+    def start(self, state, ctx):
+        state.memory["state"] = b"3"
+        return super().start(state, ctx)
 
 
-class WritesToStanding(Mean):
-    def open(self, ctx, memory, standing):
-        for tensor in (standing or Payload({})).tensors.values():
-            tensor.zero_()
-        return super().open(ctx, memory, standing)
+class WritesToPublished(Mean):
+    def start(self, state, ctx):
+        for payload in state.published.values():
+            for tensor in payload.tensors.values():
+                tensor.zero_()
+        return super().start(state, ctx)
 
 
-class NeedsStanding(Mean):
-    def open(self, ctx, memory, standing):
-        if standing is not None and "never there" not in standing.tensors:
-            raise KeyError("never there")
-        return super().open(ctx, memory, standing)
+class NeedsPublished(Mean):
+    def start(self, state, ctx):
+        for payload in state.published.values():
+            payload.tensors["never there"]
+        return super().start(state, ctx)
 
 
 class NamesOne(Last):
     takes = "one"
 
-    def open(self, ctx, memory, standing):
+    def start(self, state, ctx):
         return NamesOne()
 
     def add(self, message) -> None:
@@ -208,18 +219,18 @@ class TakesFew(Mean):
 
 
 @dataclass(frozen=True)
-class NoMerge(Aggregator):
+class NoStart(Aggregator):
     def merge(self, messages):
         return messages[0]
 
 
 @dataclass(frozen=True)
 class TrimsAll(Aggregator):
-    """Leaves the least and the greatest out, and of two messages nothing."""
+    """Drops the smallest and the largest value, so that nothing is left of two."""
 
     streaming = False
 
-    def open(self, ctx, memory, standing):
+    def start(self, state, ctx):
         return Trimmed()
 
 
@@ -231,7 +242,7 @@ class Trimmed(Accumulator):
         self.agreement.add(message)
         self.messages.append(message.payload.tensors)
 
-    def close(self):
+    def result(self):
         layout = self.agreement.layout
         return Payload({name: self.middle(name).to(layout[name][0]) for name in layout}, self.agreement.meta)
 
@@ -245,31 +256,203 @@ class Swaps(After):
         return Payload({**payload.tensors, **swapped}, payload.meta)
 
 
+class UnreadChannel(After):
+    def change(self, payload):
+        return {"": payload, "nobody": payload}
+
+
+class MovesClients(After):
+    """Clients read a new channel in each round, which holds nothing yet."""
+
+    def start(self, state, ctx):
+        self.__dict__["round"] = ctx.round
+        return super().start(state, ctx)
+
+    def change(self, payload):
+        return {str(self.__dict__["round"]): payload}
+
+    def channel(self, state, client, ctx):
+        return str(ctx.round)
+
+
+class EmptiesChannels(Mean):
+    """Publishes nothing, in place of leaving the channel out, where no client sent a message."""
+
+    def channel(self, state, client, ctx):
+        return ctx.backbones[client]
+
+    def start(self, state, ctx):
+        inner = {name: super(EmptiesChannels, self).start(state, ctx) for name in set(ctx.backbones)}
+        senders = dict.fromkeys(inner, 0)
+
+        class ByBackbone(Accumulator):
+            def add(self, message) -> None:
+                inner[ctx.backbones[message.sender]].add(message)
+                senders[ctx.backbones[message.sender]] += 1
+
+            def result(self):
+                return {name: one.result() if senders[name] else Payload({}) for name, one in inner.items()}
+
+        return ByBackbone()
+
+
+class NumbersChannels(After):
+    def channel(self, state, client, ctx):
+        return 0
+
+    def change(self, payload):
+        return {0: payload}
+
+
+class BuildsUndeclared(Mean):
+    """Builds a network, but does not declare that it trains."""
+
+    def start(self, state, ctx):
+        ctx.build(ctx.backbones[0])
+        return super().start(state, ctx)
+
+
+class KeepsUndeclared(Mean):
+    def setup(self, state, ctx):
+        state.modules["layer"] = torch.nn.Linear(1, 1)
+
+
+@dataclass(frozen=True)
+class Trains(Aggregator):
+    """A correct aggregator that distills: it trains the mean of the clients' networks, and keeps it."""
+
+    streaming = False
+    trains = True
+
+    def setup(self, state, ctx):
+        state.models["student"] = ctx.build(ctx.backbones[0])
+        state.memory["rounds"] = 0
+
+    def start(self, state, ctx):
+        return Training(self, state, ctx)
+
+    def noise(self, net, state, ctx):
+        return torch.randn(1, generator=ctx.generator("noise"))
+
+
+class Training(Accumulator):
+    def __init__(self, part, state, ctx):
+        self.part, self.state, self.ctx = part, state, ctx
+        self.mean = Mean().start(state, ctx)
+
+    def add(self, message) -> None:
+        self.mean.add(message)
+
+    def result(self):
+        student = self.state.models["student"]
+        self.mean.result().load_into(student)
+        with torch.no_grad():
+            for weights in student.parameters():
+                weights.add_(self.part.noise(student, self.state, self.ctx), alpha=1e-3)
+        self.state.memory["rounds"] += 1
+        return Payload.of(student)
+
+
+class TrainsUnseeded(Trains):
+    def noise(self, net, state, ctx):
+        return torch.from_numpy(np.random.default_rng().normal(size=1).astype(np.float32))
+
+
+class TrainsFromTorch(Trains):
+    def noise(self, net, state, ctx):
+        return torch.randn(1)
+
+
+class TrainsOnTheModel(Trains):
+    """Counts rounds on the network, where they are not saved."""
+
+    def noise(self, net, state, ctx):
+        net.rounds = getattr(net, "rounds", 0) + 1
+        return torch.tensor([float(net.rounds)])
+
+
+class ServesItsState(Trains):
+    """Trains on when it predicts."""
+
+    def predictors(self, state, ctx):
+        with torch.no_grad():
+            for weights in state.models["student"].parameters():
+                weights.add_(1)
+        return dict(state.models)
+
+
+class NobodysTrainer(Trains):
+    """No method uses it."""
+
+
+TRAINERS = (TrainsUnseeded, TrainsFromTorch, TrainsOnTheModel, ServesItsState)
 DEFECTS = {
-    "d-last": (Last, "in another order"),
-    "d-last-names-nobody": (Last, "DID NOT RAISE"),
-    "d-sum": (Sum, "times as large"),
-    "d-single": (Single, "equal payloads gave another one"),
-    "d-divides-by-weight": (DividesByWeight, "NaN"),
-    "d-hoards": (Hoards, "are still in memory"),
-    "d-no-meta": (NoMeta, "keep what all share"),
-    "d-drops-buffers": (DropsBuffers, "return every tensor in its own form"),
-    "d-all-in-double": (AllInDouble, "return every tensor in its own form"),
-    "d-draws-numpy": (DrawsNumpy, "global generator of numpy.random"),
-    "d-reads-the-month": (ReadsTheMonth, "another clock"),
-    "d-writes-to-messages": (WritesToMessages, "message was changed"),
-    "d-counts-merges": (CountsMerges, "gave other bits"),
-    "d-keeps-bytes": (KeepsBytes, "is of type bytes"),
-    "d-writes-to-standing": (WritesToStanding, "what lay at the place was changed"),
-    "d-needs-standing": (NeedsStanding, "never there"),
-    "d-names-one": (NamesOne, "does not name client 11"),
-    "d-takes-few": (TakesFew, "takes = 'few'"),
-    "d-trims-all": (TrimsAll, "no more than 2 of the clients wrote"),
-    "d-swaps-tensors": (Swaps, "under its own name"),
-    "d-no-merge": (NoMerge, "defines no 'open'"),
+    "d-last": (Last, "order_hardly_matters", "in another order"),
+    "d-last-names-nobody": (Last, "mismatched_names_name_both_senders", "DID NOT RAISE"),
+    "d-sum": (Sum, "scale_of_num_examples_is_irrelevant[0.001]", "times as large"),
+    "d-single": (Single, "equal_payloads_give_that_payload", "equal payloads gave another one"),
+    "d-divides-by-weight": (DividesByWeight, "message_without_examples_does_no_harm", "NaN"),
+    "d-hoards": (Hoards, "holds_one_message_at_a_time", "are still in memory"),
+    "d-no-meta": (NoMeta, "equal_payloads_give_that_payload", "keep what they share"),
+    "d-drops-buffers": (DropsBuffers, "equal_payloads_give_that_payload", "return every tensor in its own form"),
+    "d-all-in-double": (AllInDouble, "equal_payloads_give_that_payload", "return every tensor in its own form"),
+    "d-draws-numpy": (DrawsNumpy, "global_state_is_untouched", "global generator of numpy.random"),
+    "d-reads-the-month": (ReadsTheMonth, "depends_on_nothing_outside[clock]", "another clock"),
+    "d-writes-to-messages": (WritesToMessages, "messages_are_untouched", "message was changed"),
+    "d-counts-aggregations": (CountsAggregations, "same_messages_same_bits", "gave other bits"),
+    "d-keeps-bytes": (KeepsBytes, "state_survives_saving", "is of type bytes"),
+    "d-writes-to-published": (
+        WritesToPublished,
+        "published_payloads_are_untouched[something published]",
+        "what was published before was changed",
+    ),
+    "d-needs-published": (NeedsPublished, "same_messages_same_bits", "never there"),
+    "d-names-one": (NamesOne, "second_message_is_refused", "does not name client 11"),
+    "d-takes-few": (TakesFew, "is_a_value", "takes = 'few'"),
+    "d-trims-all": (TrimsAll, "few_messages_are_aggregated_or_refused[2]", "no more than 2 of the clients sent"),
+    "d-swaps-tensors": (Swaps, "equal_payloads_give_that_payload", "under its own name"),
+    "d-no-start": (NoStart, "loads", "defines no 'start'"),
+    "d-unread-channel": (UnreadChannel, "every_channel_is_read", "which no client reads"),
+    "d-moves-clients": (MovesClients, "channel_without_news_keeps_its_payload", "clients have to stay with it"),
+    "d-empties-channels": (
+        EmptiesChannels,
+        "channel_without_news_keeps_its_payload",
+        "leave a channel without messages out",
+    ),
+    "d-numbers-channels": (NumbersChannels, "every_channel_is_read", "expected strings"),
+    "d-builds-undeclared": (BuildsUndeclared, "depends_on_nothing_outside[clock]", "no network can be built here"),
+    "d-keeps-undeclared": (KeepsUndeclared, "state_survives_saving", "declare trains = True"),
+    "d-trains-unseeded": (TrainsUnseeded, "same_messages_same_bits", "gave other bits"),
+    "d-trains-from-torch": (TrainsFromTorch, "global_state_is_untouched", "global generator of torch"),
+    "d-trains-on-the-model": (TrainsOnTheModel, "state_survives_saving", "was saved and loaded"),
+    "d-serves-its-state": (ServesItsState, "predictors_classify", "predictors changed the state"),
+    "d-nobodys-trainer": (NobodysTrainer, "depends_on_nothing_outside[clock]", "no method uses the aggregator"),
 }
+
+
+@dataclass(frozen=True)
+class Weights(LocalUpdate):
+    """A correct update, which sends what the trainers take."""
+
+    def train(self, client, received, ctx):
+        net = load_global(received, client.backbone, ctx)
+        return Update(Payload.of(net), len(client.train), fit(net, client.train, ctx))
+
+    def global_predictors(self, received, backbone, ctx):
+        return {"global": load_global(received, backbone, ctx)}
 
 
 @hookimpl
 def fedbench_register_aggregators():
     return {name: defect for name, (defect, _) in DEFECTS.items()}
+
+
+@hookimpl
+def fedbench_register_local_updates():
+    return {"d-weights": Weights}
+
+
+@hookimpl
+def fedbench_register_methods():
+    trainers = [name for name, (defect, _) in DEFECTS.items() if defect in TRAINERS]
+    return {f"{name}-method": Method("d-weights", aggregator=name) for name in trainers}

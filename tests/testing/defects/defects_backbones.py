@@ -1,4 +1,4 @@
-"""Backbones that each do one thing wrong: {name: (class, a word of the message that says what)}."""
+"""Backbones that each do one thing wrong: {name: (class, the case that shows it, a part of its message)}."""
 
 import itertools
 from dataclasses import dataclass
@@ -193,30 +193,67 @@ class SharesItsHead(Net):
         self.head.reset_parameters()
 
 
+class OwnHead(Net):
+    """A head that reads something else than the embedding."""
+
+    def outputs(self, images):
+        given = super().outputs(images)
+        return Outputs(given.logits, given.embedding * 2, given.maps)
+
+
+class NoHead(Net):
+    def __init__(self, outputs, channels):
+        super().__init__(outputs, channels)
+        self.last, self.head = self.head, None
+
+    def outputs(self, images):
+        maps = torch.tanh(self.norm(self.conv(images)))
+        embedding = maps.mean(dim=(2, 3))
+        return Outputs(self.last(embedding), embedding, (maps,))
+
+
 DEFECTS = {
-    "d-other-logits": (architecture(OtherLogits), "a plain call gives other logits"),
-    "d-wrong-size": (architecture(WrongSize), "embedding are (6, 6); expected (6, 12)"),
-    "d-no-maps": (architecture(NoMaps), "no maps"),
-    "d-flat-maps": (architecture(FlatMaps), "expected (b, c, h, w)"),
-    "d-always-ten": (architecture(AlwaysTen), "logits are (6, 10)"),
-    "d-color-only": (architecture(ColorOnly), "to have 3 channels"),
-    "d-logits": (architecture(Logits), "expected Outputs"),
-    "d-seeds-itself": (architecture(SeedsItself), "the same weights from another seed"),
-    "d-draws-numpy-weights": (architecture(DrawsFromNumpy), "global generator of numpy.random"),
-    "d-draws-unseeded-weights": (architecture(DrawsUnseeded), "other weights from the same seed"),
-    "d-drops-always": (architecture(DropsAlways), "other logits the second time"),
-    "d-normalizes-by-the-batch": (architecture(NormalizesByTheBatch), "when it comes alone"),
-    "d-writes-to-images": (architecture(WritesToImages), "the images were changed"),
-    "d-detached": (architecture(Detached), "detaches"),
-    "d-half-detached": (architecture(HalfDetached), "no gradient reaches conv.weight"),
-    "d-frozen": (architecture(Frozen), "no parameter requires a gradient"),
-    "d-counts-calls": (architecture(CountsCalls), "keep everything in parameters"),
-    "d-shares-its-head": (architecture(SharesItsHead), "two networks share head.weight"),
-    "d-no-backbone": (architecture(NoBackbone), "expected a Backbone"),
-    "d-strange": (architecture(Strange), "complex64"),
-    "d-nameless": (Nameless, "it has no name"),
-    "d-old-build": (OldBuild, "does not take outputs, channels, image_size"),
-    "resnet18": (Architecture, "timm has a backbone 'resnet18' too"),
+    "d-own-head": (architecture(OwnHead), "head_maps_embeddings_to_logits", "the embedding is what the head is given"),
+    "d-no-head": (architecture(NoHead), "head_maps_embeddings_to_logits", "expected the network's last layer"),
+    "d-other-logits": (architecture(OtherLogits), "a_plain_call_gives_the_logits", "a plain call gives other logits"),
+    "d-wrong-size": (
+        architecture(WrongSize),
+        "outputs_have_their_shapes[gray]",
+        "embedding are (6, 6); expected (6, 12)",
+    ),
+    "d-no-maps": (architecture(NoMaps), "outputs_have_their_shapes[gray]", "no maps"),
+    "d-flat-maps": (architecture(FlatMaps), "outputs_have_their_shapes[gray]", "expected (b, c, h, w)"),
+    "d-always-ten": (architecture(AlwaysTen), "outputs_have_their_shapes[gray]", "logits are (6, 10)"),
+    "d-color-only": (architecture(ColorOnly), "outputs_have_their_shapes[gray]", "to have 3 channels"),
+    "d-logits": (architecture(Logits), "outputs_have_their_shapes[gray]", "expected Outputs"),
+    "d-seeds-itself": (architecture(SeedsItself), "same_stream_same_weights", "the same weights from another seed"),
+    "d-draws-numpy-weights": (
+        architecture(DrawsFromNumpy),
+        "same_stream_same_weights",
+        "global generator of numpy.random",
+    ),
+    "d-draws-unseeded-weights": (
+        architecture(DrawsUnseeded),
+        "same_stream_same_weights",
+        "other weights from the same seed",
+    ),
+    "d-drops-always": (architecture(DropsAlways), "predicting_repeats_itself", "other logits the second time"),
+    "d-normalizes-by-the-batch": (
+        architecture(NormalizesByTheBatch),
+        "predicting_repeats_itself",
+        "when it comes alone",
+    ),
+    "d-writes-to-images": (architecture(WritesToImages), "predicting_repeats_itself", "the images were changed"),
+    "d-detached": (architecture(Detached), "learns", "detaches"),
+    "d-half-detached": (architecture(HalfDetached), "learns", "no gradient reaches conv.weight"),
+    "d-frozen": (architecture(Frozen), "learns", "no parameter requires a gradient"),
+    "d-counts-calls": (architecture(CountsCalls), "its_state_is_all_there_is", "keep everything in parameters"),
+    "d-shares-its-head": (architecture(SharesItsHead), "two_networks_share_nothing", "two networks share head.weight"),
+    "d-no-backbone": (architecture(NoBackbone), "depends_on_nothing_outside[clock]", "expected a Backbone"),
+    "d-strange": (architecture(Strange), "depends_on_nothing_outside[clock]", "complex64"),
+    "d-nameless": (Nameless, "name_is_its_own", "it has no name"),
+    "d-old-build": (OldBuild, "loads", "does not take outputs, channels, image_size"),
+    "resnet18": (Architecture, "name_is_its_own", "timm has a backbone 'resnet18' too"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Compressors that each do one thing wrong: {name: (class, a word of the message that says what)}."""
+"""Compressors that each do one thing wrong: {name: (class, the case that shows it, a part of its message)}."""
 
 import os
 import random
@@ -72,7 +72,7 @@ class DividesByZero(Sound):
 
 
 class RankZero(Sound):
-    """Keeps the singular values below a part of the energy: none, where the first has all of it."""
+    """Keeps the singular values below a fraction of the energy: none, if the first has all of it."""
 
     def encode(self, payload, ctx, memory):
         return changed(payload, self._low_rank)
@@ -126,7 +126,7 @@ class Expands(Sound):
 
 
 class Noted(Sound):
-    """Sends a note, which is taken out again."""
+    """Sends a note, which decode removes."""
 
     def note(self, payload, ctx, memory):
         raise NotImplementedError
@@ -145,7 +145,7 @@ class CountsInTheModule(Noted):
 
 
 class RemembersTheSender(Noted):
-    """Sends what is new since the last time, whoever spoke then."""
+    """Sends the difference to the last payload, whoever sent it."""
 
     def note(self, payload, ctx, memory):
         new = float(sum(tensor.double().sum() for tensor in payload.tensors.values()))
@@ -163,7 +163,7 @@ class DecodesFromMemory(Sound):
 
 
 class MemoryByIdentity(Noted):
-    """Counts on its memory's tensor, where no disk will find it."""
+    """Counts on a tensor of its memory, where it is not saved."""
 
     def note(self, payload, ctx, memory):
         kept = memory.setdefault("residual", torch.zeros(1))
@@ -205,14 +205,14 @@ class ReadsTheClock(Noted):
 
 
 class ReadsTheWeek(Noted):
-    """The same for days, and then another."""
+    """The same for a week."""
 
     def note(self, payload, ctx, memory):
         return int(time.time() // (7 * 86_400))
 
 
 class HashesStrings(Noted):
-    """The same within a process, another in the next."""
+    """The same within one process."""
 
     def note(self, payload, ctx, memory):
         return hash("".join(payload.tensors)) % 100
@@ -230,7 +230,7 @@ class DoublePrecisionForAll(Sound):
 
 
 class OldSignature(Sound):
-    """As a contract without contexts would have had it."""
+    """Without a context."""
 
     def encode(self, payload, memory):
         return payload
@@ -250,7 +250,7 @@ class Hangs(Sound):
 
 
 class ByTheImportedClock(Noted):
-    """As above, through a name that was imported."""
+    """As above, by an imported name."""
 
     def note(self, payload, ctx, memory):
         return clock() // 86_400
@@ -279,7 +279,7 @@ class SetsTheEnvironment(Sound):
 
 
 class Swaps(Sound):
-    """Brings the tensors of one shape back in another order."""
+    """Swaps tensors of one shape."""
 
     def decode(self, payload):
         shapes = {}
@@ -290,7 +290,7 @@ class Swaps(Sound):
 
 
 class CountsInBytes(Sound):
-    """Integers travel as bytes, whatever they count."""
+    """Sends integers as bytes."""
 
     def encode(self, payload, ctx, memory):
         return changed(payload, lambda tensor: tensor.to(torch.uint8) if tensor.dtype == torch.int64 else tensor)
@@ -305,45 +305,49 @@ class LeavesBiasesOut(Sound):
 
 
 DEFECTS = {
-    "d-no-value": (NoValue, "@dataclass"),
-    "d-keeps-dtype": (KeepsDtype, "note in meta what encode changed"),
-    "d-keeps-note": (KeepsNote, "take out what encode added"),
-    "d-drops": (Drops, "layer.weight was lost"),
-    "d-renames": (Renames, "layer.weight was lost"),
-    "d-flattens": (Flattens, "decode gave"),
-    "d-divides-by-zero": (DividesByZero, "NaN"),
-    "d-rank-zero": (RankZero, "a rank or a count that reached 0"),
-    "d-count-zero": (CountZero, "a rank or a count that reached 0"),
-    "d-flips-signs": (FlipsSigns, "points away"),
-    "d-writes-to-input": (WritesToInput, "encode changed its payload"),
-    "d-touches-input": (TouchesInput, "encode wrote to its payload's tensors in place"),
-    "d-writes-to-encoded": (WritesToEncoded, "decode changed what it was given"),
-    "d-expands": (Expands, "send a tensor as it is"),
-    "d-counts-in-the-module": (CountsInTheModule, "gave other bytes"),
-    "d-remembers-the-sender": (RemembersTheSender, "another sender"),
-    "d-decodes-from-memory": (DecodesFromMemory, "all it needs must be in the payload"),
-    "d-memory-by-identity": (MemoryByIdentity, "saved and loaded"),
-    "d-memory-of-lists": (MemoryOfLists, "is of type list"),
-    "d-draws-from-torch": (DrawsFromTorch, "global generator of torch"),
-    "d-draws-unseeded": (DrawsUnseeded, "draw from ctx.rng"),
-    "d-seeds-python": (SeedsPython, "global generator of random"),
-    "d-seeds-numpy": (SeedsNumpy, "global generator of numpy.random"),
-    "d-reads-the-clock": (ReadsTheClock, "another clock"),
-    "d-reads-the-week": (ReadsTheWeek, "another clock"),
-    "d-hashes-strings": (HashesStrings, "another hash"),
-    "d-names-the-process": (NamesTheProcess, "another process id"),
-    "d-double-precision": (DoublePrecisionForAll, "default dtype"),
-    "d-old-signature": (OldSignature, "does not take payload, ctx, memory"),
-    "d-no-decode": (NoDecode, "defines no 'decode'"),
-    "d-by-the-imported-clock": (ByTheImportedClock, "another clock"),
-    "d-by-the-date": (ByTheDate, "another clock"),
-    "d-names-the-machine": (NamesTheMachine, "another machine"),
-    "d-sets-the-precision": (SetsThePrecision, "torch's precision of matrix products"),
-    "d-sets-the-environment": (SetsTheEnvironment, "the environment variable D_LEVEL"),
-    "d-swaps": (Swaps, "they changed places"),
-    "d-counts-in-bytes": (CountsInBytes, "send them as they are"),
-    "d-leaves-biases-out": (LeavesBiasesOut, "send what is small as it is"),
-    "d-hangs": (Hangs, "no end after"),
+    "d-no-value": (NoValue, "is_a_value", "@dataclass"),
+    "d-keeps-dtype": (KeepsDtype, "form_is_restored[a 3-long bias]", "record in meta what encode changed"),
+    "d-keeps-note": (KeepsNote, "form_is_restored[a 3-long bias]", "remove what encode added"),
+    "d-drops": (Drops, "form_is_restored[a 3-long bias]", "layer.weight is missing"),
+    "d-renames": (Renames, "form_is_restored[a 3-long bias]", "layer.weight is missing"),
+    "d-flattens": (Flattens, "form_is_restored[a 3-channel convolution]", "decode gave"),
+    "d-divides-by-zero": (DividesByZero, "form_is_restored[all zeros]", "NaN"),
+    "d-rank-zero": (RankZero, "large_tensors_arrive", "is a rank or a count 0?"),
+    "d-count-zero": (CountZero, "large_tensors_arrive", "is a rank or a count 0?"),
+    "d-flips-signs": (FlipsSigns, "large_tensors_arrive", "points away"),
+    "d-writes-to-input": (WritesToInput, "input_is_untouched[a 3-long bias]", "encode changed its payload"),
+    "d-touches-input": (
+        TouchesInput,
+        "input_is_untouched[a 3-long bias]",
+        "encode wrote to its payload's tensors in place",
+    ),
+    "d-writes-to-encoded": (WritesToEncoded, "input_is_untouched[a 3-long bias]", "decode changed its payload"),
+    "d-expands": (Expands, "never_much_larger_than_dense[a 3-long bias]", "send a tensor as it is"),
+    "d-counts-in-the-module": (CountsInTheModule, "same_memory_same_bytes", "gave other bytes"),
+    "d-remembers-the-sender": (RemembersTheSender, "state_is_only_in_memory", "another sender"),
+    "d-decodes-from-memory": (DecodesFromMemory, "decode_needs_no_state", "everything it needs must be in the payload"),
+    "d-memory-by-identity": (MemoryByIdentity, "memory_survives_saving", "saved and loaded"),
+    "d-memory-of-lists": (MemoryOfLists, "memory_survives_saving", "is of type list"),
+    "d-draws-from-torch": (DrawsFromTorch, "global_state_is_untouched", "global generator of torch"),
+    "d-draws-unseeded": (DrawsUnseeded, "same_memory_same_bytes", "draw from ctx.rng"),
+    "d-seeds-python": (SeedsPython, "global_state_is_untouched", "global generator of random"),
+    "d-seeds-numpy": (SeedsNumpy, "global_state_is_untouched", "global generator of numpy.random"),
+    "d-reads-the-clock": (ReadsTheClock, "depends_on_nothing_outside[clock]", "another clock"),
+    "d-reads-the-week": (ReadsTheWeek, "depends_on_nothing_outside[clock]", "another clock"),
+    "d-hashes-strings": (HashesStrings, "depends_on_nothing_outside[hash() of strings]", "another hash"),
+    "d-names-the-process": (NamesTheProcess, "depends_on_nothing_outside[process id]", "another process id"),
+    "d-double-precision": (DoublePrecisionForAll, "global_state_is_untouched", "default dtype"),
+    "d-old-signature": (OldSignature, "loads", "does not take payload, ctx, memory"),
+    "d-no-decode": (NoDecode, "loads", "defines no 'decode'"),
+    "d-by-the-imported-clock": (ByTheImportedClock, "depends_on_nothing_outside[clock]", "another clock"),
+    "d-by-the-date": (ByTheDate, "depends_on_nothing_outside[clock]", "another clock"),
+    "d-names-the-machine": (NamesTheMachine, "depends_on_nothing_outside[machine]", "another machine"),
+    "d-sets-the-precision": (SetsThePrecision, "global_state_is_untouched", "torch's precision of matrix products"),
+    "d-sets-the-environment": (SetsTheEnvironment, "global_state_is_untouched", "the environment variable D_LEVEL"),
+    "d-swaps": (Swaps, "tensors_of_one_shape_are_not_swapped", "two tensors are swapped"),
+    "d-counts-in-bytes": (CountsInBytes, "form_is_restored[a 0-d integer]", "send them as they are"),
+    "d-leaves-biases-out": (LeavesBiasesOut, "small_tensors_arrive_in_time", "send small tensors as they are"),
+    "d-hangs": (Hangs, "form_is_restored[no tensors]", "no end after"),
 }
 
 

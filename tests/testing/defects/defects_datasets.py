@@ -1,4 +1,4 @@
-"""Datasets that each do one thing wrong: {name: (class, a word of the message that says what)}."""
+"""Datasets that each do one thing wrong: {name: (class, the case that shows it, a part of its message)}."""
 
 import random
 import time
@@ -14,7 +14,7 @@ SEEN = {}
 
 @dataclass(frozen=True)
 class Sound:
-    """A few drawn images of two kinds."""
+    """A few generated images of two kinds."""
 
     def load(self, request):
         size = request.image_size or 12
@@ -32,7 +32,7 @@ class Sound:
 
 
 class Loaded(Sound):
-    """Sound splits, of which a subclass changes something."""
+    """Correct splits; a subclass changes something."""
 
     def load(self, request):
         return self.change(super().load(request))
@@ -134,7 +134,7 @@ class DrawnByTheDay(Sound):
 
 
 class OneSize(Sound):
-    """Has one size and gives it whatever is asked."""
+    """Ignores the requested size."""
 
     def load(self, request):
         return super().load(replace(request, image_size=12))
@@ -174,7 +174,7 @@ class Speechless(Sound):
 
 
 class WaitsForEver(Sound):
-    """Waits for a lock that nobody gives back, where data are loaded: before the first line of a case."""
+    """Never returns, before the first line of a case."""
 
     def load(self, request):
         while True:
@@ -188,33 +188,33 @@ class Litters(Sound):
 
 
 DEFECTS = {
-    "d-tests-in-train": (TestsInTrain, "test images are train images too"),
-    "d-validates-in-test": (ValidatesInTest, "test images are val images too"),
-    "d-labels-from-one": (LabelsFromOne, "train has the label 2"),
-    "d-labels-below-zero": (LabelsBelowZero, "val has the label -1"),
-    "d-flat-labels": (FlatLabels, "test labels are (10,)"),
-    "d-fewer-labels": (FewerLabels, "train labels are (29, 1)"),
-    "d-float-labels": (FloatLabels, "expected integers"),
-    "d-one-label": (OneLabel, "the same label"),
-    "d-many-binary": (ManyBinary, "a binary task with 3 classes"),
-    "d-no-kind": (NoKind, "no kind of task"),
-    "d-float-images": (FloatImages, "expected uint8"),
-    "d-wrong-channels": (WrongChannels, "their channels 'last'"),
-    "d-oblong": (Oblong, "expected square ones"),
-    "d-part-of-the-rows": (PartOfTheRows, "is not whole"),
-    "d-no-validation": (NoValidation, "val has no images"),
-    "d-drawn-anew": (DrawnAnew, "draw from stream"),
-    "d-drawn-from-python": (DrawnFromPython, "global generator of random"),
-    "d-drawn-by-the-day": (DrawnByTheDay, "another clock"),
-    "d-one-size": (OneSize, "asked for 17 pixels it gave 12"),
-    "d-one-digest": (OneDigest, "name the size"),
-    "d-no-digest": (NoDigest, "no digest"),
-    "d-sites-of-some": (SitesOfSome, "sites for train"),
-    "d-sites-by-name": (SitesByName, "expected integers"),
-    "d-tuples-of-splits": (Tuples, "expected Splits"),
-    "d-speechless": (Speechless, "without a sentence"),
-    "d-waits-for-ever": (WaitsForEver, "no end after"),
-    "d-litters": (Litters, "below request.cache"),
+    "d-tests-in-train": (TestsInTrain, "splits_are_disjoint[train-test]", "test images are train images too"),
+    "d-validates-in-test": (ValidatesInTest, "splits_are_disjoint[val-test]", "test images are val images too"),
+    "d-labels-from-one": (LabelsFromOne, "labels_fit_the_task", "train has the label 2"),
+    "d-labels-below-zero": (LabelsBelowZero, "labels_fit_the_task", "val has the label -1"),
+    "d-flat-labels": (FlatLabels, "labels_fit_the_task", "test labels are (10,)"),
+    "d-fewer-labels": (FewerLabels, "labels_fit_the_task", "train labels are (29, 1)"),
+    "d-float-labels": (FloatLabels, "labels_fit_the_task", "expected integers"),
+    "d-one-label": (OneLabel, "labels_fit_the_task", "the same label"),
+    "d-many-binary": (ManyBinary, "labels_fit_the_task", "a binary task with 3 classes"),
+    "d-no-kind": (NoKind, "labels_fit_the_task", "the kind of task is"),
+    "d-float-images": (FloatImages, "images_have_one_form", "expected uint8"),
+    "d-wrong-channels": (WrongChannels, "images_have_one_form", "their channels 'last'"),
+    "d-oblong": (Oblong, "images_have_one_form", "expected square ones"),
+    "d-part-of-the-rows": (PartOfTheRows, "images_have_one_form", "has indices of a part of its images"),
+    "d-no-validation": (NoValidation, "depends_on_nothing_outside[clock]", "val has no images"),
+    "d-drawn-anew": (DrawnAnew, "same_request_same_images", "draw from stream"),
+    "d-drawn-from-python": (DrawnFromPython, "global_state_is_untouched", "global generator of random"),
+    "d-drawn-by-the-day": (DrawnByTheDay, "depends_on_nothing_outside[clock]", "another clock"),
+    "d-one-size": (OneSize, "image_size_is_kept_or_refused", "for a request of 17 pixels it gave 12"),
+    "d-one-digest": (OneDigest, "image_size_is_kept_or_refused", "include the size"),
+    "d-no-digest": (NoDigest, "is_named", "no digest"),
+    "d-sites-of-some": (SitesOfSome, "sites_are_numbered", "sites for train"),
+    "d-sites-by-name": (SitesByName, "sites_are_numbered", "expected integers"),
+    "d-tuples-of-splits": (Tuples, "depends_on_nothing_outside[clock]", "expected Splits"),
+    "d-speechless": (Speechless, "image_size_is_kept_or_refused", "explains nothing"),
+    "d-waits-for-ever": (WaitsForEver, "is_named", "no end after"),
+    "d-litters": (Litters, "writes_to_its_cache_only", "below request.cache"),
 }
 
 

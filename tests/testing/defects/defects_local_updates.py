@@ -1,9 +1,10 @@
-"""Local updates that each do one thing wrong: {name: (class, the case that shows it, a word of its message)}."""
+"""Local updates that each do one thing wrong: {name: (class, the case that shows it, a part of its message)}."""
 
 import random
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,97 +20,97 @@ SEEN = {}
 @dataclass(frozen=True)
 class Sound(LocalUpdate):
     def train(self, client, received, ctx):
-        net = load_global(received, client, ctx)
-        metrics = fit(net, client, ctx)
+        net = load_global(received, client.backbone, ctx)
+        metrics = fit(net, client.train, ctx)
         return Update(Payload.of(net), len(client.train), metrics)
 
-    def predictors(self, client, received, ctx):
-        return {"global": load_global(received, client, ctx)}
+    def global_predictors(self, received, backbone, ctx):
+        return {"global": load_global(received, backbone, ctx)}
 
 
-class Says(Sound):
-    """A sound update, of which a subclass changes what is said."""
+class Sends(Sound):
+    """A correct update; a subclass changes its result."""
 
     def train(self, client, received, ctx):
         return self.change(super().train(client, received, ctx), ctx)
 
-    def change(self, reply, ctx):
+    def change(self, update, ctx):
         raise NotImplementedError
 
 
-def with_tensors(reply, **tensors):
-    return replace(reply, payload=Payload({**reply.payload.tensors, **tensors}, reply.payload.meta))
+def with_tensors(update, **tensors):
+    return replace(update, payload=Payload({**update.payload.tensors, **tensors}, update.payload.meta))
 
 
-class SaysNaN(Says):
-    def change(self, reply, ctx):
-        return with_tensors(reply, extra=torch.tensor([0.0]) / 0)
+class SendsNaN(Sends):
+    def change(self, update, ctx):
+        return with_tensors(update, extra=torch.tensor([0.0]) / 0)
 
 
-class SaysInfinity(Says):
-    def change(self, reply, ctx):
-        return with_tensors(reply, extra=torch.tensor([torch.inf]))
+class SendsInfinity(Sends):
+    def change(self, update, ctx):
+        return with_tensors(update, extra=torch.tensor([torch.inf]))
 
 
-class SaysNumbers(Says):
-    def change(self, reply, ctx):
-        return replace(reply, payload=Payload(reply.payload.tensors, {"round": ctx.round}))
+class SendsNumbers(Sends):
+    def change(self, update, ctx):
+        return replace(update, payload=Payload(update.payload.tensors, {"round": ctx.round}))
 
 
-class SaysArrays(Says):
-    def change(self, reply, ctx):
-        return with_tensors(reply, extra=np.zeros(3))
+class SendsArrays(Sends):
+    def change(self, update, ctx):
+        return with_tensors(update, extra=np.zeros(3))
 
 
-class SaysADict(Says):
-    def change(self, reply, ctx):
-        return replace(reply, payload=dict(reply.payload.tensors))
+class SendsADict(Sends):
+    def change(self, update, ctx):
+        return replace(update, payload=dict(update.payload.tensors))
 
 
-class SaysNoReply(Says):
-    def change(self, reply, ctx):
-        return reply.payload
+class SendsNoUpdate(Sends):
+    def change(self, update, ctx):
+        return update.payload
 
 
-class WeighsNaN(Says):
-    def change(self, reply, ctx):
-        return replace(reply, weight=float("nan"))
+class CountsNaN(Sends):
+    def change(self, update, ctx):
+        return replace(update, num_examples=float("nan"))
 
 
-class WeighsLessThanNothing(Says):
-    def change(self, reply, ctx):
-        return replace(reply, weight=-1.0)
+class CountsLessThanZero(Sends):
+    def change(self, update, ctx):
+        return replace(update, num_examples=-1.0)
 
 
-class WeighsNothing(Says):
-    def change(self, reply, ctx):
-        return replace(reply, weight=0)
+class CountsZero(Sends):
+    def change(self, update, ctx):
+        return replace(update, num_examples=0)
 
 
-class ReportsWords(Says):
-    def change(self, reply, ctx):
-        return replace(reply, metrics={**reply.metrics, "mood": "fine"})
+class ReportsWords(Sends):
+    def change(self, update, ctx):
+        return replace(update, metrics={**update.metrics, "quality": "fine"})
 
 
 class ReportsMoreLater(Sound):
     def train(self, client, received, ctx):
-        reply = super().train(client, received, ctx)
-        return replace(reply, metrics={**reply.metrics, **({} if received is None else {"drift": 1.0})})
+        update = super().train(client, received, ctx)
+        return replace(update, metrics={**update.metrics, **({} if received is None else {"drift": 1.0})})
 
 
-class ReadsTheClock(Says):
-    def change(self, reply, ctx):
-        return replace(reply, metrics={**reply.metrics, "seconds": time.time()})
+class ReadsTheClock(Sends):
+    def change(self, update, ctx):
+        return replace(update, metrics={**update.metrics, "seconds": time.time()})
 
 
-class ReadsTheDay(Says):
-    """The same for a whole day, and another tomorrow."""
+class ReadsTheDay(Sends):
+    """The same for a whole day."""
 
-    def change(self, reply, ctx):
-        return replace(reply, metrics={**reply.metrics, "day": time.time() // 86_400})
+    def change(self, update, ctx):
+        return replace(update, metrics={**update.metrics, "day": time.time() // 86_400})
 
 
-class NeedsToHear(Sound):
+class NeedsToReceive(Sound):
     def train(self, client, received, ctx):
         len(received.tensors)
         return super().train(client, received, ctx)
@@ -132,22 +133,22 @@ class HasItsOwnBudget(Sound):
         return super().train(client, received, replace(ctx, training=replace(ctx.training, steps=3)))
 
 
-class WritesToWhatItHears(Sound):
+class WritesToReceived(Sound):
     def train(self, client, received, ctx):
         if received is not None:
             next(iter(received.tensors.values())).mul_(1)
         return super().train(client, received, ctx)
 
 
-class TrainsWhatItHears(Sound):
-    def predictors(self, client, received, ctx):
+class TrainsReceived(Sound):
+    def global_predictors(self, received, backbone, ctx):
         if received is not None:
             next(iter(received.tensors.values())).add_(1)
-        return super().predictors(client, received, ctx)
+        return super().global_predictors(received, backbone, ctx)
 
 
 class TakesAllImages(Sound):
-    """Trains on the images of all clients, which lie in the same array."""
+    """Trains on the images of all clients, which are in the same array."""
 
     def train(self, client, received, ctx):
         everything = replace(client.train, indices=np.arange(len(client.train.images)))
@@ -155,7 +156,7 @@ class TakesAllImages(Sound):
 
 
 class FindsTheTestSet(Sound):
-    """Trains on the test set too, which lies beside the training images."""
+    """Trains on the test set, whose file is next to that of the training images."""
 
     def train(self, client, received, ctx):
         folder = Path(client.train.images.filename).parent
@@ -171,14 +172,14 @@ class LoadsTheTestSet(Sound):
 
 
 @dataclass(frozen=True)
-class Deaf(LocalUpdate):
-    """Trains its own model and says it, and listens to nobody."""
+class IgnoresOthers(LocalUpdate):
+    """Trains its own model and sends it, and does not use what it receives."""
 
     def setup(self, client, ctx):
         client.models["own"] = ctx.build(client.backbone)
 
     def train(self, client, received, ctx):
-        metrics = fit(client.models["own"], client, ctx)
+        metrics = fit(client.models["own"], client.train, ctx)
         return Update(Payload.of(client.models["own"]), len(client.train), metrics)
 
     def predictors(self, client, received, ctx):
@@ -200,42 +201,54 @@ class TunesWhatItKeeps(KeepsOwn):
     """Fine-tunes the client's own model to predict with it."""
 
     def predictors(self, client, received, ctx):
-        fit(client.models["own"], client, ctx)
+        fit(client.models["own"], client.train, ctx)
         return {"own": client.models["own"]}
 
 
-class PredictsByMood(Sound):
+class PredictsByCount(Sound):
     def predictors(self, client, received, ctx):
         SEEN["predictions"] = SEEN.get("predictions", 0) + 1
-        return {"global": ctx.build(client.backbone, f"mood {SEEN['predictions']}")}
+        return {"own": ctx.build(client.backbone, f"count {SEEN['predictions']}")}
 
 
 class PredictsNothing(Sound):
-    def predictors(self, client, received, ctx):
+    def global_predictors(self, received, backbone, ctx):
         return {}
 
 
 class PredictsImages(Sound):
-    def predictors(self, client, received, ctx):
+    def global_predictors(self, received, backbone, ctx):
         return {"global": nn.Identity()}
 
 
 class PredictsFunctions(Sound):
     def predictors(self, client, received, ctx):
-        return {"global": lambda images: images}
+        return {"own": lambda images: images}
+
+
+class PredictsAList(Sound):
+    def predictors(self, client, received, ctx):
+        return [ctx.build(client.backbone)]
+
+
+class PredictsTwice(Sound):
+    """Returns its model as the client's own and as the common one."""
+
+    def predictors(self, client, received, ctx):
+        return self.global_predictors(received, client.backbone, ctx)
 
 
 class PredictsNaN(Sound):
-    def predictors(self, client, received, ctx):
-        nets = super().predictors(client, received, ctx)
+    def global_predictors(self, received, backbone, ctx):
+        nets = super().global_predictors(received, backbone, ctx)
         with torch.no_grad():
             for weights in nets["global"].parameters():
                 weights.fill_(torch.nan)
         return nets
 
 
-class Warmed(nn.Module):
-    """A network whose logits are moved by something that is no buffer."""
+class Shifted(nn.Module):
+    """A network whose logits are shifted by a value that is no buffer."""
 
     def __init__(self, net, shift):
         super().__init__()
@@ -248,13 +261,12 @@ class Warmed(nn.Module):
 
 class HidesWhatDecides(Sound):
     def predictors(self, client, received, ctx):
-        return {"global": Warmed(load_global(received, client, ctx), shift=client.id)}
+        return {"own": Shifted(load_global(received, client.backbone, ctx), shift=client.id)}
 
 
 class GrowsRoles(Sound):
     def predictors(self, client, received, ctx):
-        own = {} if received is None else {"personal": ctx.build(client.backbone)}
-        return {**super().predictors(client, received, ctx), **own}
+        return {} if received is None else {"personal": ctx.build(client.backbone)}
 
 
 class DrawsFromTorch(Sound):
@@ -284,28 +296,28 @@ class TurnsGradientsOff(Sound):
 class CountsTurnsOfAll(Sound):
     def train(self, client, received, ctx):
         SEEN["turns"] = SEEN.get("turns", 0) + 1
-        reply = super().train(client, received, ctx)
-        return replace(reply, metrics={**reply.metrics, "turns": SEEN["turns"]})
+        update = super().train(client, received, ctx)
+        return replace(update, metrics={**update.metrics, "turns": SEEN["turns"]})
 
 
 class RemembersTheLast(Sound):
-    """Knows who was there before."""
+    """Reports whether another client trained before."""
 
     def train(self, client, received, ctx):
-        reply = super().train(client, received, ctx)
+        update = super().train(client, received, ctx)
         stranger = SEEN.get("last", client.id) != client.id
         SEEN["last"] = client.id
-        return replace(reply, metrics={**reply.metrics, "stranger": float(stranger)})
+        return replace(update, metrics={**update.metrics, "stranger": float(stranger)})
 
 
 class ForgetsOnDisk(KeepsOwn):
-    """Counts turns on the model, where no disk will find them."""
+    """Counts turns on the model, where they are not saved."""
 
     def train(self, client, received, ctx):
-        reply = super().train(client, received, ctx)
+        update = super().train(client, received, ctx)
         own = client.models["own"]
         own.turns = getattr(own, "turns", 0) + 1
-        return replace(reply, metrics={**reply.metrics, "turns": own.turns})
+        return replace(update, metrics={**update.metrics, "turns": own.turns})
 
 
 class RemembersLists(Sound):
@@ -313,7 +325,7 @@ class RemembersLists(Sound):
         client.memory["losses"] = []
 
 
-class InspectsInNumbers(Sound):
+class ChecksInNumbers(Sound):
     def check(self, client, ctx):
         return [3]
 
@@ -331,60 +343,94 @@ class OldSignature(Sound):
 
 
 class NewModule(Sound):
-    """Remembers in the module how many clients were ever set up, and tells every client."""
+    """Counts in a variable of the module how many clients were set up."""
 
     def setup(self, client, ctx):
         SEEN["clients"] = SEEN.get("clients", 0) + 1
 
     def train(self, client, received, ctx):
-        reply = super().train(client, received, ctx)
-        return replace(reply, metrics={**reply.metrics, "alone": float(not SEEN.get("clients"))})
+        update = super().train(client, received, ctx)
+        return replace(update, metrics={**update.metrics, "alone": float(not SEEN.get("clients"))})
+
+
+class BuildsItsOwn(Sound):
+    """Keeps a network that ctx.build did not make."""
+
+    def setup(self, client, ctx):
+        client.modules["layer"] = nn.Linear(2, 2)
+
+
+class ForgetsModules(Sound):
+    """Counts turns on a declared module, where they are not saved."""
+
+    modules: ClassVar = {"layer": nn.Linear}
+
+    def setup(self, client, ctx):
+        client.modules["layer"] = ctx.build_module("layer", in_features=2, out_features=2)
+
+    def train(self, client, received, ctx):
+        update = super().train(client, received, ctx)
+        layer = client.modules["layer"]
+        layer.turns = getattr(layer, "turns", 0) + 1
+        return replace(update, metrics={**update.metrics, "turns": layer.turns})
 
 
 DEFECTS = {
-    "d-says-nan": (SaysNaN, "says_what", "'extra' holds NaN or infinity"),
-    "d-says-infinity": (SaysInfinity, "says_what", "'extra' holds NaN or infinity"),
-    "d-says-numbers": (SaysNumbers, "says_what", "only strings travel"),
-    "d-says-arrays": (SaysArrays, "says_what", "only tensors travel"),
-    "d-says-a-dict": (SaysADict, "says_what", "expected a Payload"),
-    "d-says-no-reply": (SaysNoReply, "says_what", "expected a Update"),
-    "d-weighs-nan": (WeighsNaN, "says_what", "weight nan"),
-    "d-weighs-less": (WeighsLessThanNothing, "says_what", "weight -1.0"),
-    "d-weighs-nothing": (WeighsNothing, "says_what", "weight 0"),
-    "d-reports-words": (ReportsWords, "says_what", "metric 'mood' is of type str"),
+    "d-sends-nan": (SendsNaN, "update_is_valid", "'extra' holds NaN or infinity"),
+    "d-sends-infinity": (SendsInfinity, "update_is_valid", "'extra' holds NaN or infinity"),
+    "d-sends-numbers": (SendsNumbers, "update_is_valid", "only strings are sent"),
+    "d-sends-arrays": (SendsArrays, "update_is_valid", "only tensors are sent"),
+    "d-sends-a-dict": (SendsADict, "update_is_valid", "expected a Payload"),
+    "d-sends-no-update": (SendsNoUpdate, "update_is_valid", "expected Update"),
+    "d-counts-nan": (CountsNaN, "update_is_valid", "num_examples nan"),
+    "d-counts-less": (CountsLessThanZero, "update_is_valid", "num_examples -1.0"),
+    "d-counts-zero": (CountsZero, "update_is_valid", "num_examples 0"),
+    "d-reports-words": (ReportsWords, "update_is_valid", "metric 'quality' is of type str"),
     "d-reports-more-later": (ReportsMoreLater, "metrics_are_the_same", "report all each time"),
     "d-reports-the-clock": (ReadsTheClock, "depends_on_nothing", "another clock"),
-    "d-says-the-day": (ReadsTheDay, "depends_on_nothing", "another clock"),
-    "d-needs-to-hear": (NeedsToHear, "says_what", "'NoneType' object has no attribute 'tensors'"),
+    "d-reports-the-day": (ReadsTheDay, "depends_on_nothing", "another clock"),
+    "d-needs-to-receive": (NeedsToReceive, "update_is_valid", "'NoneType' object has no attribute 'tensors'"),
     "d-fails-on-one-image": (FailsOnOneImage, "last_batch", "more than 1 value per channel"),
     "d-knows-one-kind": (KnowsOneKindOfLabel, "multi_label", "bincount"),
     "d-its-own-budget": (HasItsOwnBudget, "by_the_budget", "train by ctx.training"),
-    "d-writes-to-received": (WritesToWhatItHears, "received_is_unchanged", "update wrote to the tensors it received"),
-    "d-trains-received": (TrainsWhatItHears, "received_is_unchanged", "predictors changed the payload it received"),
+    "d-writes-to-received": (
+        WritesToReceived,
+        "received_payload_is_unchanged",
+        "train wrote to the tensors it received",
+    ),
+    "d-trains-received": (
+        TrainsReceived,
+        "received_payload_is_unchanged",
+        "predictors changed the payload it received",
+    ),
     "d-takes-all-images": (TakesAllImages, "own_images", "of other clients and of the test set"),
     "d-finds-the-test-set": (FindsTheTestSet, "own_images", "of other clients and of the test set"),
-    "d-loads-the-test-set": (LoadsTheTestSet, "own_images", "loads a dataset by itself"),
+    "d-loads-the-test-set": (LoadsTheTestSet, "own_images", "the update loads a dataset"),
     "d-counts-predictions": (CountsPredictions, "change_nothing", "changed the client's models or memory"),
     "d-tunes-what-it-keeps": (TunesWhatItKeeps, "change_nothing", "changed the client's models or memory"),
-    "d-predicts-by-mood": (PredictsByMood, "change_nothing", "gave other models the second time"),
+    "d-predicts-by-count": (PredictsByCount, "change_nothing", "gave other models the second time"),
     "d-predicts-nothing": (PredictsNothing, "classify", "gave no model"),
     "d-predicts-images": (PredictsImages, "classify", "expected (4, 8)"),
     "d-predicts-functions": (PredictsFunctions, "classify", "not a module"),
+    "d-predicts-a-list": (PredictsAList, "classify", "expected models by role"),
+    "d-predicts-twice": (PredictsTwice, "classify", "use different roles"),
     "d-predicts-nan": (PredictsNaN, "classify", "gave NaN or infinity"),
-    "d-hides-what-decides": (HidesWhatDecides, "told_apart", "belongs in parameters or registered buffers"),
-    "d-deaf": (Deaf, "hears_has_a_part", "does as one that hears nothing"),
+    "d-hides-what-decides": (HidesWhatDecides, "equal_predictors", "belongs in parameters or registered buffers"),
+    "d-ignores-others": (IgnoresOthers, "received_payload_is_used", "does the same as one that receives nothing"),
     "d-grows-roles": (GrowsRoles, "classify", "keep them the same"),
     "d-draws-torch": (DrawsFromTorch, "global_state", "global generator of torch"),
     "d-seeds-torch": (SeedsTorch, "global_state", "global generator of torch"),
     "d-draws-python": (DrawsFromPython, "global_state", "global generator of random"),
     "d-gradients-off": (TurnsGradientsOff, "global_state", "whether torch computes gradients"),
-    "d-counts-turns-of-all": (CountsTurnsOfAll, "same_turn", "keep nothing here"),
-    "d-remembers-the-last": (RemembersTheLast, "only_in_the_client", "when client 1 turns before it"),
-    "d-forgets-on-disk": (ForgetsOnDisk, "survives_the_disk", "after models and memory were saved and loaded"),
-    "d-remembers-lists": (RemembersLists, "change_nothing", "is a list"),
-    "d-inspects-in-numbers": (InspectsInNumbers, "inspecting", "expected strings"),
+    "d-counts-turns-of-all": (CountsTurnsOfAll, "same_turn", "keep nothing in the part"),
+    "d-remembers-the-last": (RemembersTheLast, "only_in_the_client", "when client 1 trains before it"),
+    "d-forgets-on-disk": (ForgetsOnDisk, "survives_saving", "after the client was saved and loaded"),
+    "d-forgets-modules": (ForgetsModules, "survives_saving", "after the client was saved and loaded"),
+    "d-builds-its-own": (BuildsItsOwn, "survives_saving", "what ctx.build and ctx.build_module made"),
+    "d-remembers-lists": (RemembersLists, "change_nothing", "is of type list"),
+    "d-checks-in-numbers": (ChecksInNumbers, "check_returns", "expected strings"),
     "d-no-value-update": (NoValue, "is_a_value", "@dataclass"),
-    "d-old-update": (OldSignature, "says_what", "does not take client, received, ctx"),
+    "d-old-update": (OldSignature, "update_is_valid", "does not take client, received, ctx"),
     "d-new-module": (NewModule, "new_process", "other bits in a new process"),
 }
 

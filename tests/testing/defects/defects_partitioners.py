@@ -1,4 +1,4 @@
-"""Partitioners that each do one thing wrong: {name: (class, a word of the message that says what)}."""
+"""Partitioners that each do one thing wrong: {name: (class, the case that shows it, a part of its message)}."""
 
 import time
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Repeats(Iid):
     """Draws with replacement."""
 
     def split(self, labels, clients, rng):
-        return [np.sort(rng.choice(share, len(share))) for share in super().split(labels, clients, rng)]
+        return [np.sort(rng.choice(part, len(part))) for part in super().split(labels, clients, rng)]
 
 
 class Loses(Iid):
@@ -32,7 +32,7 @@ class Loses(Iid):
 
 class Invents(Iid):
     def split(self, labels, clients, rng):
-        return [share + 1 for share in super().split(labels, clients, rng)]
+        return [part + 1 for part in super().split(labels, clients, rng)]
 
 
 class LeavesOneEmpty(Iid):
@@ -47,17 +47,17 @@ class OneTooFew(Iid):
 
 class Unsorted(Iid):
     def split(self, labels, clients, rng):
-        return [share[::-1] for share in super().split(labels, clients, rng)]
+        return [part[::-1] for part in super().split(labels, clients, rng)]
 
 
 class WrongDtype(Iid):
     def split(self, labels, clients, rng):
-        return [share.astype(np.int32) for share in super().split(labels, clients, rng)]
+        return [part.astype(np.int32) for part in super().split(labels, clients, rng)]
 
 
 class Lists(Iid):
     def split(self, labels, clients, rng):
-        return [share.tolist() for share in super().split(labels, clients, rng)]
+        return [part.tolist() for part in super().split(labels, clients, rng)]
 
 
 class WritesToLabels(Iid):
@@ -83,7 +83,7 @@ class FromTheClock(Iid):
 
 
 class Remembers(Iid):
-    """Goes on with the generator of the last split."""
+    """Continues with the generator of the last split."""
 
     def split(self, labels, clients, rng):
         return super().split(labels, clients, SEEN.setdefault("rng", rng))
@@ -106,7 +106,7 @@ class RefusesAll(Iid):
 
 
 class TriesForEver(Iid):
-    """Draws again until everyone has an image."""
+    """Draws again until all clients have an image."""
 
     def split(self, labels, clients, rng):
         owners = np.zeros(0)
@@ -120,7 +120,7 @@ class BySomething(Iid):
 
 
 class SeedsItsOwn(Iid):
-    """Deals the same to every seed."""
+    """The same parts for every seed."""
 
     def split(self, labels, clients, rng):
         return super().split(labels, clients, np.random.default_rng(0))
@@ -136,27 +136,47 @@ class NeedsSites(Iid):
 
 
 DEFECTS = {
-    "d-overlaps": (Overlaps, "belong to more than one client"),
-    "d-repeats": (Repeats, "the same image more than once"),
-    "d-loses": (Loses, "images dealt out"),
-    "d-invents": (Invents, "is invented"),
-    "d-leaves-one-empty": (LeavesOneEmpty, "a client without images"),
-    "d-one-too-few": (OneTooFew, "give one array per client"),
-    "d-unsorted": (Unsorted, "not sorted"),
-    "d-wrong-dtype": (WrongDtype, "expected int64"),
-    "d-lists": (Lists, "expected an array"),
-    "d-writes-to-labels": (WritesToLabels, "read-only"),
-    "d-own-generator": (OwnGenerator, "the same labels and generator"),
-    "d-global-generator": (GlobalGenerator, "global generator of numpy.random"),
-    "d-from-the-clock": (FromTheClock, "another clock"),
-    "d-remembers-its-generator": (Remembers, "keep nothing"),
-    "d-reads-sites": (ReadsSites, "with and without sites"),
-    "d-never-refuses": (NeverRefuses, "DID NOT RAISE"),
-    "d-refuses-all": (RefusesAll, "refuses 4 clients with 400 images"),
-    "d-tries-for-ever": (TriesForEver, "no end after"),
-    "d-seeds-its-own": (SeedsItsOwn, "it makes one of its own"),
-    "d-needs-sites": (NeedsSites, "has no len()"),
-    "d-by-something": (BySomething, "by = 'hospital'"),
+    "d-overlaps": (
+        Overlaps,
+        "parts_are_disjoint_complete_and_not_empty[eight classes-2]",
+        "belong to more than one client",
+    ),
+    "d-repeats": (
+        Repeats,
+        "parts_are_disjoint_complete_and_not_empty[eight classes-1]",
+        "the same image more than once",
+    ),
+    "d-loses": (Loses, "parts_are_disjoint_complete_and_not_empty[eight classes-13]", "images distributed"),
+    "d-invents": (Invents, "parts_are_disjoint_complete_and_not_empty[eight classes-1]", "does not exist"),
+    "d-leaves-one-empty": (
+        LeavesOneEmpty,
+        "parts_are_disjoint_complete_and_not_empty[eight classes-2]",
+        "a client without images",
+    ),
+    "d-one-too-few": (
+        OneTooFew,
+        "parts_are_disjoint_complete_and_not_empty[eight classes-2]",
+        "return one array per client",
+    ),
+    "d-unsorted": (Unsorted, "parts_are_disjoint_complete_and_not_empty[eight classes-1]", "not sorted"),
+    "d-wrong-dtype": (WrongDtype, "parts_are_disjoint_complete_and_not_empty[eight classes-1]", "expected int64"),
+    "d-lists": (Lists, "parts_are_disjoint_complete_and_not_empty[eight classes-1]", "expected an array"),
+    "d-writes-to-labels": (WritesToLabels, "depends_on_nothing_outside[clock]", "read-only"),
+    "d-own-generator": (OwnGenerator, "same_generator_same_split", "the same labels and generator"),
+    "d-global-generator": (GlobalGenerator, "draws_from_its_generator_only", "global generator of numpy.random"),
+    "d-from-the-clock": (FromTheClock, "depends_on_nothing_outside[clock]", "another clock"),
+    "d-remembers-its-generator": (Remembers, "same_generator_same_split", "keep nothing"),
+    "d-reads-sites": (ReadsSites, "depends_on_labels_only", "with and without sites"),
+    "d-never-refuses": (NeverRefuses, "more_clients_than_images_is_refused", "DID NOT RAISE"),
+    "d-refuses-all": (
+        RefusesAll,
+        "parts_are_disjoint_complete_and_not_empty[eight classes-4]",
+        "refuses 4 clients with 400 images",
+    ),
+    "d-tries-for-ever": (TriesForEver, "more_clients_than_images", "no end after"),
+    "d-seeds-its-own": (SeedsItsOwn, "another_generator_another_split", "it creates one of its own"),
+    "d-needs-sites": (NeedsSites, "unknown_sites_are_refused", "has no len()"),
+    "d-by-something": (BySomething, "is_a_value", "by = 'hospital'"),
 }
 
 

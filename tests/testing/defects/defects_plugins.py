@@ -9,7 +9,7 @@ _METHOD = f"""{_HEAD}
 from fedbench_core.api import Method
 
 @hookimpl
-def fedbench_register_methods(): return {{"d-said": Method("local", summary="A sentence.", WHAT)}}
+def fedbench_register_methods(): return {{"d-method": Method("local", summary="A sentence.", WHAT)}}
 """
 _HOOK = "\n@hookimpl\ndef fedbench_register_compressors(): return "
 
@@ -22,10 +22,10 @@ DEFECTS = {
     "fedbench-d-raises": ("raise OSError('no disk')", "no disk"),
     "fedbench-d-exits": ("import sys; sys.exit(3)", "SystemExit"),
     "fedbench-d-newer": (f"{_HEAD}api_version = 99{_HOOK}{{'d-newer': Dense}}", "version 99 of the contract"),
-    "fedbench-d-renamed": ("from fedbench_core.api import Squeezer", "is it written for another one?"),
+    "fedbench-d-renamed": ("from fedbench_core.api import Squeezer", "this fedbench has version 2"),
     "fedbench-d-signature": (
         f"{_HEAD}{_HOOK}{{}}".replace("compressors()", "compressors(registry)"),
-        "a hook of another version of the contract",
+        "a hook of another contract version",
     ),
     "fedbench-d-list": (f"{_HEAD}{_HOOK}['d-list']", "not a mapping"),
     "fedbench-d-instance": (f"{_HEAD}{_HOOK}{{'d-instance': 3}}", "not a callable"),
@@ -35,7 +35,7 @@ DEFECTS = {
     ),
     "fedbench-d-double": ("import torch; torch.set_default_dtype(torch.float64)", "changed torch's default dtype"),
     "fedbench-d-elsewhere": ("import os; os.chdir('/')", "changed the working directory"),
-    "fedbench-d-pins": (_METHOD.replace("WHAT", "pinned=('aggregater',)"), "pins 'aggregater'; what can be pinned"),
+    "fedbench-d-pins": (_METHOD.replace("WHAT", "pinned=('aggregater',)"), "pins 'aggregater'; expected aggregator"),
     "fedbench-d-pins-messages": (_METHOD.replace("WHAT", "pinned='topology'"), "should be a valid tuple"),
     "fedbench-d-pool": (_METHOD.replace("WHAT", "data='pool'"), "should be 'clients' or 'centralized'"),
     "fedbench-d-options": (_METHOD.replace("WHAT", "options={'compresor': {}}"), "has options of compresor"),

@@ -1,4 +1,4 @@
-"""FedKD (Wu et al., Nature Communications 13, 2022): a private teacher and a shared student that teach each other."""
+"""FedKD (Wu et al., Nature Communications 13, 2022): a private teacher and a shared student distill each other."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,25 +42,27 @@ _HINT = "hint"
 
 @dataclass(frozen=True)
 class FedKD(LocalUpdate):
-    """Train the client's own teacher and its copy of the common student on the same batches; say the student's change.
+    """Train the client's teacher and a copy of the common student on the same batches; send the student's delta.
 
-    The teacher (the client's backbone) and the projection between the two embeddings never leave. What is kept as the
-    student is what all clients have in common: the initial weights and every merged change received since.
+    The teacher (the client's backbone) and the projection between the two embeddings stay at the client. So does the
+    common student: its initial weights plus every aggregated delta received so far.
     """
 
     student: Annotated[str, Field(min_length=1, description="backbone of the common student")] = "mobilenetv3_small_050"
-    mutual: Annotated[bool, Field(description="each learns from the other's predictions")] = True
-    hidden: Annotated[bool, Field(description="each learns from the other's embeddings, through a projection")] = True
-    adaptive: Annotated[bool, Field(description="divide both by the sum of the task losses, CE_t + CE_s")] = True
-    detach_denominator: Annotated[bool, Field(description="that sum is a constant; false is the literal reading")] = (
-        True
+    mutual: Annotated[bool, Field(description="each network learns from the other's predictions")] = True
+    hidden: Annotated[bool, Field(description="each network learns from the other's embeddings, projected")] = True
+    adaptive: Annotated[bool, Field(description="divide both terms by the sum of the task losses, CE_t + CE_s")] = True
+    detach_denominator: Annotated[
+        bool, Field(description="treat that sum as a constant; false is the paper as printed")
+    ] = True
+    denominator_floor: Annotated[float, Field(ge=0, description="lower bound of that sum; the paper has none (0)")] = (
+        0.1
     )
-    denominator_floor: Annotated[float, Field(ge=0, description="that sum counts as no less; 0 is the paper")] = 0.1
     grad_mode: Annotated[
         Literal["own", "joint"],
-        Field(description="own: a loss moves its own network; joint: both, as in public code"),
+        Field(description="own: each loss trains its own network; joint: both losses train both, as in public code"),
     ] = "own"
-    share: Annotated[bool, Field(description="false: the same pair, of which nothing travels")] = True
+    share: Annotated[bool, Field(description="false: nothing is sent; the same pair trains locally")] = True
 
     @property
     def backbones(self) -> Sequence[str]:
@@ -72,24 +74,24 @@ class FedKD(LocalUpdate):
         return check_pair(ctx.build(client.backbone), ctx.build(self.student, STUDENT), client)
 
     def setup(self, client: Client, ctx: RoundContext) -> None:
-        """Teacher and student with initial weights of their own, also where both are one backbone; the projection."""
+        """Teacher and student, with different initial weights even if they have the same backbone; the projection."""
         client.models[TEACHER] = teacher = ctx.build(client.backbone)
         client.models[STUDENT] = student = ctx.build(self.student, STUDENT)
         if self.hidden:
             client.memory[_HINT] = projection(teacher.embedding_size, student.embedding_size, ctx, _HINT)
 
     def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
-        """Algorithm 1, lines of the client: what was received is added to the common student, then both networks learn."""
-        common, samples = client.models[STUDENT], len(client.train)
+        """Algorithm 1, lines of the client: add the received delta to the common student, then train both networks."""
+        common = client.models[STUDENT]
         if not self.share:
-            return Update(None, samples, self._train(client, common, ctx))
-        _bring_up_to_date(client, received, ctx)
+            return Update(None, len(client.train), self._train(client, common, ctx))
+        _add_received(client, received, ctx)
         student = self._copy(common, ctx)
         metrics = self._train(client, student, ctx)
-        return Update(delta(student, common), samples, metrics)
+        return Update(delta(student, common), len(client.train), metrics)
 
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
-        """The client's teacher, with which the paper predicts; then the common student."""
+        """The client's teacher, with which the paper predicts, and the common student."""
         student = client.models[STUDENT]
         if received is not None:
             student = self._copy(student, ctx)
@@ -97,30 +99,30 @@ class FedKD(LocalUpdate):
         return {TEACHER: client.models[TEACHER], STUDENT: student}
 
     def terms(self, task: Task, own: ForwardPass, other: ForwardPass, hidden: Tensor | None) -> dict[str, Tensor]:
-        """What is added to one network's task loss: L^d = KL(other || own) / D and L^h = hidden / D."""
+        """The terms added to the task loss of `own`: KL(other || own) / D and hidden / D, where D = CE_t + CE_s."""
         terms = {} if hidden is None else {"hidden": hidden}
         if self.mutual:
             terms["mutual"] = task.divergence(other.outputs.logits, own.outputs.logits)
         if not self.adaptive:
             return terms
-        below = adaptive_denominator(own.loss, other.loss, detach=self.detach_denominator, floor=self.denominator_floor)
-        return {name: term / below for name, term in terms.items()}
+        total = adaptive_denominator(own.loss, other.loss, detach=self.detach_denominator, floor=self.denominator_floor)
+        return {name: term / total for name, term in terms.items()}
 
     def _train(self, client: Client, student: Backbone, ctx: RoundContext) -> dict[str, float]:
-        """Both networks, and the projection by the student's loss alone unless the losses are joint."""
+        """Train both networks; the projection learns from the student's loss alone unless `grad_mode` is joint."""
         joint = self.grad_mode == "joint"
         matrix = learnable(client, _HINT, ctx) if self.hidden else None
-        seen_by_teacher = matrix if joint or matrix is None else matrix.detach()
+        fixed = matrix if joint or matrix is None else matrix.detach()
 
-        def teach(own: ForwardPass, other: ForwardPass) -> dict[str, Tensor]:
-            return self.terms(ctx.task, own, other, _hidden(own, other, seen_by_teacher))
+        def of_teacher(own: ForwardPass, other: ForwardPass) -> dict[str, Tensor]:
+            return self.terms(ctx.task, own, other, _hidden(own, other, fixed))
 
-        def study(own: ForwardPass, other: ForwardPass) -> dict[str, Tensor]:
+        def of_student(own: ForwardPass, other: ForwardPass) -> dict[str, Tensor]:
             return self.terms(ctx.task, own, other, _hidden(other, own, matrix))
 
         return fit_pair(
-            Side(TEACHER, client.models[TEACHER], teach),
-            Side(STUDENT, student, study, [] if matrix is None else [matrix]),
+            Side(TEACHER, client.models[TEACHER], of_teacher),
+            Side(STUDENT, student, of_student, [] if matrix is None else [matrix]),
             client.train,
             ctx,
             joint=joint,
@@ -132,14 +134,14 @@ class FedKD(LocalUpdate):
         return copy
 
 
-def _bring_up_to_date(client: Client, received: Payload | None, ctx: RoundContext) -> None:
-    """Add the received delta to the kept student; RunError if the client has missed one."""
+def _add_received(client: Client, received: Payload | None, ctx: RoundContext) -> None:
+    """Add the received delta to the common student; RunError if the client has missed one."""
     if received is None:
         return
     if client.turns < ctx.round:
         raise RunError(
-            f"fedkd sends deltas, so a client that missed a round (turns: {client.turns}, round: {ctx.round}) has "
-            "another student than the others. Leave out --fraction and --dropout, or use fedmic."
+            f"fedkd needs every client in every round, but client {client.id} has taken {client.turns} turns before "
+            f"round {ctx.round} and missed a delta of the student. Use --fraction 1 --dropout 0, or --method fedmic."
         )
     apply_delta(received, client.models[STUDENT])
 
@@ -151,7 +153,7 @@ def _hidden(teacher: ForwardPass, student: ForwardPass, matrix: Tensor | None) -
 
 @hookimpl
 def fedbench_register_local_updates() -> Mapping[str, type[LocalUpdate]]:
-    """The update."""
+    """The local update."""
     return {"fedkd": FedKD}
 
 
@@ -167,7 +169,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
             partial_participation=False,
             pinned=("topology", "aggregator.accumulate"),
             paper=PAPER,
-            summary="Private teachers and a small common student distil each other; the student's changes travel at "
+            summary="Private teachers and a small common student distill each other; the student's delta is sent at "
             "low rank.",
         )
     }

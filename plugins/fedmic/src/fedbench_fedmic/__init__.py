@@ -23,7 +23,7 @@ from fedbench_core.learning import (
     projection,
 )
 
-PAPER = "Ren et al., FedMIC, arXiv 2407.02261v2, 2024 (abstract and figure captions; its equations were not to be had)"
+PAPER = "Ren et al., FedMIC, arXiv 2407.02261v2, 2024 (abstract and figure captions; the equations were not available)"
 
 TEACHER, STUDENT = "teacher", "student"
 _REPRESENTATION, _DECISION = "representation", "decision"
@@ -31,23 +31,25 @@ _REPRESENTATION, _DECISION = "representation", "decision"
 
 @dataclass(frozen=True)
 class FedMIC(LocalUpdate):
-    """Train the client's own teacher and a copy of the common student on the same batches; say the student's change.
+    """Train the client's teacher and a copy of the common student on the same batches; send the student's delta.
 
-    The server sums the changes exactly and lays out the student's displacement from its initial weights, so a client
-    needs nothing but what it hears: it may have been absent, or come for the first time.
+    The server publishes the exact sum of the deltas: the student's displacement from its initial weights. A client
+    rebuilds the student from that alone, so it may have been absent, or take part for the first time.
     """
 
     student: Annotated[str, Field(min_length=1, description="backbone of the common student")] = "mobilenetv3_small_050"
-    representation: Annotated[bool, Field(description="each learns from the other's embeddings")] = True
-    decision: Annotated[bool, Field(description="each learns from the other's predictions")] = True
+    representation: Annotated[bool, Field(description="each network learns from the other's embeddings")] = True
+    decision: Annotated[bool, Field(description="each network learns from the other's predictions")] = True
     aux_site: Annotated[
         Literal["representation", "decision", "both"],
-        Field(description="where the two auxiliary matrices act: on embeddings, on logits, or two on each"),
+        Field(
+            description="what the auxiliary matrices map: embeddings, logits, or both, with a pair of matrices for each"
+        ),
     ] = "representation"
-    adaptive: Annotated[bool, Field(description="divide both by the sum of the task losses, CE_t + CE_s")] = True
-    denominator_floor: Annotated[float, Field(ge=0, description="that sum counts as no less")] = 0.1
-    temperature: Annotated[float, Field(gt=0, description="of the predictions that are compared")] = 1.0
-    share: Annotated[bool, Field(description="false: the same pair, of which nothing travels")] = True
+    adaptive: Annotated[bool, Field(description="divide both terms by the sum of the task losses, CE_t + CE_s")] = True
+    denominator_floor: Annotated[float, Field(ge=0, description="lower bound of that sum")] = 0.1
+    temperature: Annotated[float, Field(gt=0, description="temperature of the compared predictions")] = 1.0
+    share: Annotated[bool, Field(description="false: nothing is sent; the same pair trains locally")] = True
 
     @property
     def backbones(self) -> Sequence[str]:
@@ -59,7 +61,7 @@ class FedMIC(LocalUpdate):
         return check_pair(ctx.build(client.backbone), self._initial(ctx), client)
 
     def setup(self, client: Client, ctx: RoundContext) -> None:
-        """The teacher and the auxiliary matrices; the student only where it is the client's own."""
+        """The teacher and the auxiliary matrices; without `share` also the student, which is then the client's own."""
         client.models[TEACHER] = teacher = ctx.build(client.backbone)
         student = self._initial(ctx)
         if not self.share:
@@ -73,51 +75,54 @@ class FedMIC(LocalUpdate):
                 client.memory[f"{_DECISION} {role}"] = torch.eye(ctx.task.outputs, device=ctx.device)
 
     def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
-        """Phase 1, distillation between teacher and student; phase 2, what the student has learned is said."""
-        samples = len(client.train)
+        """Distill between teacher and student (phase 1), then send the student's delta (phase 2)."""
         if not self.share:
-            return Update(None, samples, self._train(client, client.models[STUDENT], ctx))
+            return Update(None, len(client.train), self._train(client, client.models[STUDENT], ctx))
         student = self.load(received, ctx)
         metrics = self._train(client, student, ctx)
-        return Update(self.pack(student, received, ctx), samples, metrics)
+        return Update(self.pack(student, received, ctx), len(client.train), metrics)
 
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
-        """The client's teacher, then the student."""
-        student = self.load(received, ctx) if self.share else client.models[STUDENT]
-        return {TEACHER: client.models[TEACHER], STUDENT: student}
+        """The client's teacher; without `share` also its student."""
+        roles = (TEACHER,) if self.share else (TEACHER, STUDENT)
+        return {role: client.models[role] for role in roles}
+
+    def global_predictors(self, received: Payload | None, backbone: str, ctx: RoundContext) -> Mapping[str, Backbone]:
+        """The common student; none without `share`."""
+        return {STUDENT: self.load(received, ctx)} if self.share else {}
 
     def load(self, received: Payload | None, ctx: RoundContext) -> Backbone:
-        """The common student: its initial weights, displaced by what was received."""
+        """The common student: its initial weights plus the received displacement."""
         student = self._initial(ctx)
         if received is not None:
             apply_delta(received, student)
         return student
 
     def pack(self, student: Backbone, received: Payload | None, ctx: RoundContext) -> Payload:
-        """The change since what was received; of integers, which the server takes the maximum of, that since the start."""
-        now = delta(student, self.load(received, ctx)).tensors
-        in_all = delta(student, self._initial(ctx)).tensors
-        return Payload({name: new if new.is_floating_point() else in_all[name] for name, new in now.items()})
+        """The delta to the received student; of integers to the initial one, because the server takes their maximum."""
+        new = delta(student, self.load(received, ctx)).tensors
+        total = delta(student, self._initial(ctx)).tensors
+        return Payload({name: value if value.is_floating_point() else total[name] for name, value in new.items()})
 
     def terms(
         self, task: Task, own: ForwardPass, other: ForwardPass, matrices: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """What is added to one network's task loss. matrices: the other's embeddings (logits) to the own ones."""
+        """The terms added to the task loss of `own`. matrices: from the other's embeddings (logits) to its own."""
         terms = {}
         if self.representation:
             terms[_REPRESENTATION] = _difference(own, other, matrices.get(_REPRESENTATION))
         if self.decision:
-            said = other.outputs.logits
-            said = said @ matrices[_DECISION].T if _DECISION in matrices else said
-            divergence = task.divergence(said / self.temperature, own.outputs.logits / self.temperature)
+            reference = other.outputs.logits
+            reference = reference @ matrices[_DECISION].T if _DECISION in matrices else reference
+            divergence = task.divergence(reference / self.temperature, own.outputs.logits / self.temperature)
             terms[_DECISION] = divergence * self.temperature**2
         if not self.adaptive:
             return terms
-        below = adaptive_denominator(own.loss, other.loss, detach=True, floor=self.denominator_floor)
-        return {name: term / below for name, term in terms.items()}
+        total = adaptive_denominator(own.loss, other.loss, detach=True, floor=self.denominator_floor)
+        return {name: term / total for name, term in terms.items()}
 
     def _maps(self, level: str) -> bool:
-        """Whether auxiliary matrices act at this level of distillation."""
+        """Whether this level of distillation has auxiliary matrices."""
         return bool(getattr(self, level)) and self.aux_site in {level, "both"}
 
     def _train(self, client: Client, student: Backbone, ctx: RoundContext) -> dict[str, float]:
@@ -135,10 +140,10 @@ class FedMIC(LocalUpdate):
 
 @dataclass(frozen=True)
 class FedMICLiteral(FedMIC):
-    """FedMIC whose students travel as weights, not as changes: the figure's caption to the message, and costlier."""
+    """FedMIC that sends weights in place of deltas, as the caption of the figure says; more bytes."""
 
     def load(self, received: Payload | None, ctx: RoundContext) -> Backbone:
-        """The common student: the weights that were received, or initial ones."""
+        """The common student: the received weights, or the initial ones."""
         student = self._initial(ctx)
         if received is not None:
             received.load_into(student)
@@ -150,19 +155,19 @@ class FedMICLiteral(FedMIC):
 
 
 def _difference(own: ForwardPass, other: ForwardPass, matrix: Tensor | None) -> Tensor:
-    """Mean squared difference of the embeddings; without a matrix both are averaged down to the shorter length."""
+    """Mean squared difference of the embeddings; without a matrix both are average-pooled to the shorter length."""
     if matrix is not None:
         return hint(own.outputs.embedding, other.outputs.embedding, matrix)
     embeddings = own.outputs.embedding, other.outputs.embedding
     length = min(embedding.shape[1] for embedding in embeddings)
-    centralized: list[Tensor] = [F.adaptive_avg_pool1d(embedding, length) for embedding in embeddings]
-    difference: Tensor = F.mse_loss(centralized[0], centralized[1])
+    pooled: list[Tensor] = [F.adaptive_avg_pool1d(embedding, length) for embedding in embeddings]
+    difference: Tensor = F.mse_loss(pooled[0], pooled[1])
     return difference
 
 
 @hookimpl
 def fedbench_register_local_updates() -> Mapping[str, type[LocalUpdate]]:
-    """Both updates."""
+    """Both local updates."""
     return {"fedmic": FedMIC, "fedmic-literal": FedMICLiteral}
 
 
@@ -178,8 +183,8 @@ def fedbench_register_methods() -> Mapping[str, Method]:
             pinned=("topology", "aggregator.accumulate"),
             fidelity="reconstruction",
             paper=PAPER,
-            summary="Private teachers and a small common student distil each other; its changes travel at low rank, "
-            "under any participation. A reconstruction.",
+            summary="Private teachers and a small common student distill each other; its delta is sent at low rank, "
+            "with any participation. A reconstruction.",
         ),
         "fedmic-literal": Method(
             "fedmic-literal",
@@ -188,6 +193,6 @@ def fedbench_register_methods() -> Mapping[str, Method]:
             pinned=("topology", "aggregator.accumulate"),
             fidelity="reconstruction",
             paper=PAPER,
-            summary="FedMIC that decomposes the student's weights, as its figure has it. A reconstruction.",
+            summary="FedMIC that sends the student's weights at low rank, as its figure shows. A reconstruction.",
         ),
     }

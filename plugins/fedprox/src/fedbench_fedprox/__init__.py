@@ -18,7 +18,7 @@ PAPER = "Li et al., Federated Optimization in Heterogeneous Networks, MLSys 2020
 class FedProx(LocalUpdate):
     """Train the global model on the task's loss plus mu/2 |w - w_t|^2; with mu = 0 this is FedAvg."""
 
-    mu: Annotated[float, Field(ge=0, description="weight of the proximal term; tune it, the paper uses 0.001 to 1")] = (
+    mu: Annotated[float, Field(ge=0, description="weight of the proximal term; tune it: the paper uses 0.001 to 1")] = (
         0.01
     )
 

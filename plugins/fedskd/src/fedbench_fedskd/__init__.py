@@ -1,4 +1,4 @@
-"""FedSKD: models of different shapes travel a ring and learn from each other, without a server. A reconstruction."""
+"""FedSKD: models of different architectures circulate in a ring and distill each other. A reconstruction."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ PAPER = "FedSKD, arXiv 2503.18981 (2025)"
 
 @hookimpl
 def fedbench_register_local_updates() -> Mapping[str, type[LocalUpdate]]:
-    """The update."""
+    """The local update."""
     return {"fedskd": FedSKD}
 
 
@@ -28,6 +28,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
             mixed_backbones=True,
             fidelity="reconstruction",
             paper=PAPER,
-            summary="Models of any shape travel a ring; host and visitor learn each other's similarities. No server.",
+            summary="Models of any architecture circulate in a ring and distill, by similarity, the models they meet. "
+            "No server. A reconstruction.",
         )
     }

@@ -14,32 +14,37 @@ LEVELS = ("batch", "pixel", "region")
 
 @dataclass(frozen=True)
 class Levels:
-    """Which relations count, how much, and on which maps. A weight of 0 leaves a level out: it is not computed."""
+    """The levels, their weights, and the maps that are compared. A level with weight 0 is not computed."""
 
-    batch_weight: Annotated[float, Field(ge=0, description="of how images of a batch relate; 0: off")] = 2.0
-    pixel_weight: Annotated[float, Field(ge=0, description="of how locations of an image relate; 0: off")] = 3.0
-    region_weight: Annotated[float, Field(ge=0, description="of how regions relate; 0: off")] = 5.0
+    batch_weight: Annotated[float, Field(ge=0, description="weight of the batch level (pairs of images); 0: off")] = 2.0
+    pixel_weight: Annotated[
+        float, Field(ge=0, description="weight of the pixel level (pairs of locations); 0: off")
+    ] = 3.0
+    region_weight: Annotated[
+        float, Field(ge=0, description="weight of the region level (pairs of regions); 0: off")
+    ] = 5.0
     literal: Annotated[
         bool, Field(description="divide the batch level by b^2, as its authors do, who weight it by 3000")
     ] = False
     across: Annotated[
-        similarity.Across, Field(description="relate the same region of two samples, or two regions of one sample")
+        similarity.Across,
+        Field(description="region level: pairs of samples (same region), or pairs of regions (same sample)"),
     ] = "samples"
     regions: Annotated[
-        int | None, Field(ge=2, description="regions per side; none: half as many as locations are compared")
+        int | None, Field(ge=2, description="regions per side; none: half the locations of the pixel level")
     ] = None
     layers: Annotated[
         Literal["last", "stages"],
-        Field(description="compare the deepest map of 4 x 4 locations or more, or all stage ends up to it, by depth"),
+        Field(description="last: the deepest map with at least 4 x 4 locations; stages: all stage ends up to it"),
     ] = "last"
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """The levels that are on."""
+        """The names of the levels with a positive weight."""
         return tuple(level for level in LEVELS if getattr(self, f"{level}_weight"))
 
     def compare(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The weighted loss of each level that is on, a mean over pairs of maps; the maps are those of all stage ends.
+        """The weighted loss of each level, a mean over the pairs of maps. first, second: the maps of all stage ends.
 
         Symmetric in the two models. RequestError if one of them has no map of at least 4 x 4 locations.
         """
@@ -48,7 +53,7 @@ class Levels:
         return {level: getattr(self, f"{level}_weight") / len(pairs) * sum_ for level, sum_ in sums.items()}
 
     def pairs(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        """The maps that are compared with each other."""
+        """The pairs of maps that are compared."""
         ours, theirs = similarity.deepest(first), similarity.deepest(second)
         if self.layers == "last":
             return [(first[ours], second[theirs])]

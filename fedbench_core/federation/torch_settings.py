@@ -1,4 +1,4 @@
-"""What of torch decides about bits."""
+"""The settings of torch that change the bits of a result."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from fedbench_core.federation.spec import RunSpec
 
 
 def set_up_torch(spec: RunSpec) -> None:
-    """The number of threads, and on a GPU deterministic algorithms: both decide about bits."""
+    """Set the number of threads and, on a GPU, deterministic algorithms."""
     torch.set_num_threads(spec.threads)
     if spec.device != "cpu":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -20,7 +20,7 @@ def set_up_torch(spec: RunSpec) -> None:
 
 @contextmanager
 def torch_set_up(spec: RunSpec) -> Iterator[None]:
-    """As `set_up_torch`, for as long as the block runs: its caller has a number of threads of its own."""
+    """As `set_up_torch`, for the block; the caller's number of threads is restored."""
     before = torch.get_num_threads()
     set_up_torch(spec)
     try:

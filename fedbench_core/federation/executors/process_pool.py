@@ -1,0 +1,193 @@
+"""Worker processes with a pipe each: one that dies or exceeds its time is replaced, and the others don't notice."""
+
+import ctypes
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import connection, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from traceback import format_exception
+from typing import Any
+
+from fedbench_core.api import FedbenchError, RunError
+from fedbench_core.federation.executors.fork_server import CONTEXT, start_process
+from fedbench_core.federation.executors.scheduler import Answers, Batch, LostError, News
+
+Compute = Callable[[Any], Any]
+Begin = Callable[[Callable[[Any], None]], Compute]
+"""Makes what computes tasks in a worker; its argument sends news to the parent."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Numbers of malloc.h."""
+_END_SECONDS = 1.0
+
+
+@dataclass
+class _WorkerProcess:
+    """A process, this end of its pipe, what it computes, whether it is set up, and since when it computes that."""
+
+    process: BaseProcess
+    pipe: Connection
+    batch: Batch = ()
+    begun: bool = False
+    since: float = math.inf
+
+    def kill(self) -> int | None:
+        """End the process; its exit status."""
+        self.pipe.close()
+        self.process.kill()
+        self.process.join()
+        return self.process.exitcode
+
+
+class ProcessPool:
+    """`workers` processes that each call `begin` once, and what it returns for every task.
+
+    limit: seconds for a task, after which its worker is ended. reuse: whether a worker computes more than one batch.
+    """
+
+    def __init__(self, begin: Begin, workers: int, *, limit: float | None = None, reuse: bool = True) -> None:
+        self.workers = workers
+        self._begin = begin
+        self._limit = limit
+        self._reuse = reuse
+        self._processes = [self._start() for _ in range(workers if reuse else 0)]
+
+    @property
+    def room(self) -> int:
+        """How many workers are idle."""
+        return self.workers - len(self._busy())
+
+    def send(self, batch: Batch) -> None:
+        """Send a batch to an idle worker, which only reads then: neither side can wait for the other's full pipe."""
+        worker = next((worker for worker in self._processes if not worker.batch), None)
+        if worker is None:
+            worker = self._start()
+            self._processes.append(worker)
+        worker.batch = batch
+        if worker.begun:
+            worker.since = time.monotonic()
+        with suppress(OSError):  # a worker that is dead is found when its answer is read
+            worker.pipe.send([task for _, task in batch])
+
+    def receive(self, *, wait: bool) -> list[tuple[Batch, Answers | News | LostError]]:
+        """What has arrived from workers, and which of them died or exceeded their time."""
+        busy = self._busy()
+        ready = connection.wait([worker.pipe for worker in busy], self._patience(busy) if wait else 0)
+        received: list[tuple[Batch, Answers | News | LostError]] = []
+        for worker in busy:
+            batch, arrived = worker.batch, None
+            if worker.pipe in ready:
+                arrived = self._read(worker)
+            elif self._left(worker) <= 0:
+                self._remove(worker)
+                arrived = LostError(f"no answer within --client-timeout {self._limit:g} s")
+            if arrived is not None:
+                received.append((batch, arrived))
+        return received
+
+    def discard(self) -> None:
+        """End the workers that compute something."""
+        for worker in self._busy():
+            self._remove(worker)
+
+    def close(self) -> None:
+        """End all workers, whatever they are doing."""
+        for worker in list(self._processes):
+            self._remove(worker)
+
+    def _start(self) -> _WorkerProcess:
+        ours, theirs = CONTEXT.Pipe()
+        process = start_process(_serve, theirs, self._begin, list(sys.path))
+        theirs.close()  # so that the pipe ends with the process
+        return _WorkerProcess(process, ours)
+
+    def _busy(self) -> list[_WorkerProcess]:
+        return [worker for worker in self._processes if worker.batch]
+
+    def _remove(self, worker: _WorkerProcess) -> int | None:
+        self._processes.remove(worker)
+        return worker.kill()
+
+    def _read(self, worker: _WorkerProcess) -> Answers | News | LostError | None:
+        try:
+            arrived = worker.pipe.recv()
+        except (EOFError, OSError):
+            worker.process.join(_END_SECONDS)  # before it is killed, for its own exit status
+            return LostError(f"its worker died with exit status {self._remove(worker)} (-9: out of memory?)")
+        if arrived is None:
+            worker.begun, worker.since = True, time.monotonic()
+        elif isinstance(arrived, Answers):
+            worker.batch = ()
+            if not self._reuse:
+                self._remove(worker)
+        return arrived  # type: ignore[no-any-return]
+
+    def _left(self, worker: _WorkerProcess) -> float:
+        """Seconds that a worker has left for its batch; no limit while it begins."""
+        return math.inf if self._limit is None else worker.since + self._limit * len(worker.batch) - time.monotonic()
+
+    def _patience(self, busy: Sequence[_WorkerProcess]) -> float | None:
+        left = min(map(self._left, busy), default=0.0)
+        return None if left == math.inf else max(left, 0.0)
+
+
+def _serve(pipe: Connection, begin: Begin, path: list[str]) -> None:
+    """Compute batches until the pipe ends. An error of `begin` is the answer to the first task, which has a reader."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.path[:] = path
+    keep_freed_memory()
+    compute = _begun(begin, lambda value: pipe.send(News(value)))
+    pipe.send(None)
+    with suppress(EOFError):
+        while True:
+            tasks, start = pipe.recv(), time.monotonic()
+            values = [_value(compute, task) for task in tasks]
+            pipe.send(Answers(values, time.monotonic() - start))
+
+
+def _begun(begin: Begin, tell: Callable[[Any], None]) -> Compute:
+    try:
+        return begin(tell)
+    except Exception as error:  # noqa: BLE001
+        failure = portable(error)
+        return lambda _task: failure
+
+
+def _value(compute: Compute, task: Any) -> Any:
+    try:
+        return compute(task)
+    except Exception as error:  # noqa: BLE001
+        return portable(error)
+
+
+def portable(error: Exception) -> Exception:
+    """The same error for another process; with its traceback, if it is neither a FedbenchError nor an OSError."""
+    if isinstance(error, FedbenchError):
+        return RunError(str(error))
+    if isinstance(error, OSError):
+        return RunError(f"{type(error).__name__}: {error}")
+    return RuntimeError("".join(format_exception(error)))
+
+
+def keep_freed_memory() -> None:
+    """Keep freed memory in this process, because the next training step needs it again: up to 4 % faster with glibc."""
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 2**25)  # the maximum in glibc
+        mallopt(_M_TRIM_THRESHOLD, 2**28)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone: it would compute to the end, or wait for tasks."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,89 @@
+"""A pool of Ray's worker processes: every batch is a task of the cluster."""
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import Any
+
+import ray
+
+from fedbench_core.api import RunError
+from fedbench_core.federation.executors.ray_cluster import FULL, Cluster, Ref, too_small
+from fedbench_core.federation.executors.scheduler import Answers, Batch, LostError
+
+_CANCEL_SECONDS = 5.0
+"""How long cancelled tasks may take to end."""
+
+
+class RayPool:
+    """Batches of one task, computed by `function` on the arguments that `pack` makes of the task.
+
+    unpack: makes the result of what `function` returned; its FedbenchError is the result, too. late: a further reason
+    why a worker may have ended, for the error. leave: is closed with the pool.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        function: Callable[..., Any],
+        pack: Callable[[Any], Iterable[Any]],
+        unpack: Callable[[Any, Any], Any],
+        leave: ExitStack,
+        late: str = "",
+    ) -> None:
+        self.workers = cluster.slots
+        self._cluster = cluster
+        self._function = cluster.remote(function)
+        self._pack = pack
+        self._unpack = unpack
+        self._leave = leave
+        self._late = late
+        self._out: dict[Ref, Batch] = {}
+
+    @property
+    def room(self) -> int:
+        """How many more tasks may be sent now."""
+        return self._cluster.ahead - len(self._out)
+
+    def send(self, batch: Batch) -> None:
+        """Send a batch of one task."""
+        [(_, task)] = batch
+        self._out[self._function.remote(*self._pack(task))] = batch
+
+    def receive(self, *, wait: bool) -> list[tuple[Batch, Answers | LostError]]:
+        """The results of tasks that have ended, and which of them were lost."""
+        ended = self._cluster.wait(self._out, block=wait) if self._out else []
+        return [(batch, self._result(ref, batch)) for ref in ended for batch in [self._out.pop(ref)]]
+
+    def discard(self) -> None:
+        """Cancel everything, and let it end."""
+        refs = list(self._out)
+        self._out.clear()
+        for ref in refs:
+            ray.cancel(ref)
+        if refs:
+            ray.wait(refs, num_returns=len(refs), timeout=_CANCEL_SECONDS)
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started for this process ends."""
+        self._leave.close()
+
+    def _result(self, ref: Ref, batch: Batch) -> Answers | LostError:
+        [(_, task)] = batch
+        try:
+            return Answers([self._unpack(task, ray.get(ref))], 0.0)
+        except FULL:
+            return Answers([RunError(too_small("it is full"))], 0.0)
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, ray.exceptions.RayError):  # such as images that did not come
+                return self._lost(error.cause)
+            return Answers([error.cause], 0.0)
+        except ray.exceptions.RayError as error:
+            return self._lost(error)
+        except RunError as error:
+            return Answers([error], 0.0)
+
+    def _lost(self, error: Exception) -> LostError:
+        reason = f"its worker died (out of memory?){self._late}"
+        if isinstance(error, ray.exceptions.RaySystemError):  # such as a node that joined without fedbench
+            reason = f"a node could not start it: {str(error).strip().splitlines()[-1]}"
+        return LostError(f"{reason} ({type(error).__name__})")
