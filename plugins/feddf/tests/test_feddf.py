@@ -93,6 +93,21 @@ def test_distilled_models_are_nearer_to_the_ensemble_of_all_clients() -> None:
         assert after < before / 2
 
 
+def test_teacher_is_the_mean_of_the_logits_of_all_clients() -> None:
+    federation = _mixed()
+    messages = _messages(federation, None)
+    accumulator = SMALL.start(AggregatorState(SERVER), federation.context(0))
+    for message in messages:
+        accumulator.add(message)
+    torch.testing.assert_close(accumulator._logits / 4, _ensemble(federation, messages))
+
+
+def test_clients_read_the_channel_of_their_architecture() -> None:
+    federation = _mixed()
+    channels = [SMALL.channel(AggregatorState(SERVER), client, federation.context(0)) for client in range(4)]
+    assert channels == ["toy8", "toy12", "toy8", "toy12"]
+
+
 def test_logits_of_more_images_than_fit_at_once() -> None:
     many = PUBLIC.pick(np.arange(600) % 40)
     net = toy_moment(0).build("toy8")

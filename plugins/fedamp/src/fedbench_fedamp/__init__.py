@@ -33,7 +33,7 @@ MODEL = "personal"
 class FedAMP(LocalUpdate):
     """Train the personal model w_i on F_i(w) + lambda / (2 alpha) |w - u_i|^2, and send its parameters."""
 
-    pull: Annotated[float, Field(ge=0, description="lambda / alpha, the strength of the pull to u_i")] = 1.0
+    pull: Annotated[float, Field(ge=0, description="lambda / alpha, the strength of the pull to u_i")] = 0.1
     share: Annotated[bool, Field(description="false: nothing travels, and nothing pulls; this is local training")] = (
         True
     )
