@@ -144,6 +144,7 @@ class SmallFederation:
     def train(self, client: Client, received: Payload | None = None, round_: int = 0, **changes: Any) -> Update:
         """A client's turn. changes: of the context."""
         ctx = self.context(round_, client.id, receives=received is not None, **changes)
+        client.turns, client.last_round = round_, round_ - 1 if round_ else None  # it took part in all rounds before
         return self.part.train(client, received, ctx)
 
     def predictors(self, client: Client, received: Payload | None = None, round_: int = 0) -> dict[str, nn.Module]:
