@@ -134,9 +134,9 @@ class Payload:
         if misfits:
             shown = [f"{name} ({_shape(self.tensors, name)} for {_shape(own, name)})" for name in misfits[:3]]
             raise PayloadError(f"this payload does not fit the model in {len(misfits)} tensors: {', '.join(shown)}")
-        targets = [value for name, value in own.items() if name in self.tensors]
-        sources = [self.tensors[name] for name in own if name in self.tensors]
-        torch._foreach_copy_(targets, sources)  # one call, not one per tensor
+        loaded = [name for name in own if name in self.tensors]
+        if loaded:  # one call for all tensors is faster, and refuses to copy none
+            torch._foreach_copy_([own[name] for name in loaded], [self.tensors[name] for name in loaded])
 
     def to_bytes(self) -> bytes:
         """The payload as a safetensors file, deterministic."""

@@ -145,7 +145,7 @@ class Engine:
             self._message(call, SERVER, turn.client, size, call.received.bytes_dense)
         if self._run.method.uses_public and not call.turns and self._partition.public is not None:
             size = self._partition.public.nbytes
-            self._message(call, SERVER, turn.client, size, size)
+            self._message(call, SERVER, turn.client, size, size, of_model=False)
         for node in turn.sends_to:
             sent = done.encoded.get(_way(turn, node))
             if sent is not None and node != turn.client:
@@ -160,10 +160,13 @@ class Engine:
         except RunError as error:
             raise RunError(f"{call.label}: {error}") from error
 
-    def _message(self, call: TurnCall, sender: Node, receiver: Node, size: int, dense: int) -> None:
+    def _message(
+        self, call: TurnCall, sender: Node, receiver: Node, size: int, dense: int, *, of_model: bool = True
+    ) -> None:
         row = {"round": call.round, "phase": call.phase, "sender": sender, "receiver": receiver}
         self._messages.add({**row, "bytes": size, "bytes_dense": dense})
-        self.progress.totals.count_message(sender, receiver, size, dense, self._run.backbone(call.client))
+        backbone = self._run.backbone(call.client) if of_model else None
+        self.progress.totals.count_message(sender, receiver, size, dense, backbone)
 
     def _event(self, round_: int, turns: int, expected: int, point: Mapping[str, Any] | None = None) -> Event:
         progress = self.progress

@@ -36,7 +36,8 @@ class _Key:
 def load(net: nn.Module, tensors: Tensors) -> None:
     """Copy tensors into a module that has exactly these."""
     own = net.state_dict()
-    torch._foreach_copy_(list(own.values()), [tensors[name] for name in own])
+    if own:  # a module without tensors, such as nn.Identity, has nothing to load
+        torch._foreach_copy_(list(own.values()), [tensors[name] for name in own])
 
 
 def snapshot(net: nn.Module) -> dict[str, Tensor]:

@@ -33,12 +33,13 @@ class Totals:
         """All bytes that crossed between two nodes."""
         return self.bytes_up + self.bytes_down + self.bytes_peer
 
-    def count_message(self, sender: Node, receiver: Node, size: int, dense: int, backbone: str) -> None:
-        """Count one message between two nodes."""
+    def count_message(self, sender: Node, receiver: Node, size: int, dense: int, backbone: str | None) -> None:
+        """Count one message between two nodes. backbone: the client's; None for a message that is not of its model."""
         way = "bytes_down" if sender == SERVER else "bytes_up" if receiver == SERVER else "bytes_peer"
         setattr(self, way, getattr(self, way) + size)
         self.bytes_dense += dense
-        self.messages[backbone] = self.messages.get(backbone, 0) + 1
+        if backbone is not None:
+            self.messages[backbone] = self.messages.get(backbone, 0) + 1
 
     def count_turn(self, done: TurnDone) -> None:
         """Count the arithmetic of a turn."""

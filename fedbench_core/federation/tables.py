@@ -22,54 +22,54 @@ NEW: Committed = (0, "")
 class Table:
     """One CSV file. Rows are kept in memory until `flush`, so that the file holds whole rounds only.
 
-    The first row settles the columns behind the fixed ones; a later row with others is an error.
+    Rows of one phase have the same metrics; the columns are those of all phases of the first flushed round, and cells
+    of metrics that a phase does not have are empty.
     """
 
     def __init__(self, path: Path, fixed: Sequence[str], committed: Committed = NEW) -> None:
         self._path = path
         self._fixed = tuple(fixed)
         self._columns: tuple[str, ...] = ()
-        self._rows: list[list[object]] = []
+        self._metrics: dict[object, frozenset[str]] = {}
+        self._rows: list[Mapping[str, object]] = []
         self._hash = hashlib.sha256()
         self.offset, digest = committed
         if self.offset:
-            self._take_up(digest)
+            self._resume(digest)
         elif path.exists():
             path.unlink()
 
-    def _take_up(self, digest: str) -> None:
+    def _resume(self, digest: str) -> None:
         """Cut the file to its committed length; RunError if its contents have changed."""
         whole = self._path.read_bytes()[: self.offset] if self._path.exists() else b""
         self._hash.update(whole)
         if self._hash.hexdigest() != digest:
             raise RunError(f"{self._path} is not what it was at the last commit. Start the run over with --fresh.")
         self._cut()
-        self._columns = tuple(next(csv.reader(io.StringIO(whole.decode()))))
+        rows = csv.DictReader(io.StringIO(whole.decode()))
+        self._columns = tuple(rows.fieldnames or ())
+        for row in rows:
+            present = {name for name, value in row.items() if value != ""}
+            self._metrics.setdefault(row.get("phase"), frozenset(present - set(self._fixed)))
 
-    def add(self, row: Mapping[str, object], extra: Mapping[str, object] | None = None) -> None:
-        """Add one row: the fixed columns, then `extra` in alphabetical order."""
-        columns = self._fixed + tuple(sorted(extra or {}))
-        if not self._columns:
-            self._columns = columns
-            self._rows.append(list(columns))
-        if columns != self._columns:
-            odd = sorted(set(columns) ^ set(self._columns))
-            raise RunError(
-                f"its metrics differ from those of earlier turns in {', '.join(odd)}; report the same in each turn."
-            )
-        values = {**row, **(extra or {})}
-        self._rows.append([values[name] for name in columns])
+    def add(self, row: Mapping[str, object], metrics: Mapping[str, object] | None = None) -> None:
+        """Add one row; RunError names metrics that other rows of this phase do not have, or have besides."""
+        names = frozenset(metrics or {})
+        phase = str(row["phase"]) if "phase" in row else None
+        odd = names ^ self._metrics.setdefault(phase, names)
+        if self._columns:
+            odd |= names - set(self._columns)
+        if odd:
+            names_odd = ", ".join(sorted(odd))
+            raise RunError(f"its metrics differ from those of earlier turns in {names_odd}; report the same each time.")
+        self._rows.append({**row, **(metrics or {})})
 
     def flush(self, *, last: bool = False) -> Committed:
         """Append the rows in memory; returns the length and digest of the file. The `last` time it is synced to disk.
 
-        A table that has no row then still has columns.
+        A table without rows has a header by then.
         """
-        if last and not self._columns:
-            self._rows.append(list(self._fixed))
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(self._rows)
-        rows = text.getvalue().encode()
+        rows = self._text(header=not self.offset and bool(self._rows or last)).encode()
         try:
             with self._path.open("ab") as stream:
                 stream.write(rows)
@@ -83,6 +83,16 @@ class Table:
         self.offset += len(rows)
         self._hash.update(rows)
         return self.offset, self._hash.hexdigest()
+
+    def _text(self, *, header: bool) -> str:
+        text = io.StringIO(newline="")
+        if header:
+            self._columns = (*self._fixed, *sorted(frozenset[str]().union(*self._metrics.values())))
+        writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
+        if header:
+            writer.writeheader()
+        writer.writerows(self._rows)
+        return text.getvalue()
 
     def _cut(self) -> None:
         """Remove rows that were written in part."""

@@ -1,6 +1,5 @@
 """Ways to turn the messages that a node received into what it publishes."""
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -9,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from fedbench_core.api import Accumulator, Aggregator, AggregatorState, Memory, Message, Payload, RoundContext, RunError
-from fedbench_core.learning import Agreement
+from fedbench_core.learning import Agreement, WeightedMean
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,9 @@ class Mean(Aggregator):
 
     def start(self, state: AggregatorState, ctx: RoundContext) -> Accumulator:
         """Holds one float64 copy of the tensors; RunError names two senders whose messages do not match."""
-        return _Mean(self.uniform, state.memory if self.accumulate else None)
+        if self.accumulate:
+            return _Sum(state.memory, uniform=self.uniform)
+        return WeightedMean(uniform=self.uniform)
 
 
 @dataclass(frozen=True)
@@ -57,70 +58,15 @@ class _Relay(Accumulator):
         return self._message.payload
 
 
-_HALF = 0.5
+class _Sum(WeightedMean):
+    """Adds each round's mean to the sum in `memory`."""
 
-
-class _Mean(Accumulator):
-    """Holds the mean so far and moves it towards each message, by the message's share of the weight so far.
-
-    Unlike dividing a weighted sum at the end, this returns equal payloads to the bit in every dtype: their difference
-    is 0, and lerp, which from half way on subtracts from its end, keeps the sign of a zero. Large weights can't
-    overflow.
-    """
-
-    def __init__(self, uniform: bool, memory: Memory | None) -> None:
-        self._uniform = uniform
+    def __init__(self, memory: Memory, *, uniform: bool) -> None:
+        super().__init__(uniform=uniform)
         self._memory = memory
-        self._agreement = Agreement()
-        self._weight = 0.0
-        self._means: dict[str, Tensor] = {}
-        self._scratch = torch.empty(0, dtype=torch.float64)
-
-    def add(self, message: Message) -> None:
-        weight = 1.0 if self._uniform else _weight(message)
-        self._agreement.add(message)
-        self._weight += weight
-        share = weight / self._weight if weight else 0.0
-        for name, tensor in message.payload.tensors.items():
-            if not tensor.is_floating_point():
-                self._means[name] = torch.maximum(self._means[name], tensor) if name in self._means else tensor.clone()
-            elif share:
-                self._move(name, tensor.detach(), share)
 
     def result(self) -> Payload:
-        if not self._weight:
-            senders = self._agreement.senders
-            who = f"clients {', '.join(map(str, senders))}" if senders else "nobody"
-            raise RunError(
-                f"A weighted mean of messages from {who} has a total weight of 0. Update with the number of training "
-                "samples as weight, or use --set aggregator.uniform=true."
-            )
-        merged = self._means if self._memory is None else _accumulated(self._means, self._memory)
-        layout = self._agreement.layout
-        tensors = {name: merged[name].to(dtype, copy=True) for name, (dtype, _) in layout.items()}
-        return Payload(tensors, self._agreement.meta)
-
-    def _move(self, name: str, tensor: Tensor, share: float) -> None:
-        if name not in self._means:
-            self._means[name] = tensor.to(torch.float64, copy=True, memory_format=torch.contiguous_format)
-            return
-        mean = self._means[name]
-        if self._scratch.numel() < mean.numel() or self._scratch.device != mean.device:
-            self._scratch = torch.empty_like(mean).view(-1)  # allocating anew for every message is five times slower
-        message = self._scratch[: mean.numel()].view(mean.shape).copy_(tensor)
-        if share < _HALF:
-            torch.lerp(message, mean, 1 - share, out=mean)
-        else:
-            mean.lerp_(message, share)
-
-
-def _weight(message: Message) -> float:
-    if message.num_examples >= 0 and math.isfinite(message.num_examples):
-        return float(message.num_examples)
-    raise RunError(
-        f"Client {message.sender}'s message has num_examples {message.num_examples:g}; expected a number of training "
-        "images, 0 or more. Correct the local update, or use --set aggregator.uniform=true."
-    )
+        return self.in_layout(_accumulated(self.means(), self._memory))
 
 
 def _accumulated(means: dict[str, Tensor], memory: Memory) -> dict[str, Tensor]:

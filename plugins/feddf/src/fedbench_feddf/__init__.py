@@ -1,7 +1,7 @@
 """FedDF (Lin et al., NeurIPS 2020): the server distills the clients' ensemble on public images."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from fedbench_core.api import (
     RoundContext,
     hookimpl,
 )
-from fedbench_core.learning import Agreement, Batch, fit
+from fedbench_core.learning import Batch, WeightedMean, fit
 
 PAPER = "Lin et al., Ensemble Distillation for Robust Model Fusion in Federated Learning, NeurIPS 2020"
 _AT_ONCE = 256
@@ -57,40 +57,16 @@ class EnsembleDistillation(Aggregator):
         return _Ensemble(self, ctx)
 
 
-@dataclass
-class _Mean:
-    """Weighted by training images; of integers, such as batch counters, the maximum."""
-
-    agreement: Agreement = field(default_factory=Agreement)
-    sums: dict[str, Tensor] = field(default_factory=dict)
-    weight: float = 0.0
-
-    def add(self, message: Message) -> None:
-        self.agreement.add(message)
-        self.weight += message.num_examples
-        for name, tensor in message.payload.tensors.items():
-            if tensor.is_floating_point():
-                self.sums[name] = self.sums.get(name, 0) + tensor.double() * message.num_examples
-            else:
-                self.sums[name] = torch.maximum(self.sums.get(name, tensor), tensor)
-
-    def result(self) -> Payload:
-        means = {n: total / self.weight if total.is_floating_point() else total for n, total in self.sums.items()}
-        return Payload(
-            {name: mean.to(self.agreement.layout[name][0]) for name, mean in means.items()}, self.agreement.meta
-        )
-
-
 class _Ensemble(Accumulator):
     def __init__(self, part: EnsembleDistillation, ctx: RoundContext) -> None:
         self._part, self._ctx = part, ctx
         self._nets: dict[str, Backbone] = {}
-        self._means: dict[str, _Mean] = {}
+        self._means: dict[str, WeightedMean] = {}
         self._logits: Tensor | None = None
 
     def add(self, message: Message) -> None:
         backbone = self._ctx.backbones[message.sender]
-        self._means.setdefault(backbone, _Mean()).add(message)
+        self._means.setdefault(backbone, WeightedMean()).add(message)
         if self._part.steps and self._ctx.public is not None:
             logits = predicted(self._net(backbone, message.payload), self._ctx.public)
             self._logits = logits if self._logits is None else self._logits + logits

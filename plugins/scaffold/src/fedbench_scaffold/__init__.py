@@ -16,14 +16,13 @@ from fedbench_core.api import (
     Client,
     LocalUpdate,
     Memory,
-    Message,
     Method,
     Payload,
     RoundContext,
     Update,
     hookimpl,
 )
-from fedbench_core.learning import Agreement, batches, fit, load_global
+from fedbench_core.learning import WeightedMean, batches, fit, load_global
 
 PAPER = "Karimireddy et al., SCAFFOLD: Stochastic Controlled Averaging for Federated Learning, ICML 2020"
 MODEL, CONTROL = "model", "control"  # the groups of tensors in a payload
@@ -90,34 +89,23 @@ class ControlledMean(Aggregator):
     """Publishes the mean of the models, and c with |S|/N of the mean change added; c is the server's memory."""
 
     def start(self, state: AggregatorState, ctx: RoundContext) -> Accumulator:
-        """Holds one float64 sum of the tensors; RunError names two senders whose messages do not match."""
+        """Holds one float64 copy of the tensors; RunError names two senders whose messages do not match."""
         return _ControlledMean(state.memory, ctx.clients)
 
 
-class _ControlledMean(Accumulator):
+class _ControlledMean(WeightedMean):
     def __init__(self, memory: Memory, clients: int) -> None:
+        super().__init__(uniform=True)
         self._memory, self._clients = memory, clients
-        self._agreement = Agreement()
-        self._sums: dict[str, Tensor] = {}
-
-    def add(self, message: Message) -> None:
-        self._agreement.add(message)
-        for name, tensor in message.payload.tensors.items():
-            if tensor.is_floating_point():
-                self._sums[name] = self._sums.get(name, 0) + tensor.double()
-            else:  # batch counters: the largest
-                self._sums[name] = torch.maximum(self._sums.get(name, tensor), tensor)
 
     def result(self) -> Payload:
-        return Payload({name: self._merged(name, total) for name, total in self._sums.items()}, self._agreement.meta)
-
-    def _merged(self, name: str, total: Tensor) -> Tensor:
-        dtype, _ = self._agreement.layout[name]
-        if not name.startswith(f"{CONTROL}/"):
-            return (total / len(self._agreement.senders) if total.is_floating_point() else total).to(dtype)
-        before = self._memory.get(name, 0)
-        self._memory[name] = merged = (before + total / self._clients).to(dtype)  # type: ignore[operator]  # a tensor
-        return merged
+        share = len(self.agreement.senders) / self._clients
+        means = self.means()
+        for name, (dtype, _) in self.agreement.layout.items():
+            if name.startswith(f"{CONTROL}/"):
+                before = self._memory.get(name, 0)
+                self._memory[name] = means[name] = (before + share * means[name]).to(dtype)  # type: ignore[operator]  # a tensor
+        return self.in_layout(means)
 
 
 def _model(received: Payload | None, backbone: str, ctx: RoundContext) -> Backbone:
