@@ -1,15 +1,21 @@
 """Networks that classify images, and what they compute for a batch."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any
+from functools import partial, wraps
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-Observer = Callable[[nn.Module, Tensor], None]
-"""Called with a network and its inputs at the start of every forward pass."""
+
+class Observer(Protocol):
+    """Sees every forward pass of a network. active: during a pass, so that nested calls are seen once."""
+
+    active: bool
+
+    def observe(self, net: nn.Module, inputs: Tensor) -> None:
+        """Called at the start of a forward pass."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,6 @@ class Backbone(nn.Module):
     """The last layer, which maps the embedding to the logits."""
     observer: Observer | None = None
     """Set by the engine, which counts forward passes."""
-    _depth = 0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Report calls of `outputs` to the observer, as calls of the network itself are."""
@@ -46,30 +51,30 @@ class Backbone(nn.Module):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The logits (b, outputs)."""
-        with _observing(self, args):
-            return super().__call__(*args, **kwargs)
+        return _observing(self, super().__call__, *args, **kwargs)
 
     def outputs(self, images: Tensor) -> Outputs:
         """Logits, embeddings and maps of `images` (b, C, H, W); the logits equal those of a plain call to the bit."""
         raise NotImplementedError
 
 
-@contextmanager
-def _observing(net: Backbone, args: tuple[Any, ...]) -> Iterator[None]:
-    """Report one forward pass, also where `forward` and `outputs` call each other."""
-    if net.observer is not None and not net._depth and args:  # noqa: SLF001  # the class's own
-        net.observer(net, args[0])
-    net._depth += 1  # noqa: SLF001  # as above
+def _observing(net: Backbone, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Make a call of a network, which its observer sees once, also where `forward` and `outputs` call each other."""
+    observer = net.observer
+    if observer is None or observer.active:
+        return call(*args, **kwargs)
+    observer.observe(net, args[0])
+    observer.active = True
     try:
-        yield
+        return call(*args, **kwargs)
     finally:
-        net._depth -= 1  # noqa: SLF001  # as above
+        observer.active = False
 
 
 def _observed(outputs: Callable[[Any, Tensor], Outputs]) -> Callable[[Any, Tensor], Outputs]:
     @wraps(outputs)
     def observed(self: Backbone, images: Tensor) -> Outputs:
-        with _observing(self, (images,)):
-            return outputs(self, images)
+        result: Outputs = _observing(self, partial(outputs, self), images)
+        return result
 
     return observed

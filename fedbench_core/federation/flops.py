@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +25,6 @@ class ForwardCounter:
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
-        self._parameters: WeakKeyDictionary[nn.Module, list[nn.Parameter]] = WeakKeyDictionary()
         self._keys: dict[tuple[object, ...], str] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "ForwardCounter":
@@ -35,11 +33,11 @@ class ForwardCounter:
 
     def watch(self, net: nn.Module, name: str, sizes: Sequence[tuple[str, int]] | None) -> nn.Module:
         """Count every forward pass of a network from now on."""
-        hook = _Hook(self, name, sizes)
+        observer = _Observer(self, (name, sizes), list(net.parameters()))
         if isinstance(net, Backbone):
-            net.observer = hook.observe
+            net.observer = observer
         else:
-            net.register_forward_pre_hook(hook)
+            net.register_forward_pre_hook(observer.before_forward)
         return net
 
     def take(self) -> dict[str, int]:
@@ -47,31 +45,32 @@ class ForwardCounter:
         counts, self._counts = dict(self._counts), Counter()
         return counts
 
-    def add(self, net: nn.Module, inputs: Tensor, name: str, sizes: Sequence[tuple[str, int]] | None) -> None:
-        """Count one forward pass."""
-        trained: tuple[bool, ...] | None = None
-        if torch.is_grad_enabled():
-            if net not in self._parameters:
-                self._parameters[net] = list(net.parameters())
-            trained = (inputs.requires_grad, *[parameter.requires_grad for parameter in self._parameters[net]])
-        seen = (name, sizes, inputs.shape[1:], trained)
+    def add(self, network: tuple[object, ...], inputs: Tensor, trained: tuple[bool, ...] | None) -> None:
+        """Count one forward pass. trained: which of the inputs and parameters get gradients; None without any."""
+        seen = (network, inputs.shape[1:], trained)
         if seen not in self._keys:
-            self._keys[seen] = json.dumps([name, sizes, list(inputs.shape[1:]), _runs(trained)])
+            self._keys[seen] = json.dumps([*network, list(inputs.shape[1:]), _runs(trained)])
         self._counts[self._keys[seen]] += len(inputs)
 
 
-class _Hook:
-    """A forward pre-hook and a backbone's observer, which know the name of the network."""
+class _Observer:
+    """Reports the forward passes of one network to a counter; a copy of the network gets a copy of this."""
 
-    def __init__(self, counter: ForwardCounter, name: str, sizes: Sequence[tuple[str, int]] | None) -> None:
-        self._counter, self._name, self._sizes = counter, name, sizes
+    def __init__(
+        self, counter: ForwardCounter, network: tuple[object, ...], parameters: Sequence[nn.Parameter]
+    ) -> None:
+        self.active = False
+        self._counter, self._network, self._parameters = counter, network, parameters
 
-    def __call__(self, net: nn.Module, args: tuple[Any, ...]) -> None:
+    def before_forward(self, net: nn.Module, args: tuple[Any, ...]) -> None:
         if args and isinstance(args[0], Tensor):
             self.observe(net, args[0])
 
-    def observe(self, net: nn.Module, inputs: Tensor) -> None:
-        self._counter.add(net, inputs, self._name, self._sizes)
+    def observe(self, _net: nn.Module, inputs: Tensor) -> None:
+        trained = None
+        if torch.is_grad_enabled():
+            trained = (inputs.requires_grad, *[parameter.requires_grad for parameter in self._parameters])
+        self._counter.add(self._network, inputs, trained)
 
 
 def _runs(trained: Sequence[bool] | None) -> list[list[int]] | None:
