@@ -78,7 +78,7 @@ def test_required_option_is_marked(cli):
 def test_show_prints_what_a_part_declares(cli, cli_json):
     assert "takes: one\nstreaming: yes\n" in cli("show", "relay").stdout
     (ring,) = cli_json("show", "ring")
-    assert ring["declares"] == {"connected": True}
+    assert ring["declares"] == {"connected": True, "reaches_absent": False}
     assert cli_json("show", "half")[0]["declares"] == {}
 
 

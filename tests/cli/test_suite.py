@@ -117,7 +117,7 @@ def test_failed_and_invalid_runs_are_named_and_stop_no_other_run(go, suite, tmp_
     dies = f'method = "kit-doomed"\nset = {{"local_update.path" = "{tries}", "local_update.times" = 2}}'
     raises = 'name = "raises"\nmethod = "kit-faulty"\nset = {"local_update.fault" = "raise"}'
     short = 'name = "short"\nmethod = "local"\nset = {"partitioner.min_size" = 21}'
-    lost = 'name = "lost"\nmethod = "fedavg"\ntopology = "kit-lost"\nset = {"topology.home_is" = 9}'
+    lost = 'name = "lost"\nmethod = "fedavg"\ntopology = "kit-lost"\nset = {"topology.source" = 9}'
     path = suite(*TWO, dies, raises, short, lost, seeds=1, backbones='["tiny", "tiny,wide"]')
     result = go("suite", "run", path, "--workers", 2)
     assert result.exit_code == 1

@@ -151,7 +151,7 @@ def test_a_draw_that_cannot_be_had_is_refused(shares) -> None:
 def test_sites_need_as_many_clients(shares) -> None:
     with pytest.raises(RequestError, match="Use --clients 4"):
         shares(partitioner="sites", clients=3, **{"dataset.sites": 4})
-    with pytest.raises(RequestError, match="does not say which site"):
+    with pytest.raises(RequestError, match="has no site labels"):
         shares(partitioner="sites")
 
 

@@ -78,5 +78,5 @@ def test_half_carries_the_largest_half_and_infinities_that_were_there() -> None:
 
 
 def test_half_does_not_overwrite_a_meta_entry_of_its_name() -> None:
-    with pytest.raises(RunError, match="rename it"):
+    with pytest.raises(RunError, match="Rename it"):
         Half().encode(Payload({"w": torch.ones(1)}, {"half": "mine"}), moment(), {})

@@ -155,7 +155,7 @@ def test_sites_refuses_another_number_of_clients() -> None:
 
 
 def test_sites_needs_sites() -> None:
-    with pytest.raises(RequestError, match="does not say which site"):
+    with pytest.raises(RequestError, match="has no site labels"):
         Sites().split(Labels(np.zeros(6, dtype=np.int64)), 2, rng())
 
 

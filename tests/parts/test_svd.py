@@ -282,7 +282,7 @@ def test_what_is_not_finite_is_refused_by_name(value) -> None:
 
 @pytest.mark.parametrize("key", ["svd", NOTED])
 def test_a_meta_entry_of_its_own_name_is_refused(key) -> None:
-    with pytest.raises(RunError, match="rename it"):
+    with pytest.raises(RunError, match="Rename it"):
         Svd().encode(Payload({}, {key: "mine"}), FIRST, {})
 
 

@@ -44,9 +44,9 @@ class _WorkerProcess:
 
     def kill(self) -> int | None:
         """End the process; its exit status."""
-        self.pipe.close()
         self.process.kill()
         self.process.join()
+        self.pipe.close()
         return self.process.exitcode
 
 
@@ -153,9 +153,9 @@ def _serve(pipe: Connection, begin: Begin, path: list[str]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.path[:] = path
     keep_freed_memory()
-    compute = _begun(begin, lambda value: pipe.send(News(value)))
-    pipe.send(None)
-    with suppress(EOFError):
+    with suppress(EOFError, OSError):  # the parent is gone
+        compute = _begun(begin, lambda value: pipe.send(News(value)))
+        pipe.send(None)
         while True:
             tasks, start = pipe.recv(), time.monotonic()
             values = [_value(compute, task) for task in tasks]

@@ -47,5 +47,5 @@ def fedbench_register_local_updates() -> Mapping[str, type[LocalUpdate]]:
 
 @hookimpl
 def fedbench_register_methods() -> Mapping[str, Method]:
-    """The method, by name: the parts that are not named here are those of FedAvg."""
-    return {"example": Method("example", summary="FedAvg with a penalty on large weights.")}
+    """The method, by name: parts that are not named are a star, and a mean of the messages."""
+    return {"example": Method("example", summary="A global model, trained with a penalty on large weights.")}

@@ -8,12 +8,16 @@ import torch
 
 from fedbench_core.api import SERVER, AggregatorState, Images, Message, Payload, RequestError, Training
 from fedbench_core.parts.aggregators import Mean
+from fedbench_core.registry import registry
 from fedbench_core.testing.toys import ToyFederation, toy_client, toy_moment
-from fedbench_fedavg import FedAvg
 from fedbench_feddf import EnsembleDistillation, predicted
 
 PUBLIC = Images(np.random.default_rng(5).integers(0, 255, (40, 8, 8)).astype(np.uint8), np.arange(40), "none")
 SMALL = EnsembleDistillation(steps=30, batch_size=20)
+
+
+def fedavg():
+    return registry().make("local_update", "fedavg", {})
 
 
 @dataclass
@@ -28,7 +32,12 @@ class PublicFederation(ToyFederation):
 
 def _mixed(part=SMALL, count=4) -> PublicFederation:
     clients = [toy_client(number, ("toy8", "toy12")[number % 2], 16 + 4 * number) for number in range(count)]
-    return PublicFederation(FedAvg(), clients, aggregator=part, training=Training(steps=3, batch_size=8))
+    return PublicFederation(
+        fedavg(),
+        clients,
+        aggregator=part,
+        training=Training(steps=3, batch_size=8),
+    )
 
 
 def _messages(federation, senders, number=0) -> list[Message]:
@@ -53,8 +62,8 @@ def test_without_steps_every_channel_is_the_mean_of_its_architecture() -> None:
 
 def test_one_architecture_without_steps_is_fedavg_for_three_rounds() -> None:
     clients = [[toy_client(number, images=16 + 4 * number) for number in range(3)] for _ in range(2)]
-    plain = ToyFederation(FedAvg(), clients[0], aggregator=Mean())
-    distilled = PublicFederation(FedAvg(), clients[1], aggregator=EnsembleDistillation(steps=0))
+    plain = ToyFederation(fedavg(), clients[0], aggregator=Mean())
+    distilled = PublicFederation(fedavg(), clients[1], aggregator=EnsembleDistillation(steps=0))
     for number in range(3):
         plain.round(number)
         distilled.round(number)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -224,7 +225,8 @@ def test_student_statistics_are_averaged_and_its_counter_is_the_largest() -> Non
 def test_forward_passes_are_one_per_network_and_step(share, monkeypatch) -> None:
     """Sharing a pair costs no arithmetic: the student's copies are only built, sent and compared."""
     seen = []
-    monkeypatch.setattr(ToyNet, "observer", staticmethod(lambda net, images: seen.append((net.name, len(images)))))
+    observer = SimpleNamespace(active=False, observe=lambda net, images: seen.append((net.name, len(images))))
+    monkeypatch.setattr(ToyNet, "observer", observer)
     group = federation(kd(share=share), clients=1)
     group.round(0)
     group.round(1)

@@ -9,12 +9,16 @@ from torch import nn
 from fedbench_core.api import SERVER, AggregatorState, Client, Message, Payload, Training
 from fedbench_core.learning import fit
 from fedbench_core.parts.aggregators import Mean
+from fedbench_core.registry import registry
 from fedbench_core.testing.toys import ToyBuilder, ToyFederation, toy_client, toy_moment
-from fedbench_fedavg import FedAvg
 from fedbench_scaffold import ControlledMean, Scaffold, correct
 
 SCAFFOLD, CONTROLLED = Scaffold(), ControlledMean()
 RECIPE = Training(steps=3, batch_size=8, lr=0.05, momentum=0.0)
+
+
+def fedavg():
+    return registry().make("local_update", "fedavg", {})
 
 
 def _federation(update, aggregator, clients=3, training=RECIPE) -> ToyFederation:
@@ -28,7 +32,7 @@ def _weights(federation: ToyFederation) -> dict[str, torch.Tensor]:
 
 
 def _assert_round_one_is_fedavg(update=SCAFFOLD, training=RECIPE) -> None:
-    plain = _federation(FedAvg(), Mean(uniform=True), training=training)
+    plain = _federation(fedavg(), Mean(uniform=True), training=training)
     controlled = _federation(update, ControlledMean(), training=training)
     plain.round(0)
     controlled.round(0)
@@ -39,7 +43,7 @@ def _assert_round_one_is_fedavg(update=SCAFFOLD, training=RECIPE) -> None:
 
 
 def _assert_one_client_is_fedavg(update=SCAFFOLD, aggregator=CONTROLLED, training=RECIPE) -> None:
-    plain, controlled = (_federation(*parts, 1, training) for parts in ((FedAvg(), Mean()), (update, aggregator)))
+    plain, controlled = (_federation(*parts, 1, training) for parts in ((fedavg(), Mean()), (update, aggregator)))
     for number in range(5):
         plain.round(number)
         controlled.round(number)

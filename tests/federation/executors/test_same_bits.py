@@ -7,21 +7,17 @@ from fedbench_core import RunSpec, run
 from fedbench_core.api import RequestError, RunError
 from fedbench_core.runner import How
 
-KINDS = (
-    "stateless",
-    "absent clients",
-    "stateful",
-    "stateful, absent clients",
-    "server with a memory",
-    "server that trains",
-    "ring",
-    "ring, a full circle",
-    "centralized",
-)
+STRICTEST = ("stateful, absent clients", "server with a memory", "server that trains", "ring, a full circle")
+KINDS = ("stateless", "absent clients", "stateful", "ring", "centralized", *STRICTEST)
+WORKERS = ({"workers": 1}, {"workers": 2}, {"workers": 3, "checkpoint_every": 3})
+CASES = [
+    pytest.param(kind, how, marks=() if kind in STRICTEST and how == WORKERS[-1] else pytest.mark.slow)
+    for kind in KINDS
+    for how in WORKERS
+]
 
 
-@pytest.mark.parametrize("how", [{"workers": 1}, {"workers": 2}, {"workers": 3, "checkpoint_every": 3}], ids=str)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "how"), CASES, ids=str)
 def test_workers_do_not_change_a_bit(kind, how, small, scientific, undisturbed, tmp_path) -> None:
     settings = small(kind)
     finished = run(RunSpec.of(settings), How(out=tmp_path, **how))
@@ -44,9 +40,13 @@ def test_threads_that_torch_is_left_with_change_nothing(
     assert scientific(finished.folder) == alone
 
 
-@pytest.mark.parametrize("how", [{"workers": 1}, {"workers": 2, "checkpoint_every": 4}], ids=str)
-@pytest.mark.parametrize("end", ["die", "hang"])
-@pytest.mark.parametrize("hops", [1, 0])
+@pytest.mark.parametrize(
+    "how", [pytest.param({"workers": 1}, marks=pytest.mark.slow), {"workers": 2, "checkpoint_every": 4}], ids=str
+)
+@pytest.mark.parametrize(
+    ("end", "hops"),
+    [("die", 0), ("hang", 1), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("die", 1), ("hang", 0)))],
+)
 def test_a_lost_worker_is_replaced_and_its_turn_repeated(
     end, hops, how, small, doomed, scientific, undisturbed, tmp_path
 ) -> None:
@@ -64,7 +64,7 @@ def test_a_lost_worker_is_replaced_and_its_turn_repeated(
 @pytest.mark.parametrize(
     ("end", "cause"), [("die", "its worker died"), ("hang", "no answer within --client-timeout 1")]
 )
-@pytest.mark.parametrize("hops", [1, 0])
+@pytest.mark.parametrize("hops", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_turn_that_never_ends_well_is_named(end, cause, hops, doomed, tmp_path) -> None:
     options = {"local_update.end": end, "topology.hops": hops, "local_update.phase": int(hops == 0)}
     spec = doomed(**{**options, "local_update.times": 99})
