@@ -45,7 +45,7 @@ def test_threads_that_torch_is_left_with_change_nothing(
 )
 @pytest.mark.parametrize(
     ("end", "hops"),
-    [("die", 0), ("hang", 1), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("die", 1), ("hang", 0)))],
+    [("die", 0), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("die", 1), ("hang", 1), ("hang", 0)))],
 )
 def test_a_lost_worker_is_replaced_and_its_turn_repeated(
     end, hops, how, small, doomed, scientific, undisturbed, tmp_path
@@ -74,7 +74,7 @@ def test_a_turn_that_never_ends_well_is_named(end, cause, hops, doomed, tmp_path
         run(spec, How(out=tmp_path / "runs", workers=2, **limit))
 
 
-@pytest.mark.parametrize("end", ["die", "hang"])
+@pytest.mark.parametrize("end", ["die", pytest.param("hang", marks=pytest.mark.slow)])
 def test_lost_worker_of_an_aggregation_is_replaced(end, small, scientific, undisturbed, tmp_path) -> None:
     (tmp_path / "marks").mkdir()
     options = {"aggregator.path": str(tmp_path / "marks"), "aggregator.end": end, "aggregator.times": 1}
