@@ -17,4 +17,4 @@ RING = "--method kit-ring --backbones tiny,wide"
 def test_killed_run_ends_with_the_same_record(method, kit, training_server, tmp_path) -> None:
     path = os.pathsep.join([str(kit), str(training_server), *filter(None, sys.path)])
     env = {**os.environ, "PYTHONPATH": path, "FEDBENCH_CACHE": str(tmp_path / "cache")}
-    kills.survive([*method.split(), *FLAGS.split()], 2, tmp_path, env=env)
+    kills.survive([*method.split(), *FLAGS.split()], 1, tmp_path, env=env)

@@ -52,7 +52,7 @@ def _scientific(folder: Path) -> dict[str, object]:
     return {"record": comparable(read_record(folder)), **rows}
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("workers", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)), 3])
 @pytest.mark.parametrize("kind", METHODS)
 def test_workers_do_not_change_a_bit(kind, workers, spec, go, tmp_path) -> None:
     finished = run(spec(kind), How(out=tmp_path, workers=workers))
