@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import click
 
@@ -112,8 +111,14 @@ def _text(default: Any) -> str:
 
 
 def _metavar(annotation: Any) -> str:
-    if get_origin(annotation) is Literal:
+    origin = get_origin(annotation)
+    if origin is Literal:
         return "|".join(get_args(annotation))
-    if get_origin(annotation) in (Union, UnionType):
+    if origin is tuple:
+        return "A,B,..."
+    if annotation not in _METAVARS and get_args(annotation):  # Annotated[...], or one with None
         return _metavar(get_args(annotation)[0])
-    return {int: "N", float: "X", str: "NAME"}.get(annotation, "A,B,..." if get_origin(annotation) is tuple else "N")
+    return _METAVARS[annotation]
+
+
+_METAVARS = {int: "N", float: "X", str: "NAME"}

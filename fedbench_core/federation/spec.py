@@ -45,12 +45,12 @@ class RunSpec(BaseModel):
     momentum: Annotated[float, Field(ge=0, lt=1, description="momentum of sgd")] = 0.9
     weight_decay: Annotated[float, Field(ge=0, description="weight decay of the local optimizer")] = 0.0
     partitioner: Annotated[Name, Field(description="how training images are split among the clients")] = "dirichlet"
-    aggregator: Annotated[Name | None, Field(description="in place of the method's own")] = None
-    compressor: Annotated[Name | None, Field(description="in place of the method's own, in both directions")] = None
-    downlink: Annotated[Name | None, Field(description="compressor from the server to the clients, if different")] = (
-        None
-    )
-    topology: Annotated[Name | None, Field(description="in place of the method's own")] = None
+    aggregator: Annotated[Name | None, Field(description="aggregator, in place of the method's own")] = None
+    compressor: Annotated[
+        Name | None, Field(description="compressor, in place of the method's own, in both directions")
+    ] = None
+    downlink: Annotated[Name | None, Field(description="compressor from the server to the clients, if another")] = None
+    topology: Annotated[Name | None, Field(description="topology, in place of the method's own")] = None
     fraction: Annotated[
         float, Field(gt=0, le=1, description="fraction of the clients that is sampled in each round")
     ] = 1.0
