@@ -14,7 +14,7 @@ _HOMES = {"RunSpec": "fedbench_core.federation.spec", "run": "fedbench_core.runn
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: a bare `import fedbench_core` loads no torch."""
+    """Import a name on first use, so that `import fedbench_core` does not import torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'fedbench_core' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -158,9 +158,9 @@ def partition_of(run: ResolvedRun, how: How, say: Say | None = None, splits: Spl
 def _run(run: ResolvedRun, folder: Path, how: How, watch: Watch, say: Say, splits: Splits | None = None) -> Finished:
     with claimed(folder):
         splits = splits or load(run, how, say)
-        if is_done(folder):
-            return _same(_finished(folder), run, splits)
         partition = partition_of(run, how, say, splits)
+        if is_done(folder):
+            return _same(_finished(folder), run, partition)
         probe = Probe(run, partition)
         notes = probe.check()
         store = Store(folder / "state")
@@ -183,16 +183,22 @@ def _finished(folder: Path) -> Finished:
     return Finished(folder, record, before=True)
 
 
-def _same(finished: Finished, run: ResolvedRun, splits: Splits) -> Finished:
+def _same(finished: Finished, run: ResolvedRun, partition: Partition) -> Finished:
     """A finished run, if running it now would use the same data and versions; RequestError names what differs."""
-    before = {"data": finished.record["data"]["digest"], **finished.record["versions"]}
-    changed = list(map(str, differences(before, {"data": splits.digest, **versions(run)})))
+    data = finished.record["data"]
+    before = {"data": data["digest"], "public": (data["public"] or {}).get("digest"), **finished.record["versions"]}
+    changed = list(map(str, differences(before, {**_digests(partition), **versions(run)})))
     if changed:
         raise RequestError(
             f"{finished.folder} was recorded with {'; '.join(changed)}. Use --fresh to run it again, or "
             f"`fedbench resume {finished.folder}` to see what was recorded."
         )
     return finished
+
+
+def _digests(partition: Partition) -> dict[str, str | None]:
+    """The digests of the images."""
+    return {"data": partition.splits.digest, "public": partition.public_source[1] if partition.public else None}
 
 
 def _train(
@@ -242,7 +248,7 @@ def _stamp(run: ResolvedRun, partition: Partition, how: How) -> dict[str, Any]:
     root = None if how.data_root is None else str(how.data_root.resolve())
     where = {"data_root": root, "base": str(how.base.resolve())}
     spec = run.spec.model_dump(mode="json")
-    return {"spec": spec, "versions": versions(run), "data": {"data": partition.splits.digest}, **where}
+    return {"spec": spec, "versions": versions(run), "data": _digests(partition), **where}
 
 
 def _path(text: str | None) -> Path | None:
@@ -255,17 +261,17 @@ def _progress(stamp: Mapping[str, Any], store: Store) -> Progress:
     if journal is None:
         return Progress()
     compared = ("spec", "versions", "data")
-    told = [str(difference) for name in compared for difference in differences(journal[name], stamp[name])]
-    if told:
+    changed = [str(difference) for name in compared for difference in differences(journal[name], stamp[name])]
+    if changed:
         raise RunError(
-            f"This run can't be resumed, because it was started with {'; '.join(told)}. "
+            f"This run can't be resumed, because it was started with {'; '.join(changed)}. "
             "Restore that, or start over with --fresh."
         )
     return Progress.from_json(journal["progress"])
 
 
 def _machine(run: ResolvedRun, how: How, workers: int) -> dict[str, Any]:
-    """The machine; on a cluster that of the driver, and nothing of the others' memory, which nobody asked."""
+    """The machine; on a cluster, the one of this process."""
     own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
         "data_root": None if how.data_root is None else str(how.data_root),

@@ -63,7 +63,7 @@ def _observing(net: Backbone, call: Callable[..., Any], *args: Any, **kwargs: An
     observer = net.observer
     if observer is None or observer.active:
         return call(*args, **kwargs)
-    observer.observe(net, args[0])
+    observer.observe(net, next(iter((*args, *kwargs.values()))))
     observer.active = True
     try:
         return call(*args, **kwargs)

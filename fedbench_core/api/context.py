@@ -78,8 +78,9 @@ class RoundContext:
         return self.training.lr
 
     def with_training(self, **changes: Any) -> "RoundContext":
-        """The same moment with another local recipe: `ctx.with_training(steps=10, lr=0.001)`."""
-        return replace(self, training=replace(self.training, **changes))
+        """The same moment with another recipe: `ctx.with_training(steps=10, lr=0.001)`; `epochs` replace steps."""
+        budget = {"steps": None} if "epochs" in changes else {}
+        return replace(self, training=replace(self.training, **{**budget, **changes}))
 
     def build(self, backbone: str, role: str = "") -> Backbone:
         """A backbone with its initial weights: equal names and roles have equal weights on every node."""

@@ -1,7 +1,7 @@
 """Per-class scores that are NaN where they are undefined, and a mean that leaves those out.
 
-Everything is asked of torchmetrics class by class: its own macro averages count absent classes as zero. The library is
-imported inside the functions because its import takes a second.
+All scores are computed by torchmetrics for each class, because its macro averages count absent classes as zero. It is
+imported on first use, which takes seconds.
 """
 
 import math

@@ -127,7 +127,7 @@ class LocalUpdate(Protocol):
     def check(self, client: Client, ctx: RoundContext) -> Sequence[str]:
         """Notes for the record on a client of each backbone, before the first round.
 
-        The client is a copy. RequestError if this update can't work with its backbone or these settings.
+        The client is a copy without models. RequestError if this update can't work with its backbone or these settings.
         """
         return ()
 
@@ -141,7 +141,8 @@ class LocalUpdate(Protocol):
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
         """The client's own models, by role; the first is the headline score. Changes nothing it is given.
 
-        Not called for clients that never took part, if `setup` creates something: they have no model of their own.
+        Not called for clients that never took part, if `setup` is overridden: they have no model of their own yet.
+        Models that predict differently must differ in class, `name` or `state_dict`: equal ones are scored once.
         """
         return {}
 
@@ -201,7 +202,7 @@ class Aggregator(Protocol):
         return ()
 
     def setup(self, state: AggregatorState, ctx: RoundContext) -> None:
-        """Create what the node keeps, before its first aggregation."""
+        """Create what the node keeps, before its first aggregation; `ctx` is that of the first aggregation."""
 
     def channel(self, state: AggregatorState, client: int, ctx: RoundContext) -> str:
         """The channel that a client reads. Of the state only `id`, `memory` and `published` are there."""

@@ -56,7 +56,7 @@ def ray_flags(command: Command) -> Command:
 EXECUTORS = ("serial", "processes", "ray")
 _GPUS = "GPUs per client on a Ray cluster; 0.25 lets four clients share a GPU  [default: 1]"
 _ADDRESS = "HOST:PORT of a Ray cluster, or auto  [default: start a cluster on this machine for this run]"
-_TIMEOUT = "stop and repeat the local training of a client that takes longer"
+_TIMEOUT = "stop and repeat a turn, an aggregation or a scoring that takes longer"
 _CHECKPOINT = "rounds between checkpoints; a resumed run repeats at most this many  [default: 1]"
 _EXECUTOR = "where clients are trained  [default: processes]"
 

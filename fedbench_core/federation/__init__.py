@@ -1,1 +1,1 @@
-"""One run: what is asked for, the parts, the shares, the loop, the wire, the state at rest, the evaluation."""
+"""One run: settings, parts, partition, engine, executors, messages, stored state, evaluation."""

@@ -49,10 +49,13 @@ def load_state(
     return state
 
 
+def reads_channels(run: ResolvedRun) -> bool:
+    """Whether clients may read different channels."""
+    return type(run.aggregator).channel is not Aggregator.channel
+
+
 def channels(run: ResolvedRun, state: AggregatorState, ctx: RoundContext, clients: Iterable[int]) -> list[str]:
     """The channel that each of the clients reads from a node."""
-    if type(run.aggregator).channel is Aggregator.channel:
-        return [""] * len(list(clients))
     with run.blaming("aggregator"):
         names = [run.aggregator.channel(state, client, ctx) for client in clients]
         for name in names:
@@ -99,7 +102,8 @@ class Aggregation:
 
     def _check(self, payloads: Mapping[str, Payload]) -> None:
         node, run = self._ctx.node, self._run
-        readers = set(channels(run, self._state, self._ctx, range(run.trained) if node == SERVER else [node]))
+        clients = range(run.trained) if node == SERVER else [node]
+        readers = set(channels(run, self._state, self._ctx, clients)) if reads_channels(run) else {""}
         for channel, payload in payloads.items():
             if channel not in readers:
                 names = ", ".join(map(repr, sorted(readers)))
@@ -111,8 +115,9 @@ class Aggregation:
         if self._ctx.node != SERVER:
             blob = payload.to_bytes()
             return Encoded(blob, len(blob))
-        memory = self._compressors.setdefault(channel, {})
+        memory = copied(self._compressors.get(channel, {}), self._ctx.device if self._networks else "cpu")
         sent = send(self._run, "downlink", payload, self._ctx, memory)
+        self._compressors[channel] = copied(memory, "cpu")
         if sent.form is not None:  # find a faulty compressor before clients train on what it made
             receive(self._run, "downlink", sent.blob, sent.form)
         return sent

@@ -47,8 +47,8 @@ class Probe:
             self._networks.recall()
         return sizes
 
-    def flops(self, forwards: Forwards) -> float:
-        """The FLOPs of counted forward passes, with the backward passes behind them."""
+    def flops(self, forwards: Forwards) -> float | None:
+        """The FLOPs of counted forward and backward passes; None if they can't be measured."""
         return flops_of(forwards, self._build, self._run.spec.device)
 
     def _build(self, name: str, sizes: dict[str, int] | None) -> nn.Module:

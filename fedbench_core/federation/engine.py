@@ -156,7 +156,7 @@ class Engine:
         moved = dict(zip(("bytes_up", "bytes_down", "bytes_peer"), _difference(after, before), strict=True))
         row = {"round": call.round, "phase": call.phase, "client": turn.client, "num_examples": int(done.num_examples)}
         try:
-            self._clients.add({**row, **moved}, done.metrics)
+            self._clients.add({**row, **moved}, done.metrics, call.kind)
         except RunError as error:
             raise RunError(f"{call.label}: {error}") from error
 

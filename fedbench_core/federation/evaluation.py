@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from fedbench_core.api import RunError
 from fedbench_core.federation.bits import text_of_bits, text_of_codes
 from fedbench_core.federation.calls import ModelScore, ScoreDone
 from fedbench_core.federation.partition import Partition
@@ -61,6 +62,10 @@ def _by_role(done: Sequence[ScoreDone], partition: Partition, split: str) -> dic
         for role, score in one.scores.items():
             models = roles.setdefault(role, _Role.empty(len(sizes)))
             for client, own in zip(one.call.clients, np.split(one.local[role], cuts), strict=False):
+                if models.scores[client] is not None:
+                    raise RunError(
+                        f"Two models of client {client} have the role {role!r}. Give each a role of its own."
+                    )
                 models.scores[client], models.local[client] = score, own
     return roles
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fedbench_core.api import Backbone, Outputs
+from fedbench_core.api import Backbone
 from fedbench_core.federation.calls import Forwards
 from fedbench_core.models.cost import count_flops
 
@@ -32,12 +32,15 @@ class ForwardCounter:
         return self
 
     def watch(self, net: nn.Module, name: str, sizes: Sequence[tuple[str, int]] | None) -> nn.Module:
-        """Count every forward pass of a network from now on."""
-        observer = _Observer(self, (name, sizes), list(net.parameters()))
-        if isinstance(net, Backbone):
-            net.observer = observer
-        else:
+        """Count every forward pass of a network from now on; of a backbone also those of its head alone."""
+        observer = _Observer(self, (name, sizes, WHOLE), net)
+        if not isinstance(net, Backbone):
             net.register_forward_pre_hook(observer.before_forward)
+            return net
+        net.observer = observer
+        head = getattr(net, HEAD, None)
+        if isinstance(head, nn.Module):
+            head.register_forward_pre_hook(_Observer(self, (name, sizes, HEAD), head, observer).before_forward)
         return net
 
     def take(self) -> dict[str, int]:
@@ -45,31 +48,50 @@ class ForwardCounter:
         counts, self._counts = dict(self._counts), Counter()
         return counts
 
-    def add(self, network: tuple[object, ...], inputs: Tensor, trained: tuple[bool, ...] | None) -> None:
-        """Count one forward pass. trained: which of the inputs and parameters get gradients; None without any."""
-        seen = (network, inputs.shape[1:], trained)
+    def add(self, network: tuple[object, ...], inputs: Sequence[Tensor], trained: tuple[bool, ...] | None) -> None:
+        """Count one forward pass. trained: which of the parameters get gradients; None without any."""
+        shapes = tuple((value.shape[1:], value.dtype, value.requires_grad) for value in inputs)
+        seen = (network, shapes, trained)
         if seen not in self._keys:
-            self._keys[seen] = json.dumps([*network, list(inputs.shape[1:]), _runs(trained)])
-        self._counts[self._keys[seen]] += len(inputs)
+            plain = [[list(shape), str(dtype).removeprefix("torch."), grad] for shape, dtype, grad in shapes]
+            self._keys[seen] = json.dumps([*network, plain, _runs(trained)])
+        self._counts[self._keys[seen]] += len(inputs[0]) if inputs[0].ndim else 1
+
+
+WHOLE, HEAD = "", "head"
+"""The parts of a network that are counted."""
 
 
 class _Observer:
-    """Reports the forward passes of one network to a counter; a copy of the network gets a copy of this."""
+    """Reports the forward passes of one network to a counter; a copy of the network gets a copy of this.
+
+    within: the observer of the network that this one is a part of, whose passes include those of the part.
+    """
 
     def __init__(
-        self, counter: ForwardCounter, network: tuple[object, ...], parameters: Sequence[nn.Parameter]
+        self,
+        counter: ForwardCounter,
+        network: tuple[object, ...],
+        net: nn.Module,
+        within: "_Observer | None" = None,
     ) -> None:
         self.active = False
-        self._counter, self._network, self._parameters = counter, network, parameters
+        self._counter, self._network, self._within = counter, network, within
+        self._parameters = list(net.parameters())
 
     def before_forward(self, net: nn.Module, args: tuple[Any, ...]) -> None:
-        if args and isinstance(args[0], Tensor):
-            self.observe(net, args[0])
+        if self._within is None or not self._within.active:
+            self._count([value for value in args if isinstance(value, Tensor)])
 
     def observe(self, _net: nn.Module, inputs: Tensor) -> None:
+        self._count([inputs])
+
+    def _count(self, inputs: Sequence[Tensor]) -> None:
+        if not inputs:
+            return
         trained = None
         if torch.is_grad_enabled():
-            trained = (inputs.requires_grad, *[parameter.requires_grad for parameter in self._parameters])
+            trained = tuple(parameter.requires_grad for parameter in self._parameters)
         self._counter.add(self._network, inputs, trained)
 
 
@@ -84,27 +106,38 @@ def add_forwards(totals: dict[str, int], more: Forwards) -> None:
         totals[key] = totals.get(key, 0) + count
 
 
-def flops_of(forwards: Forwards, build: Any, device: str = "cpu") -> float:
-    """The FLOPs of counted forward passes and of the backward passes behind them. build: (name, sizes) -> network."""
-    return sum(count * _flops_per_input(json.loads(key), build, device) for key, count in sorted(forwards.items()))
+def flops_of(forwards: Forwards, build: Any, device: str = "cpu") -> float | None:
+    """The FLOPs of counted forward passes and of the backward passes behind them.
+
+    build: (name, sizes) -> network. None if a network can't be measured on inputs of the shapes that were counted.
+    """
+    try:
+        return sum(count * _flops_per_input(json.loads(key), build, device) for key, count in sorted(forwards.items()))
+    except Exception:  # noqa: BLE001  # a module of a plugin may need more than tensors of these shapes
+        return None
 
 
 def _flops_per_input(key: Sequence[Any], build: Any, device: str) -> float:
-    name, sizes, shape, runs = key
+    name, sizes, part, inputs, runs = key
     net = build(name, None if sizes is None else dict(sizes))
-    inputs = torch.zeros(_PROBE, *shape, device=device)
+    net = net.head if part == HEAD else net
+    tensors = [_zeros(*one, device=device) for one in inputs]
     if runs is None:
         with torch.no_grad():
-            return count_flops(lambda: net(inputs)) / _PROBE
+            return count_flops(lambda: net(*tensors)) / _PROBE
     flags = [bool(flag) for flag, length in runs for _ in range(length)]
-    inputs.requires_grad_(flags[0])
-    for parameter, flag in zip(net.parameters(), flags[1:], strict=True):
+    for parameter, flag in zip(net.parameters(), flags, strict=True):
         parameter.requires_grad_(flag)
-    return count_flops(lambda: _step(net, inputs)) / _PROBE
+    return count_flops(lambda: _step(net, tensors)) / _PROBE
 
 
-def _step(net: nn.Module, inputs: Tensor) -> None:
-    outputs: Tensor | Outputs = net(inputs)
-    logits = outputs.logits if isinstance(outputs, Outputs) else outputs
-    if logits.requires_grad:
-        logits.sum().backward()  # type: ignore[no-untyped-call]  # torch's gap
+def _zeros(shape: Sequence[int], dtype: str, requires_grad: bool, *, device: str) -> Tensor:
+    return torch.zeros(_PROBE, *shape, dtype=getattr(torch, dtype), device=device, requires_grad=requires_grad)
+
+
+def _step(net: nn.Module, inputs: Sequence[Tensor]) -> None:
+    outputs = net(*inputs)
+    tensors = [outputs] if isinstance(outputs, Tensor) else [value for value in outputs if isinstance(value, Tensor)]
+    losses = [value.sum() for value in tensors if value.requires_grad]
+    if losses:
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]  # torch's gap

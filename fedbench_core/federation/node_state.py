@@ -79,6 +79,8 @@ def copied(memory: Memory, device: str) -> Memory:
 def check_memory(memory: Memory) -> None:
     """RunError that names an entry which can't be stored."""
     for key, value in memory.items():
+        if not isinstance(key, str):
+            raise RunError(f"the keys of memory are text; {key!r} is of type {type(key).__name__}")
         if not isinstance(value, Tensor | int | float | str):
             raise RunError(f"memory holds tensors, numbers and strings; {key!r} is of type {type(value).__name__}")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from fedbench_core.api import SERVER, AggregatorState, Message, Node, Payload, RoundContext
 from fedbench_core.federation import files
-from fedbench_core.federation.aggregation import Aggregation, Published, channels
+from fedbench_core.federation.aggregation import Aggregation, Published, channels, load_state, reads_channels
 from fedbench_core.federation.blame import at
 from fedbench_core.federation.calls import (
     OWN_WAY,
@@ -56,10 +56,14 @@ class Nodes:
 
     def channels(self, node: Node, clients: Sequence[int], ctx: RoundContext) -> list[str]:
         """The channel of a node that each client reads."""
-        kept = self._kept(node)
-        memory = {} if kept is None else kept.memory
-        state = AggregatorState(node, memory=memory, published=self._payloads(node))
-        return channels(self._run, state, replace(ctx, node=node), clients)
+        if not reads_channels(self._run):
+            return [""] * len(clients)
+        kept, published, ctx = self._kept(node), self._payloads(node), replace(ctx, node=node)
+        if kept is None and self._run.aggregator.trains:  # what it keeps is created in a worker
+            state = AggregatorState(node, published=published)
+        else:
+            state = load_state(self._run, kept, published, ctx, None)
+        return channels(self._run, state, ctx, clients)
 
     def add(self, arrivals: Arrivals, node: Node, sender: int, way: str, sent: Encoded, num_examples: float) -> None:
         """Take in a message for a node."""

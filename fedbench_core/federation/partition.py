@@ -98,6 +98,11 @@ def _public_images(splits: Splits, rows: Indices, public: Splits | None) -> tupl
     if public is None:
         images = replace(splits.train.without_labels(), indices=rows) if len(rows) else None
         return images, (splits.name, splits.digest)
+    if public.digest == splits.digest:
+        raise RequestError(
+            f"--public {public.name} is the dataset of the clients, whose images are not public. Use a fraction, such "
+            "as --public 0.1, or another dataset."
+        )
     got, expected = ((one.channels, one.image_size) for one in (public, splits))
     if got != expected:
         raise RequestError(
@@ -130,10 +135,10 @@ def _check_parts(parts: Sequence[Indices], images: int, clients: int) -> None:
         raise MisfitError(
             f"it split images among {clients} clients as {[len(part) for part in parts]}; each needs some"
         )
-    dealt = np.sort(np.concatenate(parts))
-    if not np.array_equal(dealt, np.arange(images)):
+    owned = np.sort(np.concatenate(parts))
+    if not np.array_equal(owned, np.arange(images)):
         raise MisfitError(
-            f"it returned {len(dealt)} indices for {images} images; expected each of 0..{images - 1} once"
+            f"it returned {len(owned)} indices for {images} images; expected each of 0..{images - 1} once"
         )
 
 

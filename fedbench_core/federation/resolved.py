@@ -154,12 +154,19 @@ def assemble(spec: RunSpec) -> ResolvedRun:
 
 def _with_requirements(spec: RunSpec, method: Method) -> RunSpec:
     """The spec with the run settings that the method needs; RequestError where it was given others."""
-    changed = {name: value for name, value in method.requires.items() if getattr(spec, name) != value}
-    for name, value in changed.items():
-        if name in spec.model_fields_set:
-            flag = f"--{name.replace('_', '-')}"
-            raise RequestError(f"{spec.method} needs {flag} {value}; got {getattr(spec, name)}. Leave {flag} out.")
-    return spec.model_copy(update=changed)
+    values = spec.model_dump()
+    changed = {name: value for name, value in method.requires.items() if values.get(name) != value}
+    if not changed:
+        return spec
+    implied = {"epochs"} if spec.steps is None and spec.epochs == 1 else set()
+    given = {name for name in spec.model_fields_set - implied if values[name] is not None}
+    replaced = {"epochs", "steps"} if changed.keys() & {"epochs", "steps"} else set()
+    for name in sorted(given & (changed.keys() | replaced)):
+        flag = f"--{name.replace('_', '-')}"
+        needs = ", ".join(f"--{key.replace('_', '-')} {value}" for key, value in changed.items())
+        raise RequestError(f"{spec.method} needs {needs}; got {flag} {values[name]}. Leave {flag} out.")
+    budget = dict.fromkeys(replaced)
+    return RunSpec.of({**values, **budget, **changed})
 
 
 def _downlink(spec: RunSpec, method: Method) -> str | None:

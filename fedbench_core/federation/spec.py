@@ -103,7 +103,7 @@ class RunSpec(BaseModel):
         fraction = _number(public)
         if fraction is not None and not 0 < fraction < 1:
             raise PydanticCustomError("fraction", "expected a fraction between 0 and 1 (both excluded), or a dataset")
-        return public
+        return public if fraction is None else str(fraction)
 
     @property
     def public_fraction(self) -> float | None:

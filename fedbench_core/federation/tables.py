@@ -22,15 +22,15 @@ NEW: Committed = (0, "")
 class Table:
     """One CSV file. Rows are kept in memory until `flush`, so that the file holds whole rounds only.
 
-    Rows of one phase have the same metrics; the columns are those of all phases of the first flushed round, and cells
-    of metrics that a phase does not have are empty.
+    Rows of one kind of phase have the same metrics; the columns are those of all kinds in the first flushed round, and
+    cells of metrics that a kind does not have are empty.
     """
 
     def __init__(self, path: Path, fixed: Sequence[str], committed: Committed = NEW) -> None:
         self._path = path
         self._fixed = tuple(fixed)
         self._columns: tuple[str, ...] = ()
-        self._metrics: dict[object, frozenset[str]] = {}
+        self._metrics: dict[str, frozenset[str]] = {}
         self._rows: list[Mapping[str, object]] = []
         self._hash = hashlib.sha256()
         self.offset, digest = committed
@@ -46,17 +46,14 @@ class Table:
         if self._hash.hexdigest() != digest:
             raise RunError(f"{self._path} is not what it was at the last commit. Start the run over with --fresh.")
         self._cut()
-        rows = csv.DictReader(io.StringIO(whole.decode()))
-        self._columns = tuple(rows.fieldnames or ())
-        for row in rows:
-            present = {name for name, value in row.items() if value != ""}
-            self._metrics.setdefault(row.get("phase"), frozenset(present - set(self._fixed)))
+        self._columns = tuple(next(csv.reader(io.StringIO(whole.decode()))))
 
-    def add(self, row: Mapping[str, object], metrics: Mapping[str, object] | None = None) -> None:
-        """Add one row; RunError names metrics that other rows of this phase do not have, or have besides."""
+    def add(self, row: Mapping[str, object], metrics: Mapping[str, object] | None = None, kind: str = "") -> None:
+        """Add one row; RunError names metrics that other rows of this kind do not have, or have besides."""
         names = frozenset(metrics or {})
-        phase = str(row["phase"]) if "phase" in row else None
-        odd = names ^ self._metrics.setdefault(phase, names)
+        if taken := names & set(self._fixed):
+            raise RunError(f"its metric {min(taken)!r} has the name of a column that is measured. Rename it.")
+        odd = names ^ self._metrics.setdefault(kind, names)
         if self._columns:
             odd |= names - set(self._columns)
         if odd:

@@ -96,7 +96,7 @@ def _any(own: Mapping[int, Record], test: Callable[[Record], bool]) -> bool:
 
 
 def _personalizes(record: Record) -> bool:
-    return bytes_per_turn(record) > 0 and len(set(record["test"]["matrix"]["predictor_of_client"])) > 1
+    return bytes_per_turn(record) > 0 and len(set(record["test"]["matrix"]["predictor_of_client"]) - {None}) > 1
 
 
 def _scores_two_models(record: Record) -> bool:

@@ -17,8 +17,8 @@ def winner_text(leaderboard: Leaderboard) -> str:
     winners = leaderboard.winners
     if len({winner for _, winner in winners}) == 1:
         return winners[0][1] or _NONE
-    labelled = zip(case_labels(leaderboard), winners, strict=True)
-    return "; ".join(f"{label}: {winner or _NONE}" for label, (_, winner) in labelled)
+    labeled = zip(case_labels(leaderboard), winners, strict=True)
+    return "; ".join(f"{label}: {winner or _NONE}" for label, (_, winner) in labeled)
 
 
 def index_table(leaderboards: Leaderboards) -> TextTable:

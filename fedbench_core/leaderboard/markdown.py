@@ -55,8 +55,8 @@ def _outcome(leaderboard: Leaderboard) -> str:
     ]
     if len(outcomes) == 1:
         return f"{outcomes[0][0].upper()}{outcomes[0][1:]}."
-    labelled = zip(case_labels(leaderboard), outcomes, strict=True)
-    return "Best entries:\n\n" + bullets(f"{label}: {outcome}" for label, outcome in labelled)
+    labeled = zip(case_labels(leaderboard), outcomes, strict=True)
+    return "Best entries:\n\n" + bullets(f"{label}: {outcome}" for label, outcome in labeled)
 
 
 def _section(table: Table, figures: Links) -> list[str]:

@@ -88,7 +88,7 @@ def _cuts(count: int, batch_size: int) -> list[int]:
 def batches(data: Data, ctx: RoundContext, who: tuple[Word, ...] = BATCHES) -> Iterator[Batch]:
     """The batches of the local budget, in the order that the stream `who` of this node draws."""
     order = positions(len(data), ctx.training, ctx.rng(*who))
-    per_block = max(1, _BLOCK_BYTES // (data.item_bytes * ctx.training.batch_size))
+    per_block = max(1, _BLOCK_BYTES // max(1, data.item_bytes * ctx.training.batch_size))
     while taken := list(islice(order, per_block)):
         chosen = np.concatenate(taken)
         images, labels = data.tensors(chosen)

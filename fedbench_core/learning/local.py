@@ -43,12 +43,13 @@ def fit(
 
     loss: replaces the task's loss; named terms are added, and each is returned under its name.
     who: the stream that orders the batches. parameters: trained in place of those of `net`, for instance those of two
-    networks. frozen: modules that stay in evaluation mode and are not trained. step: an optimizer in place of a new
+    networks. frozen: modules in evaluation mode that are not trained. step: an optimizer in place of a new
     one. on_gradients: called with `net` between the backward pass and the step.
     """
     terms: dict[str, Tensor] = {}
     seen = steps = 0
-    with _frozen(net.train(), frozen):
+    net.train()
+    with _frozen(frozen):
         step = step or optimizer(net.parameters() if parameters is None else parameters, ctx)
         for batch in batches(data, ctx, who):
             losses = _losses(net, batch, loss, ctx)
@@ -76,14 +77,18 @@ def outputs_of(net: nn.Module, inputs: Tensor) -> Outputs:
 
 
 @contextmanager
-def _frozen(net: nn.Module, modules: Sequence[nn.Module]) -> Iterator[None]:
+def _frozen(modules: Sequence[nn.Module]) -> Iterator[None]:
+    modes = [(part, part.training) for module in modules for part in module.modules()]
+    trained = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
     for module in modules:
         module.eval().requires_grad_(requires_grad=False)
     try:
         yield
     finally:
-        for module in modules:
-            module.train(net.training).requires_grad_(requires_grad=True)
+        for part, training in modes:
+            part.training = training
+        for parameter in trained:
+            parameter.requires_grad = True
 
 
 def load_global(received: Payload | None, backbone: str, ctx: RoundContext) -> Backbone:

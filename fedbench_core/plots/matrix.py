@@ -13,9 +13,10 @@ _NUMBERS_UP_TO = 12
 def draw_matrix(record: dict[str, Any]) -> Figure:
     """Accuracy of each client's model (rows) on each client's label distribution (columns)."""
     matrix = record["test"]["matrix"]
-    rows = [matrix[matrix["primary"]][row] for row in matrix["predictor_of_client"]]
+    clients = len(matrix["predictor_of_client"])
+    scored = matrix[matrix["primary"]]
+    rows = [[None] * clients if row is None else scored[row] for row in matrix["predictor_of_client"]]
     scores = np.array([[np.nan if score is None else score for score in row] for row in rows])
-    clients = len(scores)
     labels = [_label(record, client) for client in range(clients)]
     side = min(9.0, max(3.6, 0.62 * clients))
     figure = Figure(figsize=(side + 1.8 + 0.1 * max(map(len, labels)), side + 1.3), layout="constrained")

@@ -114,8 +114,12 @@ def _costs(progress: Progress, probe: Probe) -> dict[str, Any]:
         "bytes_peer": totals.bytes_peer,
         "bytes_dense": totals.bytes_dense,
         "bytes_whole_models": sum(sizes[name]["bytes"] * count for name, count in totals.messages.items()),
-        "training_gflops": probe.flops(totals.training) / 1e9,
-        "aggregation_gflops": probe.flops(totals.aggregation) / 1e9,
-        "prediction_gflops": probe.flops(totals.prediction) / 1e9,
+        "training_gflops": _giga(probe.flops(totals.training)),
+        "aggregation_gflops": _giga(probe.flops(totals.aggregation)),
+        "prediction_gflops": _giga(probe.flops(totals.prediction)),
         "backbones": sizes,
     }
+
+
+def _giga(value: float | None) -> float | None:
+    return None if value is None else value / 1e9

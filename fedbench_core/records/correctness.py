@@ -52,7 +52,12 @@ def _codes(text: str, images: int, kinds: int) -> Codes:
 
 
 def image_scores(record: Mapping[str, Any], metric: str) -> Floats | None:
-    """What each test image contributes to a record's `metric`, (images,); None if that is not a mean over images."""
+    """What each test image contributes to a record's `metric`, (images,).
+
+    None if the metric is not a mean over images, or if some client has no model, so that the mean leaves it out.
+    """
+    if None in record["test"]["matrix"]["predictor_of_client"]:
+        return None
     correctness = read_correctness(record)
     if correctness.by != "class" and metric in _NEEDS_CLASSES:
         return None

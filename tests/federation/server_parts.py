@@ -76,6 +76,8 @@ class Learning(Aggregator):
 class Echo(LocalUpdate):
     """Trains what it receives; reports the sum of what it received, and the kind of its phase."""
 
+    twice: bool = False
+
     def train(self, client, received, ctx):
         net = load_global(received, client.backbone, ctx)
         metrics = fit(net, client.train, ctx)
@@ -86,6 +88,9 @@ class Echo(LocalUpdate):
 
     def predictors(self, client, received, ctx):
         return {"mine": load_global(received, client.backbone, ctx)}
+
+    def global_predictors(self, received, backbone, ctx):
+        return {"mine": load_global(received, backbone, ctx)} if self.twice else {}
 
 
 @dataclass(frozen=True)

@@ -89,3 +89,38 @@ def test_run_counts_training_and_prediction_apart(go) -> None:
     assert plain["training_gflops"] == tuned["training_gflops"] == pytest.approx(3 * 3 * 16 * per_image / 1e9)
     assert plain["prediction_gflops"] == plain["aggregation_gflops"] == 0
     assert tuned["prediction_gflops"] == pytest.approx(60 * per_image / 1e9)
+
+
+def test_head_alone_is_counted_and_not_twice_with_its_network(networks) -> None:
+    net = networks.backbone("tiny")
+    net.head(torch.zeros(9, 6)).sum().backward()
+    assert flops(networks) == 9 * 2 * HEAD
+    networks.forwards()  # those of the measurement
+    net(images(1)).sum().backward()
+    assert flops(networks) == 2 * CONV + 3 * HEAD
+
+
+class Generator(nn.Module):
+    """A module of two inputs, one of them integers, and two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.layer = nn.Embedding(3, 4), nn.Linear(4, 5)
+
+    def forward(self, noise, labels):
+        return self.layer(noise + self.embedding(labels)), labels
+
+
+def test_module_of_several_inputs_is_measured_on_their_shapes_and_types(networks) -> None:
+    networks._modules = {"generator": Generator}
+    made = networks.module("generator", "", {})
+    made(torch.zeros(6, 4), torch.zeros(6, dtype=torch.int64))[0].sum().backward()
+    assert flops(networks) == 6 * 3 * LINEAR
+
+
+def test_network_that_cannot_be_measured_has_unknown_flops(networks) -> None:
+    def build(name, _sizes):
+        raise ValueError(name)
+
+    networks.backbone("tiny")(images(1))
+    assert flops_of(networks.forwards(), build) is None

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from fedbench_core import run
-from fedbench_core.api import RequestError, RunError
-from fedbench_core.federation.resolved import resolve
+from fedbench_core import RunSpec, run
+from fedbench_core.api import Method, RequestError, RunError
+from fedbench_core.federation.resolved import _with_requirements, resolve
 from fedbench_core.runner import How, resume
 
 
@@ -145,7 +146,40 @@ def test_required_settings_are_applied_and_others_refused(spec) -> None:
     resolved = resolve(spec("s-strict"))
     assert resolved.spec.momentum == 0
     assert resolve(resolved.spec).spec == resolved.spec
-    with pytest.raises(RequestError, match=r"s-strict needs --momentum 0\.0; got 0\.9"):
+    with pytest.raises(RequestError, match=r"s-strict needs --momentum 0\.0; got --momentum 0\.9"):
         resolve(spec("s-strict", momentum=0.9))
-    with pytest.raises(RequestError, match=r"s-strict needs --optimizer sgd; got adam"):
+    with pytest.raises(RequestError, match=r"s-strict needs .*--optimizer sgd; got --optimizer adam"):
         resolve(spec("s-strict", optimizer="adam"))
+
+
+def test_required_budget_replaces_the_other(spec) -> None:
+    for requires, budget in (({"epochs": 2}, (2, None)), ({"steps": 3}, (None, 3))):
+        plain = RunSpec(**{**spec("s-mean").model_dump(), "steps": None, "epochs": None})
+        found = _with_requirements(plain, Method("s-echo", requires=requires))
+        assert (found.epochs, found.steps) == budget
+        assert RunSpec.of(found.model_dump()) == found
+    with pytest.raises(RequestError, match="momentun"):
+        _with_requirements(spec("s-mean"), Method("s-echo", requires={"momentun": 0}))
+
+
+def test_public_images_that_changed_are_noticed(spec, tmp_path) -> None:
+    def write(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        arrays = {}
+        for split in ("train", "val", "test"):
+            arrays[f"{split}_images"] = rng.integers(0, 255, (12, 8, 8, 3), dtype=np.uint8)
+            arrays[f"{split}_labels"] = np.arange(12)[:, None] % 2
+        np.savez(tmp_path / "public.npz", **arrays)
+
+    how = How(out=tmp_path / "runs", cache=tmp_path / "cache", executor="serial")
+    wanted = spec("s-mean", public=f"npz:{tmp_path / 'public.npz'}")
+    write(0)
+    run(wanted, how)
+    write(1)
+    with pytest.raises(RequestError, match="public"):
+        run(wanted, how)
+
+
+def test_two_models_of_one_role_are_refused(spec, tmp_path) -> None:
+    with pytest.raises(RunError, match="'mine'"):
+        run(spec("s-mean", **{"local_update.twice": True}), How(out=tmp_path, executor="serial"))

@@ -57,14 +57,13 @@ def test_phases_may_have_metrics_of_their_own(tmp_path) -> None:
     path, fixed = tmp_path / "clients.csv", ("round", "phase")
     table = Table(path, fixed)
     for round_ in range(2):
-        table.add({"round": round_, "phase": 0})
-        table.add({"round": round_, "phase": 1}, {"loss": 0.5})
-        committed = table.flush()
+        table.add({"round": round_, "phase": 0}, kind="say")
+        table.add({"round": round_, "phase": 1}, {"loss": 0.5}, kind="train")
+        table.flush()
     assert path.read_text() == "round,phase,loss\n0,0,\n0,1,0.5\n1,0,\n1,1,0.5\n"
-    for resumed in (table, Table(path, fixed, committed)):
-        for phase, metrics in ((0, {"loss": 1}), (1, {}), (2, {"mood": 1})):
-            with pytest.raises(RunError, match=r"loss|mood"):
-                resumed.add({"round": 2, "phase": phase}, metrics)
+    for kind, metrics in (("say", {"loss": 1}), ("train", {}), ("new", {"mood": 1}), ("taken", {"round": 1})):
+        with pytest.raises(RunError, match=r"loss|mood|round"):
+            table.add({"round": 2, "phase": 0}, metrics, kind)
 
 
 def test_a_file_shorter_than_its_offset_is_told(tmp_path) -> None:

@@ -12,19 +12,19 @@ _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)
 """The client's preface of gRPC; a server answers with a frame of settings, whose fourth byte is 4."""
 
 
-def check_address(asked: str) -> None:
+def check_address(requested: str) -> None:
     """RequestError unless a cluster answers at HOST:PORT; at "auto" what RAY_ADDRESS says, or Ray finds."""
-    address = os.environ.get("RAY_ADDRESS") if asked == "auto" else asked
+    address = os.environ.get("RAY_ADDRESS") if requested == "auto" else requested
     if address is None:
         _check_nearest()
         return
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal()) or "/" in host:
-        raise RequestError(f"--ray-address {asked}: expected HOST:PORT as `ray start --head` names it, or auto.")
+        raise RequestError(f"--ray-address {requested}: expected HOST:PORT as `ray start --head` names it, or auto.")
     if not _answers(host, int(port)):
-        where = "there" if address == asked else f"at {address}"
+        where = "there" if address == requested else f"at {address}"
         raise RequestError(
-            f"--ray-address {asked}: no Ray cluster answers {where}. Start one with `ray start --head`, "
+            f"--ray-address {requested}: no Ray cluster answers {where}. Start one with `ray start --head`, "
             "or leave the address out to start one on this machine for the run."
         )
 

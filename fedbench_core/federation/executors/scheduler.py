@@ -94,7 +94,7 @@ class Scheduler:
     def _send(self, queue: "_Queue[T]") -> None:
         length = 1 if queue.tries else self._batch_length  # after a loss one by one, to find the task that causes it
         most = (2 * self._pool.workers + 2) * length
-        while queue.waiting and self._pool.room(self._depth) > 0 and queue.unfinished < most:
+        while queue.waiting and self._pool.room(self._depth) > 0 and (queue.unfinished < most or not queue.out):
             batch = queue.take_out(length)
             try:
                 self._pool.send(batch)
