@@ -41,23 +41,31 @@ class Evaluator:
         spec = self._run.spec
         if not spec.evaluate_every or (round_ + 1) % spec.evaluate_every:
             return None
-        point = {"round": round_, "split": spec.evaluate_on, **self._evaluate(round_, spec.evaluate_on)["metrics"]}
+        found = self._evaluate(round_, spec.evaluate_on)
+        point = {"round": round_, "split": spec.evaluate_on, **found["metrics"]}
         self._progress.curve.append(point)
         if spec.evaluate_on == "val":
-            self._select(round_, point["personalization"])
+            self._select(round_, point["personalization"], found["undefined"].get("personalization", 0))
         return point
 
     def test(self, round_: int) -> dict[str, Any]:
         """The evaluation on the test split."""
         return self._evaluate(round_, "test")
 
-    def _select(self, round_: int, score: float | None) -> None:
-        best = self._progress.selected
+    def _select(self, round_: int, score: float | None, undefined: int) -> None:
+        """Select this round if it is the best so far; a mean over more clients replaces one over fewer."""
+        progress = self._progress
         last = round_ + 1 == self._run.spec.rounds
-        if score is None or (best is not None and best["validation"] >= score):
+        if score is None:
+            return
+        if progress.selected is not None and (undefined, -score) >= (
+            progress.selected_undefined,
+            -progress.selected["validation"],
+        ):
             return
         metrics = None if last else self.test(round_)["metrics"]
-        self._progress.selected = {"round": round_, "validation": score, "metrics": metrics}
+        progress.selected = {"round": round_, "validation": score, "metrics": metrics}
+        progress.selected_undefined = undefined
 
     def _evaluate(self, round_: int, split: str) -> dict[str, Any]:
         done = [one for one in self._executor.run(self._calls(round_, split)) if isinstance(one, ScoreDone)]

@@ -70,6 +70,8 @@ class Progress:
     curve: list[dict[str, Any]] = field(default_factory=list)
     selected: dict[str, Any] | None = None
     """The round that validation chose, with its test scores."""
+    selected_undefined: int = 0
+    """Clients without a validation score in that round."""
     dense: dict[str, int] = field(default_factory=dict)
     """Uncompressed bytes of what the server published, by channel."""
     tables: dict[str, Committed] = field(default_factory=dict)

@@ -30,6 +30,16 @@ def test_client_that_never_took_part_has_no_own_model_and_undefined_scores(go) -
     assert test["metrics"]["n"] == finished.record["population"]["images"]["test"][trained]
 
 
+def test_round_with_fewer_scored_clients_is_not_selected(go) -> None:
+    """One client takes part in each round: the mean over one client must not win against those over more."""
+    record = go("local", clients=4, rounds=9, fraction=0.25, **{"partitioner.alpha": 0.2}).record
+    taking_part = _turns(go("local", clients=4, rounds=9, fraction=0.25, **{"partitioner.alpha": 0.2}))["client"]
+    complete = next(number for number in range(9) if taking_part[: number + 1].nunique() == taking_part.nunique())
+    curve = [point["personalization"] for point in record["curve"]]
+    assert record["selected"]["round"] == max(range(complete, 9), key=lambda number: curve[number])
+    assert complete > 0
+
+
 def test_clients_of_which_none_ever_took_part_have_undefined_scores(go, spec) -> None:
     asked = {"clients": 2, "rounds": 1, "dropout": 0.9}
     seed = next(seed for seed in range(50) if not participating(spec(seed=seed, **asked), 2, 0))
