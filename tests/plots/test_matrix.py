@@ -49,3 +49,11 @@ def test_undefined_score_is_a_dash(record, words) -> None:
     undefined = [[None, *row[1:]] for row in matrix[matrix["primary"]]]
     test = {**record["test"], "matrix": {**matrix, matrix["primary"]: undefined}}
     assert words(draw_matrix({**record, "test": test})).count("–") == 3
+
+
+def test_client_without_a_model_has_an_empty_row(record) -> None:
+    matrix = {"primary": "label", "label": [[0.1, 0.2, 0.3]], "local": [[0.9] * 3]}
+    test = {**record["test"], "matrix": {**matrix, "predictor_of_client": [None, 0, None]}}
+    rows = draw_matrix({**record, "test": test}).axes[0].images[0].get_array().tolist()
+    assert rows[1] == [0.1, 0.2, 0.3]
+    assert all(score is None or score != score for score in rows[0] + rows[2])  # noqa: PLR0124  # NaN

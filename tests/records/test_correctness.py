@@ -64,3 +64,9 @@ def test_counts_are_training_images_by_client_and_class(record) -> None:
     many = record("local", set={"dataset.labels": "multi-label"})["population"]
     assert np.shape(many["counts"]) == (3, 3)
     assert sum(map(sum, many["counts"])) != sum(many["images"]["train"])  # an image has several labels, or none
+
+
+def test_images_tell_nothing_of_a_mean_that_leaves_clients_out(record) -> None:
+    found = record("local", fraction=0.34, rounds=1)
+    assert None in found["test"]["matrix"]["predictor_of_client"]
+    assert image_scores(found, "personalization") is None
