@@ -14,7 +14,7 @@ Indices = npt.NDArray[np.int64]
 class Examples:
     """Rows `indices` of a split. images: uint8 (n, H, W), (n, H, W, C) or (n, D, H, W); labels: (n, 1) or (n, L).
 
-    `channels` says what the axis behind n is: "none" (gray), "last" (color) or "first" (a volume's depth).
+    `channels` is the position of the channel axis: "none" (gray), "last" (color) or "first" (a volume's depth).
     """
 
     images: npt.NDArray[np.uint8]

@@ -140,7 +140,7 @@ def _checked(request: Request, versions: Mapping[str, str], *, own: bool) -> Clu
             f"All nodes must have the versions that are installed here: {'; '.join(different)}. "
             "Install the same there with pip, or take these nodes out of the cluster."
         )
-    if own or request.workers is None:  # an own one has as many CPUs as workers were asked for
+    if own or request.workers is None:  # an own one has as many CPUs as workers were requested
         return Cluster(slots, 2 * slots, request.gpus)  # Ray queues: a worker finds its next task when it is done
     most = min(slots, request.workers)
     return Cluster(most, most, request.gpus)
@@ -212,7 +212,7 @@ def _connect(request: Request) -> None:
 
 
 def _unusable(request: Request, why: str) -> RequestError | RunError:
-    """The error for a cluster that can't be had, from what Ray said."""
+    """The error for a cluster that can't be used, with the message of Ray."""
     if request.address is None:
         return RunError(f"Ray could not be started on this machine: {why} Try again, or use --executor processes.")
     return RequestError(
