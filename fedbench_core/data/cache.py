@@ -30,26 +30,28 @@ def default_cache() -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that is renamed to `path` once it is complete; after an error nothing is left behind."""
+    """A file to write that is renamed to `path` once it is on disk; after an error nothing is left behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{token_hex(4)}.part")
     try:
         with part.open("xb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
 def mapped(folder: Path, fill: Fill) -> Arrays:
-    """The arrays of `folder`, mapped read-only. If any are missing, `fill` yields them all as (name, .npy bytes).
+    """The arrays of `folder`, mapped read-only. If any are missing or damaged, `fill` yields all as (name, .npy bytes).
 
     DataError if the folder can't be written; ValueError for an array of Python objects, which is never unpickled.
     """
-    sizes = _manifest(folder)
-    if sizes is None:
-        sizes = _store(folder, fill)
-    return {name: np.load(_file(folder, name), mmap_mode="r", allow_pickle=False) for name in sizes}
+    digests = _undamaged(folder)
+    if digests is None:
+        digests = _store(folder, fill)
+    return {name: np.load(_file(folder, name), mmap_mode="r", allow_pickle=False) for name in digests}
 
 
 def md5(path: Path, cache: Path) -> str:
@@ -74,28 +76,31 @@ def _file(folder: Path, name: str) -> Path:
     return folder / f"{name}.npy"
 
 
-def _manifest(folder: Path) -> dict[str, int] | None:
-    """The size in bytes of each array by name; None if a file is missing or has another size."""
+def _undamaged(folder: Path) -> dict[str, str] | None:
+    """The MD5 of each array by name; None if a file is missing, or its contents are not those that were written."""
     try:
-        sizes: dict[str, int] = json.loads((folder / MANIFEST).read_text())
-        complete = all(_file(folder, name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError):
+        digests: dict[str, str] = json.loads((folder / MANIFEST).read_text())
+        intact = all(md5(_file(folder, name), folder) == digest for name, digest in digests.items())
+    except (OSError, ValueError, AttributeError):
         return None
-    return sizes if complete else None
+    return digests if intact else None
 
 
-def _store(folder: Path, fill: Fill) -> dict[str, int]:
+def _store(folder: Path, fill: Fill) -> dict[str, str]:
     # No lock: equal digests mean equal bytes, so two processes replace each other's files by equal ones, and a process
     # that mapped the earlier file keeps it.
-    sizes = {}
+    digests = {}
     with _writing(folder):
         for name, chunks in fill():
+            hasher = hashlib.md5(usedforsecurity=False)
             with replacing(_file(folder, name)) as file:
-                file.writelines(chunks)
-                sizes[name] = file.tell()
+                for chunk in chunks:
+                    hasher.update(chunk)
+                    file.write(chunk)
+            digests[name] = hasher.hexdigest()
         with replacing(folder / MANIFEST) as file:
-            file.write(json.dumps(sizes).encode())
-    return sizes
+            file.write(json.dumps(digests).encode())
+    return digests
 
 
 @contextmanager
