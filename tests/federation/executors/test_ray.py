@@ -224,7 +224,7 @@ def _of_ray(since: float) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("end", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
 def test_an_own_cluster_ends_with_its_run(end, kit, tmp_path) -> None:
     since = time.time()
     out = ["--rounds", "2000", "--workers", "1", "--out", str(tmp_path / "out")]
@@ -266,7 +266,13 @@ method = "fedavg"
     ("suite", "runs", "computed_by"),
     [
         pytest.param(SUITE, 4, "serial", id="a task for each run"),
-        pytest.param(SUITE.replace("seeds = 2", "seeds = 1").rpartition("[[")[0], 1, "ray", id="a task for each turn"),
+        pytest.param(
+            SUITE.replace("seeds = 2", "seeds = 1").rpartition("[[")[0],
+            1,
+            "ray",
+            id="a task for each turn",
+            marks=pytest.mark.slow,  # the records of runs on a cluster are compared above
+        ),
     ],
 )
 def test_a_suite_files_the_records_that_it_files_here(suite, runs, computed_by, kit, cluster, tmp_path) -> None:
