@@ -108,11 +108,11 @@ class Engine:
             self.progress.totals.count_aggregation(aggregated)
 
     def _calls(self, phase: Phase, ctx: RoundContext) -> list[TurnCall]:
-        readers = [turn.client for turn in phase.turns if turn.receives_from == SERVER]
-        channels = dict(zip(readers, self._nodes.channels(SERVER, readers, ctx), strict=True))
-        return [self._call(turn, ctx, channels.get(turn.client)) for turn in phase.turns]
+        sources = {turn.client: turn.receives_from for turn in phase.turns if turn.receives_from is not None}
+        received = self._nodes.received(sources, ctx)
+        return [self._call(turn, ctx, received.get(turn.client)) for turn in phase.turns]
 
-    def _call(self, turn: Turn, ctx: RoundContext, channel: str | None) -> TurnCall:
+    def _call(self, turn: Turn, ctx: RoundContext, received: Stored | None) -> TurnCall:
         key = (CLIENT, str(turn.client), "")
         turns, last_round = self.progress.turns.get(turn.client, (0, None))
         return TurnCall(
@@ -123,18 +123,10 @@ class Engine:
             turns=turns,
             last_round=last_round,
             state=self._store.get(key),
-            received=self._received(turn, channel, ctx),
+            received=received,
             ways=tuple(dict.fromkeys(_way(turn, node) for node in turn.sends_to)),
             state_path=self._store.path(key, ctx.round, ctx.phase),
         )
-
-    def _received(self, turn: Turn, channel: str | None, ctx: RoundContext) -> Stored | None:
-        """What the source of a turn has published for this client."""
-        if turn.receives_from is None:
-            return None
-        if channel is None:
-            [channel] = self._nodes.channels(turn.receives_from, [turn.client], ctx)
-        return self._nodes.published(turn.receives_from).get(channel)
 
     def _count(self, turn: Turn, call: TurnCall, done: TurnDone) -> None:
         """Count every message of a turn, and its arithmetic; add its rows to the tables."""

@@ -107,15 +107,9 @@ class Evaluator:
 
     def _received(self, round_: int) -> list[Stored | None]:
         """What each client would receive now."""
-        topology, clients = self._run.topology, range(self._run.trained)
-        ctx = replace(self._context, round=round_)
-        nodes = [topology.receives_from(client) for client in clients]
-        readers = [client for client in clients if nodes[client] == SERVER]
-        channels = dict(zip(readers, self._nodes.channels(SERVER, readers, ctx), strict=True))
-        for client in set(clients) - set(readers):
-            [channels[client]] = self._nodes.channels(client, [client], ctx)
-        published = {node: self._nodes.published(node) for node in set(nodes)}
-        return [published[nodes[client]].get(channels[client]) for client in clients]
+        sources = {client: self._run.topology.receives_from(client) for client in range(self._run.trained)}
+        received = self._nodes.received(sources, replace(self._context, round=round_))
+        return [received[client] for client in sources]
 
     def _scored_on(self, client: int) -> tuple[int, ...]:
         """The clients whose images score the models of a client that trains: all, in centralized training."""

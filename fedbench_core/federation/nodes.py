@@ -1,7 +1,7 @@
 """The server and the clients' inboxes: what they published, and the messages that arrive there in a phase."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fedbench_core.api import SERVER, AggregatorState, Message, Node, Payload, RoundContext
@@ -54,8 +54,18 @@ class Nodes:
         """What a node has published, by channel."""
         return dict(self._published[node])
 
-    def channels(self, node: Node, clients: Sequence[int], ctx: RoundContext) -> list[str]:
-        """The channel of a node that each client reads."""
+    def received(self, sources: Mapping[int, Node], ctx: RoundContext) -> dict[int, Stored | None]:
+        """What each client receives from its source: what is published on the channel that the client reads."""
+        readers: defaultdict[Node, list[int]] = defaultdict(list)
+        for client, node in sources.items():
+            readers[node].append(client)
+        return {
+            client: self._published[node].get(channel)
+            for node, clients in readers.items()
+            for client, channel in zip(clients, self._channels(node, clients, ctx), strict=True)
+        }
+
+    def _channels(self, node: Node, clients: Sequence[int], ctx: RoundContext) -> list[str]:
         if not reads_channels(self._run):
             return [""] * len(clients)
         kept, published, ctx = self._kept(node), self._payloads(node), replace(ctx, node=node)
