@@ -6,14 +6,14 @@ correctness over images are linear in the images, so resampling is a matrix prod
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
 from fedbench_core.statistics import LEVEL, TINY
-from fedbench_core.statistics.pairs import Pair, holm
+from fedbench_core.statistics.pairs import Difference, Pair, holm
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.integer]
@@ -27,18 +27,8 @@ NOT_CONFIRMED = "not significant in the bootstrap over test images"
 _BLOCK_BYTES = 2**26
 
 
-@dataclass(frozen=True)
-class ImagePair:
-    """The difference a - b over images with its 95 % bootstrap interval; p_holm is corrected over all pairs."""
-
-    a: str
-    b: str
-    difference: float
-    low: float
-    high: float
-    p: float
-    p_holm: float
-    significant: bool
+class ImagePair(Difference):
+    """A difference over images with its bootstrap interval."""
 
 
 def contributions(

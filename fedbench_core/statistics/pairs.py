@@ -19,12 +19,8 @@ _MIN_SEEDS = 2
 
 
 @dataclass(frozen=True)
-class Pair:
-    """The mean of the paired differences a - b with its 95 % interval, and the result of the test.
-
-    p: of this pair alone; p_holm: with Holm's correction over all pairs. Without a test, bounds and p are NaN and
-    `why_not` gives the reason. seeds: how many were compared; left_out: common seeds with an undefined score.
-    """
+class Difference:
+    """The difference a - b with its 95 % interval. p: of this pair alone; p_holm: corrected over all pairs (Holm)."""
 
     a: str
     b: str
@@ -34,6 +30,16 @@ class Pair:
     p: float
     p_holm: float
     significant: bool
+
+
+@dataclass(frozen=True)
+class Pair(Difference):
+    """The mean of the paired differences over seeds, and the result of the test.
+
+    Without a test, bounds and p are NaN and `why_not` gives the reason. seeds: how many were compared;
+    left_out: common seeds with an undefined score.
+    """
+
     why_not: str
     seeds: int
     left_out: int
