@@ -1,4 +1,4 @@
-"""Building blocks of parts: local training, pairs of networks, similarities, model deltas, checks of messages."""
+"""Building blocks of parts: local training, pairs of networks, similarities, prototypes, model deltas, messages."""
 
 from fedbench_core.learning.agreement import Agreement
 from fedbench_core.learning.batches import Batch, Data, TensorData, batches, positions
@@ -16,6 +16,7 @@ from fedbench_core.learning.pair import (
     learnable,
     projection,
 )
+from fedbench_core.learning.prototypes import NearestPrototype, class_means, pooled, prototype_distance
 
 __all__ = [
     "Agreement",
@@ -23,6 +24,7 @@ __all__ = [
     "Data",
     "ForwardPass",
     "Loss",
+    "NearestPrototype",
     "Side",
     "TensorData",
     "Terms",
@@ -31,6 +33,7 @@ __all__ = [
     "apply_delta",
     "batches",
     "check_pair",
+    "class_means",
     "delta",
     "fit",
     "fit_pair",
@@ -39,6 +42,8 @@ __all__ = [
     "load_global",
     "optimizer",
     "outputs_of",
+    "pooled",
     "positions",
     "projection",
+    "prototype_distance",
 ]
