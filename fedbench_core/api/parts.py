@@ -242,6 +242,7 @@ class Method:
     compressor, None for that of the clients. data: "centralized" trains one client on all images. pinned: parts
     ("topology") and options ("aggregator.accumulate") that can't be replaced, because the result would be another
     method. requires: run settings that it needs, such as {"momentum": 0.0}. uses_public: needs public images.
+    learns: False for a baseline that trains nothing.
     """
 
     local_update: str
@@ -256,6 +257,7 @@ class Method:
     pinned: tuple[str, ...] = ()
     requires: Mapping[str, object] = field(default_factory=dict)
     uses_public: bool = False
+    learns: bool = True
     fidelity: Literal["full", "reconstruction"] = "full"
     paper: str = ""
     summary: str = ""

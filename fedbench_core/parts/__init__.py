@@ -44,7 +44,7 @@ def fedbench_register_datasets() -> Mapping[str, Callable[..., Dataset]]:
 
 @hookimpl
 def fedbench_register_local_updates() -> Mapping[str, Callable[..., LocalUpdate]]:
-    """The local update of the reference methods."""
+    """The local updates of the reference methods."""
     from fedbench_core.parts.references import LOCAL_UPDATES  # noqa: PLC0415  # as above
 
     return LOCAL_UPDATES
@@ -52,7 +52,7 @@ def fedbench_register_local_updates() -> Mapping[str, Callable[..., LocalUpdate]
 
 @hookimpl
 def fedbench_register_methods() -> Mapping[str, Method]:
-    """local, centralized."""
+    """local, centralized, majority."""
     from fedbench_core.parts.references import METHODS  # noqa: PLC0415  # as above
 
     return METHODS

@@ -1,11 +1,12 @@
-"""Reference methods: local training, in which nothing travels, and centralized training on all images."""
+"""Reference methods: local training, centralized training on all images, and each client's most frequent class."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from fedbench_core.api import Client, LocalUpdate, Method, Payload, RoundContext, Update
+from fedbench_core.api import Client, LocalUpdate, Method, Payload, RoundContext, Task, Update
 from fedbench_core.learning import fit
 
 
@@ -27,7 +28,48 @@ class Local(LocalUpdate):
         return {"model": client.models["model"]}
 
 
-LOCAL_UPDATES = {"local": Local}
+@dataclass(frozen=True)
+class Majority(LocalUpdate):
+    """Predict the client's most frequent training class for every image; train and send nothing."""
+
+    def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
+        """Takes no step; `loss` is that of the prediction on the training images."""
+        labels = client.train.targets()
+        logits = class_logits(labels, ctx.task).expand(len(labels), -1)
+        return Update(None, len(labels), {"loss": float(ctx.task.loss(logits, labels)), "steps": 0})
+
+    def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
+        """The constant prediction."""
+        return {"majority": Constant(class_logits(client.train.targets(), ctx.task).to(ctx.device))}
+
+
+class Constant(nn.Module):
+    """Returns the same logits (classes,) for every image."""
+
+    logits: Tensor
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("logits", logits)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The logits (b, classes)."""
+        return self.logits.expand(len(images), -1)
+
+
+def class_logits(labels: Tensor, task: Task) -> Tensor:
+    """Logits (classes,) whose probabilities are the shares of the classes among `labels`, with one image more of each.
+
+    The most frequent class has the largest; of several, the first. Multi-label: with one image more that has the label,
+    and one that has not. The additional images keep the logits of an absent class finite.
+    """
+    counts = task.members(labels).sum(dim=0).double() + 1
+    shares = counts / (len(labels) + 2) if task.kind == "multi-label" else counts / counts.sum()
+    logits = shares.logit() if task.kind == "multi-label" else shares.log()
+    return logits.to(torch.float32)
+
+
+LOCAL_UPDATES = {"local": Local, "majority": Majority}
 METHODS = {
     "local": Method(
         local_update="local",
@@ -38,5 +80,11 @@ METHODS = {
         local_update="local",
         data="centralized",
         summary="One model is trained on the images of all clients in one place.",
+    ),
+    "majority": Method(
+        local_update="majority",
+        mixed_backbones=True,
+        learns=False,
+        summary="Every client predicts its most frequent training class; nothing is trained or sent.",
     ),
 }

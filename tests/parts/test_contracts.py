@@ -117,3 +117,11 @@ class TestLocal(MethodContract):
 
 class TestCentralized(MethodContract):
     name = "centralized"
+
+
+class TestMajorityUpdate(LocalUpdateContract):
+    name = "majority"
+
+
+class TestMajority(MethodContract):
+    name = "majority"

@@ -89,6 +89,7 @@ DEFECTS = {
     "d-no-summary": (Method("d-avg"), "describes", "has no summary"),
     "d-no-paper": (Method("d-avg", summary=SUMMARY, fidelity="reconstruction"), "describes", "Name the paper"),
     "d-untrained": (Method("d-untrained", summary=SUMMARY), "learns", "where guessing gives 0.125"),
+    "d-learns": (Method("d-avg", summary=SUMMARY, learns=False), "learns", "declares learns=False"),
     "d-queue": (Method("d-queue", summary=SUMMARY), "order_of_clients", "in reverse order"),
     "d-aliased": (
         Method("d-avg", aggregator="d-aliased-mean", summary=SUMMARY),
