@@ -30,7 +30,7 @@ def download(url: str, path: Path, md5: str) -> None:
     except (OSError, HTTPException) as error:
         raise DataError(
             f"{path.name} is not in {path.parent} and could not be downloaded from {url} ({error}). Put the file "
-            "there, or pass its folder as --data-root or FEDBENCH_DATA; --dataset phantom needs no file."
+            "there, or pass its folder as --data-root or FEDBENCH_DATA; --dataset breastmnist and phantom need no file."
         ) from error
 
 

@@ -36,6 +36,8 @@ NAMES: Final = (
     "synapsemnist3d",
 )
 DEFAULT_SIZE = 28
+BUNDLED: Final = Path(__file__).parent / "files"
+"""Published files that come with this package, with their license."""
 KINDS: Final[dict[str, Kind]] = {
     "multi-class": "multi-class",
     "binary-class": "binary",
@@ -64,7 +66,7 @@ class MedMNIST:
     name: str
 
     def load(self, request: DataRequest) -> Splits:
-        """The official splits; the file is downloaded where it is not there.
+        """The official splits. A file that is in neither the folder of files nor this package is downloaded.
 
         RequestError for a size that the set does not come in; DataError for a file that cannot be had or is not the
         published one, unless the request allows that.
@@ -72,7 +74,7 @@ class MedMNIST:
         facts = info()[self.name]
         size = _size(self.name, facts, request.image_size)
         suffix = "" if size == DEFAULT_SIZE else f"_{size}"
-        path = _root(request) / f"{self.name}{suffix}.npz"
+        path = _path(request, f"{self.name}{suffix}.npz")
         if not path.is_file():
             request.say(f"{path} is not there; downloading it from {facts[f'url{suffix}']}")
             download(facts[f"url{suffix}"], path, facts[f"MD5{suffix}"])
@@ -88,6 +90,11 @@ class MedMNIST:
         names = [facts["label"][key] for key in sorted(facts["label"], key=int)]
         task = layout.task(path, arrays, KINDS[facts["task"]], names)
         return layout.splits(self.name, path, arrays, task, digest, official=digest == published)
+
+
+def _path(request: DataRequest, file: str) -> Path:
+    own, bundled = _root(request) / file, BUNDLED / file
+    return bundled if bundled.is_file() and not own.is_file() else own
 
 
 def _root(request: DataRequest) -> Path:

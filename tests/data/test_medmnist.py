@@ -13,7 +13,6 @@ import pytest
 from fedbench_core.api import DataError, DataRequest, RequestError
 from fedbench_core.data import DATASETS, medmnist
 
-REAL = Path(__file__).parents[3] / "shared" / "data" / "medmnist"
 VOLUMES = {"organmnist3d", "nodulemnist3d", "adrenalmnist3d", "fracturemnist3d", "vesselmnist3d", "synapsemnist3d"}
 
 
@@ -141,69 +140,94 @@ def test_unofficial_file_is_checked_like_any_other(write, request_, options, wor
 
 
 def test_folder_of_files_follows_flag_environment_and_home(write, publish, request_, monkeypatch, tmp_path):
-    path = write("breastmnist.npz", pixels=(28, 28), classes=2)
-    publish("breastmnist", path)
+    path = write("pneumoniamnist.npz", pixels=(28, 28), classes=2)
+    publish("pneumoniamnist", path)
     nameless = DataRequest(cache=request_.cache)
     monkeypatch.setenv("FEDBENCH_DATA", str(path.parent))
-    assert load("breastmnist", nameless).official
+    assert load("pneumoniamnist", nameless).official
     monkeypatch.delenv("FEDBENCH_DATA")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with pytest.raises(DataError, match=f"not in {tmp_path}/home/.medmnist"):
-        load("breastmnist", nameless)
+        load("pneumoniamnist", nameless)
     (tmp_path / "home").mkdir()
     path.parent.rename(tmp_path / "home" / ".medmnist")
-    assert load("breastmnist", nameless).official
+    assert load("pneumoniamnist", nameless).official
 
 
 def test_missing_file_without_a_network_is_a_data_error(write, publish, request_, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    path = write("breastmnist.npz", pixels=(28, 28), classes=2)
-    publish("breastmnist", path)
+    path = write("pneumoniamnist.npz", pixels=(28, 28), classes=2)
+    publish("pneumoniamnist", path)
     path.unlink()
     with pytest.raises(DataError) as error:
-        load("breastmnist", request_)
-    for words in (f"breastmnist.npz is not in {path.parent}", "http://127.0.0.1:9/none.npz", "refused", "phantom"):
+        load("pneumoniamnist", request_)
+    for words in (f"pneumoniamnist.npz is not in {path.parent}", "http://127.0.0.1:9/none.npz", "refused", "phantom"):
         assert words in str(error.value)
     assert list(path.parent.iterdir()) == []
 
 
 def test_missing_file_is_downloaded_once(write, publish, request_, serve, tmp_path, capsys):
-    path = write("breastmnist.npz", pixels=(28, 28), classes=2)
-    publish("breastmnist", path, f"{serve}/breastmnist.npz")
-    path.rename(tmp_path / "web" / "breastmnist.npz")
+    path = write("pneumoniamnist.npz", pixels=(28, 28), classes=2)
+    publish("pneumoniamnist", path, f"{serve}/pneumoniamnist.npz")
+    path.rename(tmp_path / "web" / "pneumoniamnist.npz")
     path.parent.rmdir()
-    assert load("breastmnist", request_).official
-    (tmp_path / "web" / "breastmnist.npz").unlink()
-    assert load("breastmnist", request_).official
-    assert [file.name for file in path.parent.iterdir()] == ["breastmnist.npz"]
+    assert load("pneumoniamnist", request_).official
+    (tmp_path / "web" / "pneumoniamnist.npz").unlink()
+    assert load("pneumoniamnist", request_).official
+    assert [file.name for file in path.parent.iterdir()] == ["pneumoniamnist.npz"]
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "breastmnist.npz" in printed.err
+    assert "pneumoniamnist.npz" in printed.err
 
 
 def test_download_with_another_md5_is_deleted(write, publish, request_, serve, tmp_path):
-    path = write("breastmnist.npz", pixels=(28, 28), classes=2)
-    publish("breastmnist", path, f"{serve}/breastmnist.npz")
-    (tmp_path / "web" / "breastmnist.npz").write_bytes(path.read_bytes()[:-1])
+    path = write("pneumoniamnist.npz", pixels=(28, 28), classes=2)
+    publish("pneumoniamnist", path, f"{serve}/pneumoniamnist.npz")
+    (tmp_path / "web" / "pneumoniamnist.npz").write_bytes(path.read_bytes()[:-1])
     path.unlink()
-    with pytest.raises(DataError, match=f"{serve}/breastmnist.npz returned a file with MD5"):
-        load("breastmnist", request_)
+    with pytest.raises(DataError, match=f"{serve}/pneumoniamnist.npz returned a file with MD5"):
+        load("pneumoniamnist", request_)
     assert list(path.parent.iterdir()) == []
 
 
 def test_download_to_an_unwritable_folder_is_a_data_error(write, publish, request_, serve, tmp_path):
-    path = write("breastmnist.npz", pixels=(28, 28), classes=2)
-    publish("breastmnist", path, f"{serve}/breastmnist.npz")
-    path.rename(tmp_path / "web" / "breastmnist.npz")
+    path = write("pneumoniamnist.npz", pixels=(28, 28), classes=2)
+    publish("pneumoniamnist", path, f"{serve}/pneumoniamnist.npz")
+    path.rename(tmp_path / "web" / "pneumoniamnist.npz")
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=f"not in {tmp_path}/file/root "):
-        load("breastmnist", DataRequest(cache=request_.cache, root=tmp_path / "file" / "root"))
+        load("pneumoniamnist", DataRequest(cache=request_.cache, root=tmp_path / "file" / "root"))
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real images beside the checkout are not there")
-def test_real_breastmnist_is_official(tmp_path):
-    splits = load("breastmnist", DataRequest(cache=tmp_path, root=REAL))
+def test_bundled_file_needs_neither_folder_nor_network(request_, monkeypatch):
+    def offline(url, *_):
+        pytest.fail(f"downloads {url}")
+
+    monkeypatch.setattr(medmnist, "download", offline)
+    splits = load("breastmnist", request_)
     assert [len(splits.train), len(splits.val), len(splits.test)] == [546, 78, 156]
-    assert splits.official
+    assert (splits.official, splits.digest) == (True, "750601b1f35ba3300ea97c75c52ff8f6")
     assert splits.task.classes == ("malignant", "normal, benign")
     assert np.bincount(splits.train.labels[:, 0]).tolist() == [147, 399]
+    assert not request_.root.exists()
+
+
+def test_bundled_file_that_was_altered_is_refused(request_, monkeypatch, tmp_path):
+    altered = tmp_path / "breastmnist.npz"
+    altered.write_bytes((medmnist.BUNDLED / "breastmnist.npz").read_bytes() + b"x")
+    monkeypatch.setattr(medmnist, "BUNDLED", tmp_path)
+    with pytest.raises(DataError, match=f"{altered}: MD5 {digest(altered)} is not breastmnist's published"):
+        load("breastmnist", request_)
+
+
+def test_files_of_the_user_come_before_bundled_ones(write, request_):
+    path = write("breastmnist.npz", pixels=(28, 28), classes=2)
+    with pytest.raises(DataError, match=f"{path}: MD5"):
+        load("breastmnist", request_)
+
+
+def test_every_bundled_file_is_named_in_its_license():
+    text = (medmnist.BUNDLED / "LICENSE.md").read_text(encoding="utf-8")
+    for path in medmnist.BUNDLED.glob("*.npz"):
+        assert f"`{path.name}`" in text
+        assert digest(path) in text
