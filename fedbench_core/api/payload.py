@@ -59,7 +59,7 @@ def unpack(blob: bytes | memoryview) -> tuple[dict[str, Tensor], dict[str, Any]]
     try:
         start = 8 + int.from_bytes(blob[:8], "little")
         header = json.loads(bytes(blob[8:start]))
-        meta = json.loads(header.pop("__metadata__")[_META])
+        meta = dict(json.loads(header.pop("__metadata__")[_META]))
         _check_cover((entry["data_offsets"] for entry in header.values()), len(blob) - start)
         data = _copied(blob, start)
         return {name: _tensor(data, header[name]) for name in sorted(header)}, meta
@@ -87,6 +87,8 @@ def _copied(blob: bytes | memoryview, start: int) -> Tensor:
 
 def _tensor(data: Tensor, entry: Mapping[str, Any]) -> Tensor:
     start, stop = entry["data_offsets"]
+    if any(type(length) is not int or length < 0 for length in entry["shape"]):  # torch would infer a length of -1
+        raise ValueError(f"a tensor has the shape {entry['shape']}")
     return data[start:stop].view(_CODES[entry["dtype"]]).view(entry["shape"])
 
 

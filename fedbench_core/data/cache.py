@@ -14,6 +14,7 @@ import numpy.typing as npt
 from platformdirs import user_cache_path
 
 from fedbench_core.api.errors import DataError
+from fedbench_core.api.limits import parse_json
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Fill = Callable[[], Iterable[tuple[str, Iterable[bytes]]]]
@@ -79,11 +80,11 @@ def _file(folder: Path, name: str) -> Path:
 def _undamaged(folder: Path) -> dict[str, str] | None:
     """The MD5 of each array by name; None if a file is missing, or its contents are not those that were written."""
     try:
-        digests: dict[str, str] = json.loads((folder / MANIFEST).read_text())
+        digests: dict[str, str] = parse_json((folder / MANIFEST).read_text())
         intact = all(md5(_file(folder, name), folder) == digest for name, digest in digests.items())
     except (OSError, ValueError, AttributeError):
         return None
-    return digests if intact else None
+    return digests if digests and intact else None
 
 
 def _store(folder: Path, fill: Fill) -> dict[str, str]:

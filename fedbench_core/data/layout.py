@@ -14,11 +14,13 @@ from fedbench_core.api.errors import DataError
 from fedbench_core.api.examples import Examples
 from fedbench_core.api.task import Kind, Task
 from fedbench_core.data.cache import Arrays, mapped
+from fedbench_core.data.headers import check_members
 
 NEEDED = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "labels"))
 OPTIONAL = (*(f"{split}_sites" for split in SPLITS), "classes")
 COLORS = (1, 3, 4)
 CHUNK_BYTES = 2**20
+MOST_OUTPUTS = 10_000
 
 
 def read(path: Path, digest: str, request: DataRequest) -> Arrays:
@@ -49,16 +51,24 @@ def channels(images: npt.NDArray[np.uint8]) -> str:
     return "last" if square and images.shape[3] in COLORS else "first"
 
 
+def check_outputs(path: Path, count: int, what: str) -> None:
+    """DataError for more classes or labels than `MOST_OUTPUTS`: a network has an output for each."""
+    if count > MOST_OUTPUTS:
+        raise wrong(path, f"has {count} {what}; at most {MOST_OUTPUTS} are possible")
+
+
 def task(path: Path, arrays: Arrays, kind: Kind | None = None, names: Sequence[str] | None = None) -> Task:
     """The task, inferred from the labels unless `kind` or `names` are given; DataError if those contradict the labels.
 
     One column with two classes is binary, with more multi-class; several columns of 0 and 1 are multi-label.
     """
     columns = _columns(arrays["train_labels"])
+    check_outputs(path, columns, "labels per image")
     found = np.unique(np.concatenate([np.unique(arrays[f"{split}_labels"]) for split in SPLITS]))
     if columns > 1:
         return _multi_label(path, columns, found, kind, names)
     count = len(found) if names is None else len(names)
+    check_outputs(path, count, "classes")
     _check_range(path, found, count, named=names is not None)
     if count < 2:  # noqa: PLR2004 - a classification needs two classes
         raise wrong(path, f"all images have the label {found[0]}; expected at least two classes")
@@ -159,7 +169,9 @@ def _members(path: Path) -> Iterator[tuple[str, Iterable[bytes]]]:
         missing = [name for name in NEEDED if name not in present]
         if missing:
             raise wrong(path, f"has no {', '.join(missing)}; expected MedMNIST's layout: {', '.join(NEEDED)}")
-        for name in (*NEEDED, *(name for name in OPTIONAL if name in present)):
+        names = (*NEEDED, *(name for name in OPTIONAL if name in present))
+        check_members(path, archive, names)
+        for name in names:
             yield name, _chunks(path, archive, name)
 
 

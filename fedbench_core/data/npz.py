@@ -46,6 +46,7 @@ def _class_names(path: Path, arrays: Arrays) -> list[str] | None:
     if "classes" not in arrays:
         return None
     names = arrays["classes"]
+    layout.check_outputs(path, names.size, "class names")
     if names.dtype.kind != "U" or names.ndim != 1 or len(set(names.tolist())) != len(names):
         raise layout.wrong(path, f"classes is {names.dtype} {names.shape}; expected a list of distinct names")
     return [str(name) for name in names]

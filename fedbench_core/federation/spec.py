@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from fedbench_core.api.errors import RequestError, unknown
+from fedbench_core.api.limits import parse_json, parse_toml, read_text
 from fedbench_core.api.training import Training
 
 Positive = Annotated[int, Field(ge=1)]
@@ -156,9 +156,9 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises RequestError for a file that can't be read, or that holds no table of settings.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+        text = read_text(path)
+        values = parse_json(text) if path.suffix == ".json" else parse_toml(text)
+    except (OSError, ValueError) as error:
         raise RequestError(f"--config {path}: {error}. Give a TOML file of settings, or a record.json.") from None
     if isinstance(values, dict) and isinstance(values.get("spec"), dict):
         values = values["spec"]

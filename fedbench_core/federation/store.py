@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedbench_core.api import RequestError, RunError
+from fedbench_core.api.limits import parse_json
 from fedbench_core.federation.files import Blob, File, read, replace_file, write
 
 JOURNAL = "journal.json"
@@ -193,12 +194,12 @@ def _sealed(content: Mapping[str, Any]) -> bytes:
 
 def _unsealed(blob: bytes) -> dict[str, Any]:
     try:
-        outer = json.loads(blob)
+        outer = parse_json(blob)
         content, digest = outer["content"], outer["digest"]
         whole = hashlib.sha256(content.encode()).hexdigest() == digest
     except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
         raise RunError("it is damaged")
-    journal: dict[str, Any] = json.loads(content)
+    journal: dict[str, Any] = parse_json(content)
     return journal

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedbench_core.api.errors import RunError
+from fedbench_core.api.limits import parse_json, read_text
 from fedbench_core.federation.files import replace_file
 
 FORMAT = 3
@@ -37,8 +38,8 @@ def read_record(path: Path) -> dict[str, Any]:
     """The record in a run folder or file; RunError if it can't be read, was altered, or has another format."""
     file = path / RECORD if path.is_dir() else path
     try:
-        text = file.read_text(encoding="utf-8")
-        record: dict[str, Any] = json.loads(text)
+        text = read_text(file)
+        record: dict[str, Any] = parse_json(text)
     except (OSError, ValueError) as error:
         raise RunError(f"{file} could not be read as a record: {error}.") from None
     if not isinstance(record, dict):

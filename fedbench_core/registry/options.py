@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import inspect
-import json
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from fedbench_core.api.errors import RequestError, unknown
+from fedbench_core.api.limits import parse_json
 from fedbench_core.registry.schema_text import description, range_text, type_text
 
 # Options are stored in records, and JSON has no infinity or NaN.
@@ -48,7 +48,7 @@ class Option:
 
     def _parse_json(self, text: str) -> object:
         try:
-            value = json.loads(text)
+            value = parse_json(text)
         except ValueError:
             value = text
         return self._validate(value)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from fedbench_core.api.limits import parse_json
 from fedbench_core.federation.files import make_folder, replace_file
 from fedbench_core.suites.filed_records import read_filed_records
 from fedbench_core.suites.suite import GridPoint, Suite
@@ -32,7 +33,7 @@ class Unrecorded:
     def read(cls, out: Path, suite: str) -> "Unrecorded":
         """Those of the last `fedbench suite run` into `out`; empty if there was none or the file can't be read."""
         try:
-            return cls(**json.loads(_path(out, suite).read_text(encoding="utf-8")))
+            return cls(**parse_json(_path(out, suite).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return cls()
 

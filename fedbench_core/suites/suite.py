@@ -6,7 +6,6 @@ Expanding a suite into grid points needs no plugin, so records can be read where
 import hashlib
 import json
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from fedbench_core.api.errors import RequestError, unknown
+from fedbench_core.api.limits import parse_toml, read_text
 from fedbench_core.federation.spec import RunSpec, plain
 
 METRICS = (
@@ -204,7 +204,7 @@ def merged(defaults: Settings, overrides: Settings) -> dict[str, Any]:
 def read_suite(path: Path) -> Suite:
     """The suite in a TOML file; RequestError names the file and describes what is wrong with it."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = parse_toml(read_text(path))
         suite = Suite(**{"partitions": [{}], **values})
         _check(suite, path)
     except FileNotFoundError:

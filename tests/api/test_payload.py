@@ -98,8 +98,10 @@ def test_bytes_are_elements_times_their_size_plus_a_header() -> None:
         bytes(save({"w": torch.ones(2)})),  # no meta: not ours
         bytes(Payload({"w": torch.ones(2)}).to_bytes())[:-1],
         bytes(Payload({"w": torch.ones(2)}).to_bytes()) + b"\0",
+        (2**63).to_bytes(8, "little"),
+        (10**5).to_bytes(8, "little") + b"[" * 10**5,
     ],
-    ids=["nothing", "zeros", "ones", "pickle", "no meta", "truncated", "extended"],
+    ids=["nothing", "zeros", "ones", "pickle", "no meta", "truncated", "extended", "long header", "deep header"],
 )
 def test_other_bytes_are_no_payload(blob) -> None:
     with pytest.raises(PayloadError, match=f"these {len(blob)} bytes are no payload"):
@@ -117,6 +119,9 @@ def _forged(**entry) -> bytes:
     [
         {"shape": [3]},
         {"shape": [-2]},
+        {"shape": [-1]},
+        {"shape": [True, 2]},
+        {"shape": [2**70, 0]},
         {"shape": "two"},
         {"dtype": "F31"},
         {"data_offsets": [0, 4]},
