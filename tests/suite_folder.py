@@ -13,7 +13,7 @@ from fedbench_core import RunSpec, run
 from fedbench_core.federation.bits import codes_of_text, text_of_bits
 from fedbench_core.records.record import _text, sealed
 from fedbench_core.runner import How
-from fedbench_core.statistics.bootstrap import METRICS, contributions
+from fedbench_core.statistics.contributions import METRICS, contributions
 from fedbench_core.suites.filed_records import records_folder
 from fedbench_core.suites.suite import GridPoint, read_suite
 

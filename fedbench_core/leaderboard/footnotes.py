@@ -9,8 +9,8 @@ from fedbench_core.leaderboard.columns import heading, scores
 from fedbench_core.leaderboard.grouping import Record, all_records
 from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.table import Table
-from fedbench_core.statistics.bootstrap import NOT_CONFIRMED
 from fedbench_core.statistics.friedman import DatasetRanks
+from fedbench_core.statistics.pairs import POWER, STRONG_SKEW, Pair
 
 
 def table_footnotes(table: Table) -> list[str]:
@@ -21,6 +21,8 @@ def table_footnotes(table: Table) -> list[str]:
             _population(table),
             _seeds(table),
             _tests(table),
+            _unplaced(table),
+            _skewed(table),
             _minimum_detectable(table),
             _image_check(table),
             _undefined(table),
@@ -73,28 +75,47 @@ _PAIRED = "All entries have the same partition, initial weights and batches for 
 def _tests(table: Table) -> str:
     if not table.pairs:
         return ""
-    significant = sum(pair.significant for pair in table.pairs)
-    unconfirmed = sum(pair.why_not == NOT_CONFIRMED for pair in table.pairs)
-    untested = sum(math.isnan(pair.p) for pair in table.pairs)
-    further = f"; {unconfirmed} further over seeds, but not over test images" if unconfirmed else ""
-    missing = f"; {untested} not tested" if untested else ""
-    return f"{significant} of {_count(len(table.pairs), 'pair')} of entries differ significantly{further}{missing}."
+    families = [[pair for pair in table.pairs if pair.planned == planned] for planned in (True, False)]
+    nouns = ("planned comparison", "other pair" if families[0] else "pair")
+    found = [_differ(family, noun) for family, noun in zip(families, nouns, strict=True) if family]
+    return f"{' and '.join(found)} of entries differ significantly."
+
+
+def _differ(family: Sequence[Pair], noun: str) -> str:
+    untested = sum(math.isnan(pair.p) for pair in family)
+    missing = f" ({untested} not tested)" if untested else ""
+    return f"{sum(pair.significant for pair in family)} of {_count(len(family), noun)}{missing}"
+
+
+def _unplaced(table: Table) -> str:
+    names = [row.entry for row in table.rows if row.rank == (1, len(table.rows))]
+    if len(table.rows) < 2 or not names:  # noqa: PLR2004  # a single entry has the one rank
+        return ""
+    return f"Not placed, because no difference to another entry is significant: {_listed(names)}."
+
+
+def _skewed(table: Table) -> str:
+    """Pairs whose differences are dominated by few seeds, such as those in which a method failed."""
+    names = [f"{pair.a} and {pair.b}" for pair in table.pairs if pair.significant and abs(pair.skewness) >= STRONG_SKEW]
+    if not names:
+        return ""
+    return f"**Few seeds dominate these differences, so that the t-test may claim too much**: {'; '.join(names)}."
 
 
 def _minimum_detectable(table: Table) -> str:
     smallest = table.minimum_detectable_difference
-    return (
-        "" if math.isnan(smallest) else f"Minimum detectable difference in {table.ranked_by.heading}: {smallest:.2g}."
-    )
+    if math.isnan(smallest):
+        return ""
+    return f"Minimum detectable difference in {table.ranked_by.heading} (power {POWER:.0%}): {smallest:.2g}."
 
 
 def _image_check(table: Table) -> str:
     if len(table.rows) < 2:  # noqa: PLR2004  # a single entry has no pairs
         return ""
     if table.image_check:
-        return "Significant differences are confirmed by a paired bootstrap over test images."
+        return "The tests include the sampling of test images."
     return (
-        "Significance is over seeds only, without a bootstrap over test images: that requires a metric that is a mean "
+        "The tests are over seeds only, without the sampling of test images: that requires a metric that is a mean "
         "over images, and the same assignment of test images to clients in all runs."
     )
 
@@ -164,8 +185,9 @@ def _columns(leaderboard: Leaderboard) -> Iterator[str]:
 
 def _definitions(leaderboard: Leaderboard) -> Iterator[str]:
     yield (
-        "Rank: the interval of ranks that the significant differences allow (paired t-tests over seeds between all "
-        "pairs of entries, with Holm's correction over all pairs of a table, 5 %)."
+        "Rank: the interval of ranks that the significant differences allow. Pairs of entries are compared by paired "
+        "t-tests, whose variance combines seeds and test images (Satterthwaite's degrees of freedom), with Holm's "
+        f"correction over {_families(leaderboard)}."
     )
     yield (
         "MB (10⁶ bytes): measured size of the messages per client and round, uploaded to the server, downloaded from "
@@ -180,6 +202,12 @@ def _definitions(leaderboard: Leaderboard) -> Iterator[str]:
     rows = [f"{name} ({MEANINGS[kind]})" for kind, name in named if name]
     rows += [f"{name} (for {entry}: {MEANINGS['unshared']})" for entry, name in baselines.unshared.items()]
     yield f"Baselines: {'; '.join(rows)}."
+
+
+def _families(leaderboard: Leaderboard) -> str:
+    if not leaderboard.suite.planned:
+        return "all pairs of a table (family-wise error 5 %)"
+    return "the planned comparisons and over all other pairs of a table (family-wise error 5 % each)"
 
 
 def _reproduction(leaderboard: Leaderboard) -> Iterator[str]:

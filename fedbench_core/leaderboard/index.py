@@ -46,7 +46,7 @@ def index_page(leaderboards: Leaderboards) -> str:
 
 _TEXT = """\
 Best: the entry that is significantly better than all others, not counting centralized training (paired t-tests over
-seeds with Holm's correction over all pairs, confirmed by a bootstrap over test images).
+seeds and test images, with Holm's correction over all pairs).
 
 A suite is a TOML file in [suites](suites). Run it with `fedbench suite run leaderboards/suites/NAME.toml`, submit a run
 of your own with `fedbench submit RUN --suite leaderboards/suites/NAME.toml`, and generate the pages with

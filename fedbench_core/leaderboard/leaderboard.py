@@ -53,7 +53,9 @@ def build_leaderboard(
         )
     for case, runs in cases.items():
         baselines.check(suite, case, runs)
-    tables = tuple(build_table(case, runs, ranked_by, order, budgets) for case, runs in cases.items())
+    tables = tuple(
+        build_table(case, runs, ranked_by, order, budgets, suite.planned_pairs) for case, runs in cases.items()
+    )
     keys = {grid_point.key for grid_point in grid_points}
     known = sum(record["grid_point"]["key"] in keys for record in filed)
     return Leaderboard(suite, ranked_by, tables, _over_datasets(tables), known, len(keys), len(filed) - known)

@@ -1,7 +1,7 @@
 """One table of a leaderboard: the ranked entries of a case."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from fedbench_core.leaderboard.budget import Budget, OverBudget, within_budgets
 from fedbench_core.leaderboard.columns import COSTS, Column, scores, selected
 from fedbench_core.leaderboard.grouping import Case, Record, Runs
-from fedbench_core.leaderboard.image_check import confirm_on_images
+from fedbench_core.leaderboard.image_check import images_of
 from fedbench_core.statistics.intervals import Interval, mean_intervals
 from fedbench_core.statistics.pairs import Pair, compare, minimum_detectable_difference
 from fedbench_core.statistics.ranks import rank_intervals
@@ -40,7 +40,7 @@ class Row:
 class Table:
     """The rows of a case in their order, the tests between all pairs of entries, and the records.
 
-    image_check: whether significant differences were confirmed by a bootstrap over test images.
+    image_check: whether the tests include the sampling of test images.
     left_out: entries that exceed a budget.
     """
 
@@ -70,12 +70,18 @@ class Table:
         return next((name for name, rank in ranks.items() if rank == (1, 1)), None) if pairs else None
 
 
-def build_table(case: Case, runs: Runs, ranked_by: Column, order: Column, budgets: Sequence[Budget] = ()) -> Table:
+def build_table(
+    case: Case,
+    runs: Runs,
+    ranked_by: Column,
+    order: Column,
+    budgets: Sequence[Budget] = (),
+    planned: Collection[frozenset[str]] = frozenset(),
+) -> Table:
     """The table of a case: the entries within the budgets, ranked by one column and sorted by another."""
     kept, left_out = within_budgets(runs, budgets)
-    ranked = _scores(kept, ranked_by)
-    tested = compare(ranked)
-    pairs, image_check = confirm_on_images(tested, kept, ranked_by.name)
+    images = images_of(kept, ranked_by.name)
+    pairs = compare(_scores(kept, ranked_by), images, planned)
     ranks = rank_intervals(kept, pairs, more_is_better=ranked_by.more_is_better)
     intervals = _intervals(kept, ranked_by)
     rows = [_row(name, list(own.values()), ranks[name], intervals[name]) for name, own in kept.items()]
@@ -85,8 +91,8 @@ def build_table(case: Case, runs: Runs, ranked_by: Column, order: Column, budget
         ranked_by=ranked_by,
         rows=tuple(rows),
         pairs=tuple(pairs),
-        minimum_detectable_difference=minimum_detectable_difference(tested),
-        image_check=image_check,
+        minimum_detectable_difference=minimum_detectable_difference(pairs),
+        image_check=images is not None,
         runs=kept,
         left_out=tuple(left_out),
     )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedbench_core.federation.bits import Codes, bits_of_text, codes_of_text
-from fedbench_core.statistics.bootstrap import Correct, Floats, contributions
+from fedbench_core.statistics.contributions import Correct, Floats, contributions
 
 _NEEDS_CLASSES = ("balanced_accuracy",)
 """Metrics that need the class of each image."""
@@ -33,14 +33,20 @@ class Correctness:
 def read_correctness(record: Mapping[str, Any]) -> Correctness:
     """The correctness of a record's headline predictors."""
     data, test, population = record["data"], record["test"], record["population"]
-    images, encoded = data["images"]["test"], test["groups"]
+    images = data["images"]["test"]
     labels = len(data["classes"]) if data["task"] == "multi-label" else 1
     bits = np.stack([bits_of_text(text, images * labels) for text in test["correct"]])
     correct: Correct = bits if labels == 1 else bits.reshape(-1, images, labels).mean(axis=2)
-    groups = _codes(encoded["images"], images, encoded["kinds"])
-    by_class = encoded["of"] == "class"
+    by_class = test["groups"]["of"] == "class"
     shares = np.array(population["counts"], np.float64) if by_class else np.eye(population["clients"])
-    return Correctness(correct, groups, encoded["of"], shares, test["matrix"]["predictor_of_client"])
+    predictors = test["matrix"]["predictor_of_client"]
+    return Correctness(correct, image_groups(record), test["groups"]["of"], shares, predictors)
+
+
+def image_groups(record: Mapping[str, Any]) -> Codes:
+    """The class or the client of each test image, (images,)."""
+    encoded = record["test"]["groups"]
+    return _codes(encoded["images"], record["data"]["images"]["test"], encoded["kinds"])
 
 
 @lru_cache(maxsize=64)

@@ -1,69 +1,100 @@
-"""Paired t-tests between all pairs of entries, over the seeds that both have."""
+"""Paired tests between all pairs of entries, over the seeds that both have and over the test images."""
 
 import gc
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from fedbench_core.statistics import LEVEL, TINY
-from fedbench_core.statistics.intervals import Interval, mean_intervals
+from fedbench_core.statistics.image_variance import ImageScores, image_variances
 
 Scores = Mapping[str, Mapping[int, float | None]]
 """Entry -> seed -> score; an undefined score is None or NaN."""
+POWER = 0.8
+"""The probability with which a minimum detectable difference is found."""
+STRONG_SKEW = 2.0
+"""Skewness from which the t-test is doubtful: one of 12 seeds far from the others has 3.0."""
 _Floats = npt.NDArray[np.float64]
 _MIN_SEEDS = 2
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The difference a - b with its 95 % interval. p: of this pair alone; p_holm: corrected over all pairs (Holm)."""
+class Pair:
+    """The mean of the paired differences a - b over seeds with its 95 % interval, and the result of the test.
+
+    p: of this pair alone; p_holm: corrected over its family (Holm): the planned pairs, or all others. skewness: of the
+    differences over seeds. Without a test, bounds and p are NaN and `why_not` gives the reason. seeds: how many were
+    compared; left_out: common seeds with an undefined score.
+    """
 
     a: str
     b: str
     difference: float
+    standard_error: float
+    degrees_of_freedom: float
     low: float
     high: float
     p: float
     p_holm: float
     significant: bool
-
-
-@dataclass(frozen=True)
-class Pair(Difference):
-    """The mean of the paired differences over seeds, and the result of the test.
-
-    Without a test, bounds and p are NaN and `why_not` gives the reason. seeds: how many were compared;
-    left_out: common seeds with an undefined score.
-    """
-
+    planned: bool
+    skewness: float
     why_not: str
     seeds: int
     left_out: int
 
 
-def compare(scores: Scores) -> list[Pair]:
-    """Paired t-tests over seeds for all k(k-1)/2 pairs of entries, with Holm's correction over all of them.
+def compare(
+    scores: Scores, images: ImageScores | None = None, planned: Collection[frozenset[str]] = frozenset()
+) -> list[Pair]:
+    """Paired t-tests for all k(k-1)/2 pairs of entries, with Holm's correction within each family.
 
-    Scores are paired because equal seeds have equal splits, initial weights and batches. p is 1 where the scores
-    differ by less than 1e-9 or the differences don't vary. A pair without a test counts in the family. All pairs are
-    tested: comparing everything with the best entry would select the tests by their outcome.
+    Scores are paired because equal seeds have equal splits, initial weights and batches. With `images` the variance
+    includes the sample of test images, with Satterthwaite's degrees of freedom. planned: pairs that form a family of
+    their own; the others form a second one. p is 1 where the scores differ by less than 1e-9 or the differences don't
+    vary. A pair without a test counts in its family. All pairs are tested: comparing everything with the best entry
+    would select the tests by their outcome.
     """
     names = list(combinations(scores, 2))
     if not names:
         return []
-    one, other = _sides(scores)
-    found = mean_intervals(one - other)
-    why_not = [_why_not(scores, a, b, mean.count) for (a, b), mean in zip(names, found, strict=True)]
-    p = _test(one, other, np.array([not reason for reason in why_not]))
-    columns = zip(names, found, p, *holm(p), why_not, strict=True)
-    return [
-        _pair(a, b, mean, float(single), float(corrected), bool(significant), reason, scores)
-        for (a, b), mean, single, significant, corrected, reason in columns
-    ]
+    differences = _differences(scores)
+    counts = differences.count(axis=0)
+    why_not = [_why_not(scores, a, b, int(count)) for (a, b), count in zip(names, counts, strict=True)]
+    variances, freedom = _variances(differences, images, list(scores))
+    table = pd.DataFrame(names, columns=["a", "b"]).assign(
+        difference=differences.mean(axis=0).filled(np.nan),
+        standard_error=np.where(why_not, np.nan, np.sqrt(variances)),
+        degrees_of_freedom=freedom,
+        planned=[frozenset(pair) in planned for pair in names],
+        skewness=_skewness(differences),
+        why_not=why_not,
+        seeds=counts,
+        left_out=[len(scores[a].keys() & scores[b].keys()) for a, b in names] - counts,
+    )
+    return [Pair(**row) for row in _tested(table).to_dict("records")]
+
+
+def _tested(table: pd.DataFrame) -> Any:
+    """The pairs with interval, p, corrected p and significance."""
+    from scipy import stats  # noqa: PLC0415  # slow to import
+
+    difference, error, freedom = (
+        table[name].to_numpy() for name in ("difference", "standard_error", "degrees_of_freedom")
+    )
+    varied = (error > TINY) & (np.abs(difference) >= TINY)
+    p = np.where(np.isnan(error), np.nan, 1.0)
+    p[varied] = 2 * stats.t.sf(np.abs(difference[varied]) / error[varied], freedom[varied])
+    reach = stats.t.isf(LEVEL / 2, freedom) * error
+    significant, p_holm = _by_family(p, table["planned"].to_numpy())
+    return table.assign(low=difference - reach, high=difference + reach, p=p, p_holm=p_holm, significant=significant)
 
 
 def holm(p: _Floats) -> tuple[npt.NDArray[np.bool_], _Floats]:
@@ -79,28 +110,67 @@ def holm(p: _Floats) -> tuple[npt.NDArray[np.bool_], _Floats]:
 
 
 def minimum_detectable_difference(pairs: Sequence[Pair]) -> float:
-    """The smallest mean difference that is significant in the first step of Holm's correction.
+    """The true difference that the first step of Holm's correction finds with a probability of 80 %.
 
-    For the number of seeds and the spread of each pair, median over pairs; NaN if no pair has a spread.
+    For the standard error of each pair, median over the pairs that are not planned (over all, if all are); NaN if no
+    pair has a spread.
     """
     from scipy import stats  # noqa: PLC0415  # slow to import
 
-    varied = [pair for pair in pairs if pair.high - pair.low > TINY]
+    sizes = Counter(pair.planned for pair in pairs)
+    varied = [pair for pair in pairs if pair.standard_error > TINY and pair.planned == (not sizes[False])]
     if not varied:
         return math.nan
-    reaches = np.array([pair.high - pair.low for pair in varied]) / 2
-    freedom = np.array([pair.seeds - 1 for pair in varied])
-    stricter = stats.t.isf(LEVEL / 2 / len(pairs), freedom) / stats.t.isf(LEVEL / 2, freedom)
-    return float(np.median(reaches * stricter))
+    errors = np.array([pair.standard_error for pair in varied])
+    freedom = np.array([pair.degrees_of_freedom for pair in varied])
+    level = LEVEL / 2 / sizes[varied[0].planned]
+    return float(np.median(errors * (stats.t.isf(level, freedom) + stats.t.isf(1 - POWER, freedom))))
 
 
-def _sides(scores: Scores) -> tuple[_Floats, _Floats]:
-    """The scores of the first and the second entry of each pair, (seeds, pairs); NaN where missing or undefined."""
-    seeds = sorted(set().union(*scores.values()))
+def _differences(scores: Scores) -> np.ma.MaskedArray:
+    """The differences of each pair, (seeds, pairs), masked where a score is missing or undefined."""
+    seeds = sorted(set().union(*scores.values())) or [0]
     rows = [[own.get(seed) for own in scores.values()] for seed in seeds]
     table = np.array(rows, dtype=np.float64).reshape(len(seeds), len(scores))
     first, second = np.triu_indices(len(scores), 1)
-    return table[:, first], table[:, second]
+    return np.ma.masked_invalid(table[:, first] - table[:, second])
+
+
+def _variances(
+    differences: np.ma.MaskedArray, images: ImageScores | None, names: Sequence[str]
+) -> tuple[_Floats, _Floats]:
+    """The variance of the mean of each pair's differences, and its degrees of freedom (Satterthwaite), (pairs,).
+
+    An estimate of what images add beyond the interaction may be negative; it then counts as zero.
+    """
+    counts = np.maximum(differences.count(axis=0), 1)
+    by_seeds = differences.var(axis=0, ddof=1).filled(np.nan) / counts
+    freedom = np.maximum(counts - 1, 1).astype(np.float64)
+    if images is None:
+        return by_seeds, freedom
+    by_images, interaction = image_variances(images, names)
+    adds = by_images > interaction
+    total = by_seeds + np.where(adds, by_images - interaction, 0.0)
+    of_images = images.degrees_of_freedom
+    spread = by_seeds**2 / freedom + by_images**2 / of_images + interaction**2 / (freedom * of_images)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return total, np.where(adds, total**2 / spread, freedom)
+
+
+def _by_family(p: _Floats, planned: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], _Floats]:
+    """Holm's correction within the planned pairs and within the others."""
+    significant, corrected = np.zeros(len(p), dtype=np.bool_), np.full(len(p), np.nan)
+    for family in (planned, ~planned):
+        if family.any():
+            significant[family], corrected[family] = holm(p[family])
+    return significant, corrected
+
+
+def _skewness(differences: np.ma.MaskedArray) -> _Floats:
+    """The skewness of each pair's differences over seeds, 0 where they don't vary, (pairs,)."""
+    deviations = differences - differences.mean(axis=0)
+    spread = np.maximum(differences.std(axis=0).filled(0.0), TINY)
+    return np.asarray(((deviations / spread) ** 3).mean(axis=0).filled(0.0))
 
 
 def _why_not(scores: Scores, a: str, b: str, seeds: int) -> str:
@@ -115,23 +185,3 @@ def _why_not(scores: Scores, a: str, b: str, seeds: int) -> str:
     if seeds < _MIN_SEEDS:
         return f"{seeds} seed{'s' if seeds != 1 else ''} with both scores defined; a test needs {_MIN_SEEDS}"
     return ""
-
-
-def _test(one: _Floats, other: _Floats, tested: npt.NDArray[np.bool_]) -> _Floats:
-    """P of each pair; 1 if the differences are zero or constant, NaN without a test."""
-    from scipy import stats  # noqa: PLC0415  # slow to import
-
-    p = np.where(tested, 1.0, np.nan)
-    if tested.any():
-        differences = np.ma.masked_invalid(one - other)
-        varied = tested & (np.ma.ptp(differences, axis=0).filled(0.0) >= TINY)
-        p[varied] = stats.ttest_rel(one[:, varied], other[:, varied], nan_policy="omit").pvalue
-    return p
-
-
-def _pair(
-    a: str, b: str, mean: Interval, p: float, p_holm: float, significant: bool, why_not: str, scores: Scores
-) -> Pair:
-    bounds = (math.nan, math.nan) if why_not else (mean.low, mean.high)
-    left_out = len(scores[a].keys() & scores[b].keys()) - mean.count
-    return Pair(a, b, mean.mean, *bounds, p, p_holm, significant, why_not, mean.count, left_out)

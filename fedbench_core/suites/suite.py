@@ -156,7 +156,8 @@ class Baselines(_Strict):
 class Suite(_Strict):
     """A comparison of entries x datasets x partitions x backbones x seeds, and the question that it answers.
 
-    metric: ranks the entries. backbones: each as on the command line; "a,b" alternates two among the clients.
+    metric: ranks the entries. backbones: each as on the command line; "a,b" alternates two among the clients. planned:
+    pairs of entries that the suite was made to compare; they form a family of tests of their own.
     """
 
     name: Name
@@ -169,6 +170,12 @@ class Suite(_Strict):
     partitions: Annotated[tuple[Partition, ...], Field(min_length=1)]
     entries: Annotated[tuple[Entry, ...], Field(min_length=1)]
     baselines: Baselines = Baselines()
+    planned: tuple[tuple[Name, Name], ...] = ()
+
+    @property
+    def planned_pairs(self) -> frozenset[frozenset[str]]:
+        """The planned comparisons as sets of two entries."""
+        return frozenset(map(frozenset, self.planned))
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -226,9 +233,15 @@ def _check(suite: Suite, path: Path) -> None:
         raise unknown("metric", suite.metric, METRICS)
     for kind in ("entries", "partitions"):
         _check_distinct(kind, [row.name for row in getattr(suite, kind)], 'Set a different name = "..." for one')
-    for name in suite.baselines.names:
-        if name not in (known := [entry.name for entry in suite.entries]):
-            raise unknown("entry (of [baselines])", name, known)
+    known = [entry.name for entry in suite.entries]
+    named = [("[baselines]", name) for name in suite.baselines.names]
+    for where, name in [*named, *(("planned", name) for pair in suite.planned for name in pair)]:
+        if name not in known:
+            raise unknown(f"entry (of {where})", name, known)
+    _check_distinct("planned", [tuple(sorted(pair)) for pair in suite.planned], "Remove one")
+    for first, second in suite.planned:
+        if first == second:
+            raise RequestError(f"planned: {first!r} is compared with itself. Name two entries.")
     for grid_point in suite.grid_points():
         _check_grid_point(grid_point)
 

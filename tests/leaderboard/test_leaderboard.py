@@ -9,8 +9,9 @@ import pytest
 
 from fedbench_core.api import RequestError, RunError
 from fedbench_core.leaderboard.budget import read_budget
-from fedbench_core.leaderboard.footnotes import table_footnotes
+from fedbench_core.leaderboard.footnotes import leaderboard_footnotes, table_footnotes
 from fedbench_core.leaderboard.pages import read_leaderboard
+from fedbench_core.statistics.pairs import compare
 from fedbench_core.suites.filed_records import read_filed_records, records_folder
 
 
@@ -23,7 +24,7 @@ def records_of_entry(file, entry) -> list[dict]:
 
 
 def test_ranks_are_intervals_where_differences_are_not_significant(suite_folder) -> None:
-    """Neighbors in a pair differ by one image, which the bootstrap doesn't confirm; the others differ by many."""
+    """Neighbors in a pair differ by one image, which may be due to the test images; the others differ by many."""
     file = suite_folder.suite()
     suite_folder.fill(file)
     leaderboard = read_leaderboard(file)
@@ -38,8 +39,8 @@ def test_ranks_are_intervals_where_differences_are_not_significant(suite_folder)
     assert leaderboard.winners[0][1] is None, "without centralized training"
 
 
-def test_difference_that_the_images_do_not_confirm_is_not_significant(suite_folder) -> None:
-    """Two images in every seed are significant over seeds, but not over images."""
+def test_difference_that_may_be_due_to_the_test_images_is_not_significant(suite_folder) -> None:
+    """Two images in every seed are significant over seeds alone."""
     file = suite_folder.suite(seeds=12)
     suite_folder.fill(
         file,
@@ -51,9 +52,11 @@ def test_difference_that_the_images_do_not_confirm_is_not_significant(suite_fold
     table = read_leaderboard(file).tables[0]
     assert table.image_check
     assert not any(pair.significant for pair in table.pairs)
-    assert any(pair.p_holm < 0.05 for pair in table.pairs)
+    assert any(pair.significant for pair in compare(table.scores()))
     assert {row.rank for row in table.rows} == {(1, 5)}
-    assert re.search(r"0 of 10 pairs .*; \d+ further over seeds", " ".join(table_footnotes(table)))
+    notes = " ".join(table_footnotes(table))
+    assert "0 of 10 pairs" in notes
+    assert re.search("Not placed.*: .*“local, equal FLOPs”", notes)
 
 
 def test_image_check_requires_the_same_test_images_per_client_in_all_runs(suite_folder) -> None:
@@ -68,7 +71,7 @@ def test_image_check_requires_the_same_test_images_per_client_in_all_runs(suite_
     table = read_leaderboard(file).tables[0]
     assert not table.image_check
     assert any(pair.significant for pair in table.pairs)
-    assert "Significance is over seeds only" in " ".join(table_footnotes(table))
+    assert "The tests are over seeds only" in " ".join(table_footnotes(table))
 
 
 def test_scores_are_those_of_the_last_round_even_if_another_is_better(suite_folder) -> None:
@@ -406,3 +409,27 @@ def test_undefined_score_is_left_out_of_mean_and_count(suite_folder) -> None:
         if record["grid_point"]["seed"] > 0
     ]
     assert (auc.mean, auc.count, auc.left_out) == (pytest.approx(sum(known) / 4), 4, 1)
+
+
+def test_planned_comparisons_are_a_family_of_their_own(suite_folder) -> None:
+    file = suite_folder.suite(planned=[["fedavg-ft", "fedavg"], ["fedavg", "local"]])
+    suite_folder.fill(file)
+    table = read_leaderboard(file).tables[0]
+    assert {(pair.a, pair.b) for pair in table.pairs if pair.planned} == {("fedavg", "fedavg-ft"), ("local", "fedavg")}
+    assert "1 of 2 planned comparisons and" in " ".join(table_footnotes(table))
+    assert "over the planned comparisons and over all other pairs" in " ".join(
+        leaderboard_footnotes(read_leaderboard(file))
+    )
+
+
+@pytest.mark.parametrize(
+    ("planned", "named"),
+    [
+        ([["fedavg", "fedsdk"]], "fedsdk"),
+        ([["fedavg", "fedavg"]], "itself"),
+        ([["fedavg", "local"], ["local", "fedavg"]], "twice"),
+    ],
+)
+def test_planned_comparison_of_unknown_equal_or_repeated_entries_is_refused(planned, named, suite_folder) -> None:
+    with pytest.raises(RequestError, match=named):
+        read_leaderboard(suite_folder.suite(planned=planned))

@@ -4,7 +4,7 @@ import pytest
 from fedbench_core import RunSpec, run
 from fedbench_core.records.correctness import image_scores, read_correctness
 from fedbench_core.runner import How
-from fedbench_core.statistics.bootstrap import METRICS
+from fedbench_core.statistics.contributions import METRICS
 
 SMALL = {"backbones": "tiny", "dataset": "spots", "clients": 3, "rounds": 2, "steps": 4, "batch_size": 8}
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fedbench_core.statistics.bootstrap import compare_images, confirm, resample
-from fedbench_core.statistics.pairs import compare
+from fedbench_core.statistics.image_variance import ImageScores
+from fedbench_core.statistics.pairs import STRONG_SKEW, compare
 
-LEADERBOARDS = 200
-BOUND = 21
-"""The 99.9 % quantile of the number of false positives in 200 leaderboards at a true rate of 5 %."""
+LEADERBOARDS = 400
+BOUND = 35
+"""The 99.9 % quantile of the number of false positives in 400 leaderboards at a true rate of 5 %."""
 
 
 def _leaderboard(table):
@@ -61,17 +61,69 @@ def test_difference_of_one_and_a_half_standard_deviations_is_found(entries, seed
     assert sum(pair.significant and pair.difference > 0 for pair in found) >= 0.8 * LEADERBOARDS
 
 
-def test_test_set_that_favors_a_method_by_chance_makes_no_winner() -> None:
-    """Seven equal methods with errors that repeat over seeds: tests over seeds alone find winners."""
+@pytest.mark.parametrize("ratio", [0, 0.5, 1, 2, 8])
+def test_equal_methods_differ_no_more_often_whatever_part_of_the_variance_is_of_images(ratio) -> None:
+    """Seven entries, 12 seeds; ratio: of the standard deviations of a mean that images and seeds cause."""
     rng = np.random.default_rng(6)
-    drawn = resample(np.zeros(156, np.int64), rng, 1000)
     significant = {"seeds": 0, "both": 0}
     for _ in range(LEADERBOARDS):
+        scores, images = _boards_with_images(rng, ratio)
+        significant["seeds"] += any(pair.significant for pair in compare(scores))
+        significant["both"] += any(pair.significant for pair in compare(scores, images))
+    assert 0 < significant["both"] <= BOUND
+    assert ratio < 1 or significant["seeds"] > 2 * BOUND, "tests over seeds alone find winners"
+
+
+def _boards_with_images(rng, ratio, entries=7, seeds=12, images=100):
+    drawn = rng.normal(size=(entries, seeds, 1)) / images
+    drawn = drawn + ratio * rng.normal(size=(entries, 1, images)) / np.sqrt(seeds * images)
+    drawn = drawn + 0.5 * rng.normal(size=(entries, seeds, images)) / np.sqrt(images)
+    by_entry = {f"entry {i}": dict(enumerate(own)) for i, own in enumerate(drawn)}
+    sums = _leaderboard(drawn.sum(axis=2).T)
+    return sums, ImageScores(by_entry, np.zeros(images, np.int64))
+
+
+def test_predictions_of_images_that_favor_a_method_by_chance_make_no_winner() -> None:
+    """Seven equal methods with errors that repeat over seeds."""
+    rng = np.random.default_rng(6)
+    false = 0
+    for _ in range(LEADERBOARDS):
         right = (rng.random((7, 1, 156)) < 0.8) ^ (rng.random((7, 12, 156)) < 0.02)
-        scores = {f"entry {i}": dict(enumerate(own.mean(axis=1).tolist())) for i, own in enumerate(right)}
-        images = {f"entry {i}": dict(enumerate(own / 156)) for i, own in enumerate(right)}
-        pairs = compare(scores)
-        significant["seeds"] += any(pair.significant for pair in pairs)
-        significant["both"] += any(pair.significant for pair in confirm(pairs, compare_images(images, drawn)))
-    assert significant["seeds"] > LEADERBOARDS / 2
-    assert significant["both"] <= BOUND
+        by_entry = {f"entry {i}": dict(enumerate(own / 156)) for i, own in enumerate(right)}
+        images = ImageScores(by_entry, np.zeros(156, np.int64))
+        false += any(pair.significant for pair in compare(_leaderboard(right.mean(axis=2).T), images))
+    assert false <= BOUND
+
+
+def _heavy_tails(rng, seeds, entries):
+    return rng.standard_t(3, size=(seeds, entries))
+
+
+def _unequal_variances(rng, seeds, entries):
+    return rng.normal(size=(seeds, entries)) * np.geomspace(1, 10, entries)
+
+
+def _collapse(rng, seeds, entries):
+    """Entry 0 fails in at least one run, in each with a probability of 8 %, and has the same mean as the others."""
+    scores, failed = rng.normal(size=(seeds, entries)), np.zeros(seeds, bool)
+    while not failed.any():
+        failed = rng.random(seeds) < COLLAPSES
+    scores[:, 0] += DEPTH * (COLLAPSES - failed)
+    return scores
+
+
+COLLAPSES, DEPTH = 0.08, 10
+
+
+@pytest.mark.parametrize("draw", [_heavy_tails, _unequal_variances, _collapse])
+def test_equal_methods_differ_no_more_often_without_normal_noise(draw) -> None:
+    rng = np.random.default_rng(6)
+    leaderboards = [compare(_leaderboard(draw(rng, 12, 7))) for _ in range(LEADERBOARDS)]
+    assert sum(any(pair.significant for pair in pairs) for pairs in leaderboards) <= BOUND
+
+
+def test_collapse_in_one_seed_makes_the_difference_strongly_skewed() -> None:
+    rng = np.random.default_rng(6)
+    scores = rng.normal(size=(12, 2))
+    scores[3, 0] -= DEPTH
+    assert compare(_leaderboard(scores))[0].skewness < -STRONG_SKEW

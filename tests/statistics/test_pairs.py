@@ -159,20 +159,15 @@ def test_holm_counts_missing_tests_in_the_family() -> None:
     assert corrected.tolist() == pytest.approx([0.06, math.nan, 0.08], nan_ok=True)
 
 
-def test_minimum_detectable_difference_is_just_significant() -> None:
-    """Among three entries, a larger mean difference is significant, a smaller one is not."""
-    noise = np.array([0.01, -0.02, 0.02, -0.01, 0.03, -0.03])
-    flat = np.zeros(6)
-    least = minimum_detectable_difference(compare(_leaderboard(a=flat.tolist(), b=noise.tolist(), c=(-noise).tolist())))
-    error = noise.std(ddof=1) / math.sqrt(6)
-    assert least == pytest.approx(stats.t.isf(0.05 / 6, 5) * error)
-
-    def first(shift):
-        noisy = 99 * np.array([1, 1, 1, -1, -1, -1])
-        return compare(_leaderboard(a=(flat + shift).tolist(), b=noise.tolist(), c=noisy.tolist()))[0]
-
-    assert first(1.01 * least).significant
-    assert not first(0.99 * least).significant
+def test_minimum_detectable_difference_is_found_with_a_probability_of_80_percent() -> None:
+    """Three entries, eight seeds; the true difference is the one that is computed for the true spread."""
+    rng = np.random.default_rng(0)
+    error = math.sqrt(2 / 8)  # of a difference of two independent scores with variance 1
+    least = error * (stats.t.isf(0.05 / 2 / 3, 7) + stats.t.isf(0.2, 7))
+    drawn = rng.normal(size=(300, 3, 8)) + np.array([[least], [0], [least / 2]])
+    leaderboards = [compare(_leaderboard(a=a, b=b, c=c)) for a, b, c in drawn.tolist()]
+    assert 0.75 < np.mean([pairs[0].p < 0.05 / 3 for pairs in leaderboards]) < 0.85
+    assert np.mean([minimum_detectable_difference(pairs) for pairs in leaderboards]) == pytest.approx(least, rel=0.05)
 
 
 def test_minimum_detectable_difference_is_for_the_median_spread_and_all_pairs() -> None:
@@ -180,5 +175,28 @@ def test_minimum_detectable_difference_is_for_the_median_spread_and_all_pairs() 
     noise = np.array([0.01, -0.02, 0.02, -0.01, 0.03, -0.03])
     flat = (0 * noise).tolist()
     pairs = compare(_leaderboard(a=flat, twin=flat, b=noise.tolist(), c=(3 * noise).tolist()))
-    error = noise.std(ddof=1) / math.sqrt(6)
-    assert minimum_detectable_difference(pairs) == pytest.approx(stats.t.isf(0.05 / 2 / 6, 5) * 2 * error)
+    error = 2 * noise.std(ddof=1) / math.sqrt(6)
+    expected = error * (stats.t.isf(0.05 / 2 / 6, 5) + stats.t.isf(0.2, 5))
+    assert minimum_detectable_difference(pairs) == pytest.approx(expected)
+
+
+def test_planned_pairs_and_the_others_are_corrected_separately() -> None:
+    scores = _leaderboard(a=[0.60, 0.71, 0.82], b=[0.50, 0.60, 0.70], c=[0.2, 0.5, 0.5])
+    together, apart = compare(scores), compare(scores, planned={frozenset("ba")})
+    assert [pair.planned for pair in apart] == [True, False, False]
+    assert [pair.p for pair in apart] == [pair.p for pair in together]
+    assert apart[0].p_holm == apart[0].p
+    assert apart[1].p_holm == pytest.approx(2 * apart[1].p)
+    assert minimum_detectable_difference(apart) < minimum_detectable_difference(together)
+
+
+def test_minimum_detectable_difference_is_that_of_the_planned_pairs_if_all_are() -> None:
+    pairs = compare(_leaderboard(a=[0.5, 0.7, 0.6], b=[0.4, 0.5, 0.3]), planned={frozenset("ab")})
+    assert minimum_detectable_difference(pairs) > 0
+
+
+def test_skewness_is_scipys_and_zero_without_a_spread() -> None:
+    one = [0.0] * 11 + [1.0]
+    first, second, third = compare(_leaderboard(a=one, b=[0.0] * 12, c=[0.5] * 12))
+    assert first.skewness == second.skewness == pytest.approx(stats.skew(one)) == pytest.approx(10 / math.sqrt(11))
+    assert third.skewness == 0
