@@ -39,9 +39,9 @@ Say = Callable[[str], None]
 class How:
     """How a run is computed: nothing that its numbers depend on.
 
-    base: the folder of a relative npz:PATH. workers: processes, None for all cores. fresh: run again what is recorded,
-    in a new folder. checkpoint_every: rounds between commits; at most this many are repeated after a crash.
-    client_timeout: seconds per turn. ray_address: HOST:PORT or "auto", None for a cluster on this machine;
+    base: the folder of a relative npz:PATH or folder:PATH. workers: processes, None for all cores. fresh: run again
+    what is recorded, in a new folder. checkpoint_every: rounds between commits; at most this many are repeated after a
+    crash. client_timeout: seconds per turn. ray_address: HOST:PORT or "auto", None for a cluster on this machine;
     gpus_per_client: the fraction of a GPU that a turn takes there, a whole one by default.
     """
 

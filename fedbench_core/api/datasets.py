@@ -20,8 +20,9 @@ class Splits:
     """A dataset in MedMNIST's layout.
 
     train, val, test: whole splits over memory-mapped arrays; sites: split -> (n,) site numbers 0..S-1, if the data
-    has them; digest: MD5 of the source file, or the name and version of its generator; official: whether the digest
-    is that of a published file.
+    has them; site_names: the names of sites 0..S-1, if they have names; files: split -> the name of each image's file,
+    if it has one; digest: MD5 of the source file, or the name and version of its generator; official: whether the
+    digest is that of a published file.
     """
 
     name: str
@@ -32,6 +33,8 @@ class Splits:
     digest: str
     official: bool
     sites: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    site_names: tuple[str, ...] = ()
+    files: Mapping[str, npt.NDArray[np.str_]] = field(default_factory=dict)
 
     @property
     def channels(self) -> int:

@@ -1,9 +1,10 @@
-"""Datasets: MedMNIST, npz files, and the synthetic phantom."""
+"""Datasets: MedMNIST, npz files, folders of images, and the synthetic phantom."""
 
 from collections.abc import Callable, Mapping
 
 from fedbench_core.api.datasets import Dataset
 from fedbench_core.data.cache import default_cache
+from fedbench_core.data.folder import Folder
 from fedbench_core.data.medmnist import NAMES, MedMNIST
 from fedbench_core.data.npz import Npz
 from fedbench_core.data.phantom import Phantom
@@ -21,6 +22,7 @@ def _medmnist(name: str) -> Callable[[], Dataset]:
 
 DATASETS: Mapping[str, Callable[..., Dataset]] = {
     **{name: _medmnist(name) for name in NAMES},
+    "folder": Folder,
     "npz": Npz,
     "phantom": Phantom,
 }

@@ -55,6 +55,11 @@ def mapped(folder: Path, fill: Fill) -> Arrays:
     return {name: np.load(_file(folder, name), mmap_mode="r", allow_pickle=False) for name in digests}
 
 
+def contents(folder: Path) -> str:
+    """The MD5 of the names and contents of all arrays that `mapped` keeps in `folder`."""
+    return _hash(folder / MANIFEST)
+
+
 def md5(path: Path, cache: Path) -> str:
     """The MD5 of a file, in hex. That of a large file is cached until its size or modification time changes."""
     status = path.stat()

@@ -81,7 +81,7 @@ def task(path: Path, arrays: Arrays, kind: Kind | None = None, names: Sequence[s
 def splits(name: str, path: Path, arrays: Arrays, task: Task, digest: str, *, official: bool = False) -> Splits:
     """The arrays as splits, with sites if the file has them."""
     train, val, test = (_examples(arrays, split) for split in SPLITS)
-    return Splits(name, task, train, val, test, digest, official, _sites(path, arrays))
+    return Splits(name, task, train, val, test, digest, official, *_sites(path, arrays))
 
 
 def _examples(arrays: Arrays, split: str) -> Examples:
@@ -90,10 +90,11 @@ def _examples(arrays: Arrays, split: str) -> Examples:
     return Examples(images, labels, np.arange(len(images)), channels(images))
 
 
-def _sites(path: Path, arrays: Arrays) -> dict[str, npt.NDArray[np.int64]]:
+def _sites(path: Path, arrays: Arrays) -> tuple[dict[str, npt.NDArray[np.int64]], tuple[str, ...]]:
+    """Site numbers by split, and the names of the sites."""
     present = [split for split in SPLITS if f"{split}_sites" in arrays]
     if not present:
-        return {}
+        return {}, ()
     if len(present) < len(SPLITS):
         missing = ", ".join(f"{split}_sites" for split in SPLITS if split not in present)
         raise wrong(path, f"has sites for {', '.join(present)} only; expected {missing} as well")
@@ -109,7 +110,8 @@ def _sites(path: Path, arrays: Arrays) -> dict[str, npt.NDArray[np.int64]]:
     if len({names.dtype.kind == "U" for names in values.values()}) > 1:
         raise wrong(path, "sites are strings in one split and integers in another; expected one of the two")
     distinct = np.unique(np.concatenate(list(values.values())))
-    return {split: np.searchsorted(distinct, names).astype(np.int64) for split, names in values.items()}
+    numbers = {split: np.searchsorted(distinct, names).astype(np.int64) for split, names in values.items()}
+    return numbers, tuple(map(str, distinct))
 
 
 def _check_split(path: Path, arrays: Arrays, split: str) -> None:

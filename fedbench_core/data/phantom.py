@@ -1,7 +1,6 @@
 """The phantom: synthetic images of stained cells, drawn when they are first used, without a file or a network."""
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from fedbench_core.api.seeds import stream
 from fedbench_core.api.task import Task
 from fedbench_core.data.cache import mapped
 from fedbench_core.data.cells import CLASSES, draw
+from fedbench_core.data.npy import images_header, npy
 
 # A change of a single pixel makes another dataset and needs a new version; a golden test checks this.
 VERSION: Final = 1
@@ -58,7 +58,9 @@ class Phantom:
             for images in [arrays[f"{split}_images"]]
         )
         sites = {split: np.asarray(arrays[f"{split}_sites"]) for split in SPLITS}
-        return Splits("phantom", Task("multi-class", CLASSES), train, val, test, digest, official=False, sites=sites)
+        names = tuple(f"scanner {number}" for number in range(self.sites))
+        task = Task("multi-class", CLASSES)
+        return Splits("phantom", task, train, val, test, digest, official=False, sites=sites, site_names=names)
 
     def _draw(self, size: int, request: DataRequest) -> Iterator[tuple[str, Iterable[bytes]]]:
         request.say(f"Drawing {self.train + self.val + self.test} phantom images of {size} pixels")
@@ -68,8 +70,8 @@ class Phantom:
             sites = _assign(count, _decreasing(self.sites, 0), rng)
             yield f"{split}_images", _images(labels, sites, size, rng)
             noise = self.label_noise if split == "train" else 0
-            yield f"{split}_labels", [_npy(_corrupted(labels, noise, stream(SEED, "phantom", VERSION, "mistakes")))]
-            yield f"{split}_sites", [_npy(sites)]
+            yield f"{split}_labels", [npy(_corrupted(labels, noise, stream(SEED, "phantom", VERSION, "mistakes")))]
+            yield f"{split}_sites", [npy(sites)]
 
 
 def _decreasing(groups: int, floor: int) -> list[int]:
@@ -92,16 +94,7 @@ def _corrupted(labels: npt.NDArray[np.int64], share: float, rng: np.random.Gener
 def _images(
     labels: npt.NDArray[np.int64], sites: npt.NDArray[np.int64], size: int, rng: np.random.Generator
 ) -> Iterator[bytes]:
-    header = io.BytesIO()
-    shape = (len(labels), size, size, 3)
-    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    yield header.getvalue()
+    yield images_header(len(labels), size, size, 3)
     for start in range(0, len(labels), BATCH):
         rows = slice(start, start + BATCH)
         yield draw(labels[rows], sites[rows], size, rng).tobytes()
-
-
-def _npy(array: npt.NDArray[np.int64]) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=False)
-    return file.getvalue()

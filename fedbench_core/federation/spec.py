@@ -29,7 +29,9 @@ class RunSpec(BaseModel):
     backbones: Annotated[
         tuple[Name, ...], Field(min_length=1, description="one or more, comma-separated; clients take them in turn")
     ] = ("resnet18",)
-    dataset: Annotated[Name, Field(description="a name of `fedbench list datasets`, or npz:PATH")] = "phantom"
+    dataset: Annotated[Name, Field(description="a name of `fedbench list datasets`, npz:PATH or folder:PATH")] = (
+        "phantom"
+    )
     image_size: Annotated[
         Positive | None, Field(description="pixels per side; the dataset's smallest if not given")
     ] = None

@@ -8,7 +8,7 @@ import pytest
 from fedbench_core.api import DataError
 from fedbench_core.data import cache
 from fedbench_core.data.cache import default_cache, mapped, md5, replacing
-from fedbench_core.data.phantom import _npy
+from fedbench_core.data.npy import npy
 
 NUMBERS = np.arange(1000)
 
@@ -21,20 +21,20 @@ class Source:
 
     def __call__(self):
         self.calls += 1
-        yield "numbers", [_npy(NUMBERS)]
-        yield "squares", [_npy(NUMBERS**2)]
+        yield "numbers", [npy(NUMBERS)]
+        yield "squares", [npy(NUMBERS**2)]
 
 
 WRITER = """
 import sys, pathlib, numpy as np
 from fedbench_core.data.cache import mapped
-from fedbench_core.data.phantom import _npy
+from fedbench_core.data.npy import npy
 folder, numbers = pathlib.Path(sys.argv[1]), np.arange(100000)
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(8):
     (folder / "manifest.json").unlink(missing_ok=True)
-    found = mapped(folder, lambda: [(name, [_npy(numbers)]) for name in ("a", "b")])
+    found = mapped(folder, lambda: [(name, [npy(numbers)]) for name in ("a", "b")])
     assert (found["a"] == numbers).all() and (found["b"] == numbers).all()
 """
 
@@ -74,7 +74,7 @@ def test_damaged_cache_is_written_again(tmp_path, damage):
 
 def test_source_that_fails_leaves_no_manifest(tmp_path):
     def failing():
-        yield "numbers", [_npy(NUMBERS)]
+        yield "numbers", [npy(NUMBERS)]
         raise DataError("the rest is gone")
 
     with pytest.raises(DataError, match="the rest is gone"):

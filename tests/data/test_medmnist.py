@@ -51,7 +51,7 @@ def test_names_are_those_of_medmnist():
     assert set(medmnist.NAMES) == set(medmnist.info())
     assert len(medmnist.NAMES) == 18
     assert {name for name in medmnist.NAMES if name.endswith("3d")} == VOLUMES
-    assert set(DATASETS) == {*medmnist.NAMES, "npz", "phantom"}
+    assert set(DATASETS) == {*medmnist.NAMES, "folder", "npz", "phantom"}
 
 
 def test_table_is_that_of_the_package():
