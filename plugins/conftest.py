@@ -1,5 +1,7 @@
 """What the plugins' own tests share."""  # noqa: INP001  # a folder of distributions, and no package
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -8,3 +10,12 @@ import torch
 def _one_thread() -> None:
     """As in the core's tests: threads of processes side by side wait for each other."""
     torch.set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whether a method learns takes seconds for each of many methods: `-m slow`, or `fedbench plugin check NAME`."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.name == "test_learns" and here in item.path.parents:
+            item.add_marker("slow")

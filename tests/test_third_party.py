@@ -9,11 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fedbench_core import RunSpec, run
 from fedbench_core.registry import registry
-from fedbench_core.runner import How
-from fedbench_core.testing import AggregatorContract, LocalUpdateContract, MethodContract
-from fedbench_core.testing.method import CHANCE, MARGIN
+from fedbench_core.testing import LocalUpdateContract, MethodContract
 
 EXAMPLES = Path(__file__).parent / "examples"
 
@@ -25,7 +22,7 @@ def site(tmp_path_factory) -> Path:
     shutil.copytree(EXAMPLES, source)
     flags = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "install", *flags, "--target", str(target)]
-    command += [str(source / name) for name in ("fedbench-fedbn", "fedbench-fedproto")]
+    command += [str(source / name) for name in ("fedbench-fedbn",)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return target
@@ -85,39 +82,3 @@ class TestFedBNUpdate(LocalUpdateContract):
 @pytest.mark.usefixtures("installed")
 class TestFedBN(MethodContract):
     name = "fedbn"
-
-
-@pytest.mark.usefixtures("installed")
-class TestFedProtoUpdate(LocalUpdateContract):
-    name = "fedproto"
-
-
-@pytest.mark.usefixtures("installed")
-class TestClassMeans(AggregatorContract):
-    name = "class-means"
-
-
-@pytest.mark.usefixtures("installed")
-class TestFedProto(MethodContract):
-    name = "fedproto"
-
-
-@pytest.mark.usefixtures("installed")
-def test_two_kinds_of_networks_learn_from_prototypes(tmp_path) -> None:
-    settings = {
-        "method": "fedproto",
-        "backbones": "test_resnet,test_efficientnet",
-        "clients": 2,
-        "rounds": 5,
-        "steps": 20,
-        "partitioner": "iid",
-        "evaluate_every": 0,
-        "set": {"backbone.stem": "timm", "dataset.train": 320, "dataset.val": 64, "dataset.test": 160},
-    }
-    record = run(RunSpec.of(settings), How(out=tmp_path, executor="serial")).record
-    assert list(record["test"]["roles"]) == ["head"]
-    assert record["test"]["matrix"]["predictor_of_client"] == [0, 1]
-    assert record["test"]["metrics"]["balanced_accuracy"] > CHANCE + MARGIN
-    prototypes = 8 * 64 * 4 + 8 * 8
-    for way, messages in {"up": 10, "down": 8}.items():
-        assert prototypes < record["costs"][f"bytes_{way}"] / messages < prototypes + 512

@@ -25,6 +25,16 @@ KINDS = {
     "moon": {"method": "new-moon", "fraction": 0.75},
 }
 METHODS = ("scaffold", "feddf", "fedamp", "fedmd", "moon")
+BASELINES = {
+    "fedproto": {"method": "fedproto", **MIXED, "fraction": 0.75, "set": {"local_update.size": 4}},
+}
+"""Methods of kinds that the others are of, too."""
+WORKERS = [
+    pytest.param(kind, workers, marks=() if kind in METHODS and workers == 3 else pytest.mark.slow)
+    for kind in (*METHODS, *BASELINES)
+    for workers in (1, 2, 3)
+]
+INTERRUPTED = [(kind, after) for kind in METHODS for after in (1, 5, 9)] + [(kind, 6) for kind in BASELINES]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +43,7 @@ def spec(kit, installed):  # noqa: ARG001  # its parts must be installed
     installed("fedbench-new", (HERE / "new_methods.py").read_text())
 
     def make(kind: str = "", **settings: object) -> RunSpec:
-        known = {**SMALL, **KINDS.get(kind, {})}
+        known = {**SMALL, **(KINDS | BASELINES).get(kind, {})}
         options = {**known.pop("set", {}), **{key: settings.pop(key) for key in list(settings) if "." in key}}
         return RunSpec.of({**known, **settings, "set": options})
 
@@ -52,8 +62,7 @@ def _scientific(folder: Path) -> dict[str, object]:
     return {"record": comparable(read_record(folder)), **rows}
 
 
-@pytest.mark.parametrize("workers", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)), 3])
-@pytest.mark.parametrize("kind", METHODS)
+@pytest.mark.parametrize(("kind", "workers"), WORKERS)
 def test_workers_do_not_change_a_bit(kind, workers, spec, go, tmp_path) -> None:
     finished = run(spec(kind), How(out=tmp_path, workers=workers))
     assert _scientific(finished.folder) == _scientific(go(kind).folder)
@@ -63,8 +72,7 @@ class Stopped(Exception):  # noqa: N818  # as an interrupt
     """Ends a run between two turns."""
 
 
-@pytest.mark.parametrize("after", [1, 5, 9])
-@pytest.mark.parametrize("kind", METHODS)
+@pytest.mark.parametrize(("kind", "after"), INTERRUPTED)
 def test_interrupted_run_resumes_with_the_same_bits(kind, after, spec, go, tmp_path) -> None:
     events = []
 
@@ -80,7 +88,7 @@ def test_interrupted_run_resumes_with_the_same_bits(kind, after, spec, go, tmp_p
     assert _scientific(resume(folder, how).folder) == _scientific(go(kind).folder)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *BASELINES])
 def test_training_loss_differs_in_every_round(kind, go) -> None:
     clients = pd.read_csv(go(kind).folder / "clients.csv")
     losses = clients[clients["loss"] > 0].groupby("round")["loss"].mean()
