@@ -31,6 +31,7 @@ from fedbench_core.records.contents import build, versions
 from fedbench_core.records.differences import differences
 from fedbench_core.records.folder import claimed, folder_of, is_done
 from fedbench_core.records.record import RECORD, read_record, write_record
+from fedbench_core.registry import registry
 
 Say = Callable[[str], None]
 
@@ -282,4 +283,5 @@ def _machine(run: ResolvedRun, how: How, workers: int) -> dict[str, Any]:
         "processor": platform.machine(),
         "cores": os.cpu_count(),
         "device": run.spec.device,
+        "plugins": {f"{plugin.distribution} {plugin.version}": plugin.problems for plugin in registry().plugins()},
     }

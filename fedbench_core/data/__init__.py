@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from fedbench_core.api.datasets import Dataset
-from fedbench_core.data.cache import default_cache
+from fedbench_core.api.folders import default_cache
 from fedbench_core.data.folder import Folder
 from fedbench_core.data.medmnist import NAMES, MedMNIST
 from fedbench_core.data.npz import Npz

@@ -11,7 +11,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from platformdirs import user_cache_path
 
 from fedbench_core.api.errors import DataError
 from fedbench_core.api.limits import parse_json
@@ -21,12 +20,6 @@ Fill = Callable[[], Iterable[tuple[str, Iterable[bytes]]]]
 
 MANIFEST = "manifest.json"
 SMALL_BYTES = 64 * 2**20
-
-
-def default_cache() -> Path:
-    """The cache folder: FEDBENCH_CACHE, or the user's cache folder of this system."""
-    named = os.environ.get("FEDBENCH_CACHE")
-    return Path(named).expanduser() if named else user_cache_path("fedbench")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Plugin discovery: the names that each entry point registers. Errors in a plugin are collected, never fatal."""
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
@@ -14,6 +15,8 @@ import pluggy
 from fedbench_core.api import API_VERSION, hookspecs
 from fedbench_core.registry.checks import MIGRATION, method_problem
 from fedbench_core.registry.process_settings import restored_settings
+from fedbench_core.registry.shared_functions import SharedFunctions, shown
+from fedbench_core.registry.trial import failure
 
 GROUP = "fedbench"
 HOOKS = {
@@ -28,7 +31,11 @@ HOOKS = {
 }
 KINDS = tuple(HOOKS)
 PREFIX = "fedbench_register_"
+CORE = "fedbench-core"
 _CHANGED = "its import changed {}. That affects every method and was undone: change no global setting on import"
+_REPLACED = "its import replaced {}. That affects every method and was undone: define a function of your own instead"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+"""Names of parts and methods: files and folders are named after them."""
 _THIS_VERSION = f"this fedbench has version {API_VERSION}"
 
 # A user who only installed a plugin should be able to run every other command.
@@ -46,6 +53,11 @@ class Plugin:
     registers: dict[str, list[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """The order in which plugins are listed."""
+        return self.distribution, self.entry_point, self.target
+
     def __str__(self) -> str:
         return f"{self.distribution} {self.version} (entry point {self.entry_point!r})"
 
@@ -62,19 +74,45 @@ class Claim:
 
 def discover() -> tuple[list[Plugin], list[Claim]]:
     """All installed plugins, by distribution and entry point, and all the names that they register."""
-    plugins, claims = [], []
+    points = sorted(entry_points(group=GROUP), key=_sort_key)
+    own = [point for point in points if _distribution(point)[0] == CORE]
     with redirect_stdout(sys.stderr):  # a plugin that prints must not spoil a command's --json output
-        for point in sorted(entry_points(group=GROUP), key=_sort_key):
-            with restored_settings() as changes:
-                plugin, registered = _load(point)
-            plugin.problems += [_CHANGED.format(change) for change in changes]
-            plugins.append(plugin)
-            claims += registered
-    return plugins, claims
+        loaded = [_load(point) for point in own]
+        shared = SharedFunctions() if any(map(_is_new, points)) else None  # those of the core, too
+        others = [point for point in points if point not in own]
+        loaded += [_load_new(point, shared) if shared and _is_new(point) else _load_watched(point) for point in others]
+    loaded.sort(key=lambda pair: pair[0].key)
+    return [plugin for plugin, _ in loaded], [claim for _, claims in loaded for claim in claims]
 
 
 def _sort_key(point: EntryPoint) -> tuple[str, str, str]:
     return _distribution(point)[0], point.name, point.value
+
+
+def _is_new(point: EntryPoint) -> bool:
+    """Whether this process has not imported the module yet; watching a second import would take time for nothing."""
+    return point.module not in sys.modules
+
+
+def _load_new(point: EntryPoint, shared: SharedFunctions) -> tuple[Plugin, list[Claim]]:
+    """As `_load_watched`, for a module that is not imported yet: shared functions that it replaces are restored, too.
+
+    If the import would end or fork this process, the plugin has that problem, and is not imported.
+    """
+    if problem := failure(point, lambda: _load(point)):
+        return Plugin(*_distribution(point), point.name, point.value, problems=[f"failed to load: {problem}"]), []
+    with shared.restored() as replaced:
+        plugin, claims = _load_watched(point)
+    plugin.problems += [_REPLACED.format(shown(replaced))] if replaced else []
+    return plugin, claims
+
+
+def _load_watched(point: EntryPoint) -> tuple[Plugin, list[Claim]]:
+    """Load a plugin; settings that its import or its hooks changed are restored, which is a problem of the plugin."""
+    with restored_settings() as changes:
+        plugin, claims = _load(point)
+    plugin.problems += [_CHANGED.format(change) for change in changes]
+    return plugin, claims
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
@@ -164,8 +202,8 @@ def _call(hook: Callable[[], object], kind: str, plugin: Plugin) -> list[Claim]:
 
 
 def _item_problem(kind: str, name: object, factory: object) -> str:
-    if not isinstance(name, str) or not name:
-        return f"{name!r} is not a name; expected non-empty text"
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        return f"{name!r} is not a name; expected up to 64 letters, digits and . _ + -, first a letter or digit"
     if kind == "method":
         problem = method_problem(factory)
         return f"{name!r} {problem}" if problem else ""

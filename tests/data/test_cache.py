@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from fedbench_core.api import DataError
+from fedbench_core.api.folders import default_cache
 from fedbench_core.data import cache
-from fedbench_core.data.cache import default_cache, mapped, md5, replacing
+from fedbench_core.data.cache import mapped, md5, replacing
 from fedbench_core.data.npy import npy
 
 NUMBERS = np.arange(1000)

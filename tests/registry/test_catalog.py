@@ -356,3 +356,17 @@ def test_unknown_kind_is_a_value_error():
 
 def test_registry_is_made_once_per_process():
     assert registry() is registry()
+
+
+def test_name_that_is_no_file_name_is_refused_when_it_is_registered(distribution, load):
+    names = ["", "../x", "a/b", "/etc", "..", ".x", "-x", "a b", "a\nb", "a,b", "a:b", "é", "\x1b[0m", "x" * 65, 3]
+    source = (
+        "from fedbench_core.api import Method, hookimpl\n"
+        f"@hookimpl\ndef fedbench_register_compressors(): return dict.fromkeys({names!r}, dict)\n"
+        f"@hookimpl\ndef fedbench_register_methods(): return dict.fromkeys({names!r}, Method('x'))"
+    )
+    distribution("fedbench-bad", source)
+    found = load()
+    problems = the(found.plugins(), "fedbench-bad").problems
+    assert all(sum(f"{name!r} is not a name" in problem for problem in problems) == 2 for name in names)
+    assert the(found.plugins(), "fedbench-bad").registers == {}
