@@ -5,12 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedbench_core.federation.spec import RunSpec
+    from fedbench_core.inference import load_model
     from fedbench_core.runner import run
 
 __version__ = "0.2.0"
-__all__ = ["RunSpec", "__version__", "run"]
+__all__ = ["RunSpec", "__version__", "load_model", "run"]
 
-_HOMES = {"RunSpec": "fedbench_core.federation.spec", "run": "fedbench_core.runner"}
+_HOMES = {
+    "RunSpec": "fedbench_core.federation.spec",
+    "load_model": "fedbench_core.inference",
+    "run": "fedbench_core.runner",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -18,3 +23,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'fedbench_core' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Also the names that are imported on first use."""
+    return sorted({*globals(), *__all__})

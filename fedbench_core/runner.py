@@ -20,6 +20,7 @@ from fedbench_core.federation.engine import Engine
 from fedbench_core.federation.executors import Executor
 from fedbench_core.federation.executors.processes import processes
 from fedbench_core.federation.executors.serial import Serial
+from fedbench_core.federation.keeper import Keep
 from fedbench_core.federation.partition import Partition, load_public, make_partition
 from fedbench_core.federation.partition import load as load_splits
 from fedbench_core.federation.progress import Progress, Watch
@@ -30,6 +31,7 @@ from fedbench_core.federation.worker import Worker
 from fedbench_core.records.contents import build, versions
 from fedbench_core.records.differences import differences
 from fedbench_core.records.folder import claimed, folder_of, is_done
+from fedbench_core.records.kept_models import check_models_folder, write_models
 from fedbench_core.records.record import RECORD, read_record, write_record
 from fedbench_core.registry import registry
 
@@ -43,7 +45,8 @@ class How:
     base: the folder of a relative npz:PATH or folder:PATH. workers: processes, None for all cores. fresh: run again
     what is recorded, in a new folder. checkpoint_every: rounds between commits; at most this many are repeated after a
     crash. client_timeout: seconds per turn. ray_address: HOST:PORT or "auto", None for a cluster on this machine;
-    gpus_per_client: the fraction of a GPU that a turn takes there, a whole one by default.
+    gpus_per_client: the fraction of a GPU that a turn takes there, a whole one by default. keep: whether models stay in
+    the run folder; None is as a resumed run was started, or else "auto", which keeps those of up to 128 MB together.
     """
 
     out: Path = Path("runs")
@@ -57,6 +60,7 @@ class How:
     ray_address: str | None = None
     gpus_per_client: float | None = None
     fresh: bool = False
+    keep: Keep | None = None
 
     def request(self, spec: RunSpec, say: Say | None = None) -> DataRequest:
         """Where the images of `spec` may be looked for."""
@@ -110,6 +114,7 @@ def resume(folder: Path, how: How | None = None, watch: Watch = _ignore, say: Sa
         return _finished(folder)
     journal = read_journal(folder / "state")
     how = replace(how, base=Path(journal["base"]), data_root=how.data_root or _path(journal["data_root"]))
+    how = replace(how, keep=how.keep or journal.get("keep"))
     spec = RunSpec.of(journal["spec"])
     check_how(how, [spec])
     return _run(resolve(spec), folder, how, watch, say)
@@ -165,9 +170,11 @@ def _run(run: ResolvedRun, folder: Path, how: How, watch: Watch, say: Say, split
         probe = Probe(run, partition)
         notes = probe.check()
         store = Store(folder / "state")
+        check_models_folder(folder, run)
         try:
             progress, test, made = _train(run, partition, store, folder, how, watch)
             record = build(run, partition, progress, test, probe, notes, made)
+            write_models(folder, store, progress, run, partition)
             write_record(folder / RECORD, record)
         except KeyboardInterrupt:
             command = f"fedbench resume {folder}" if was_begun(folder / "state") else "the same command"
@@ -211,7 +218,8 @@ def _train(
     progress = _progress(stamp, store)
     executor = _executor(run, partition, folder / "state", how)
     try:
-        test = Engine(run, partition, executor, store, folder, progress, stamp).run(watch, how.checkpoint_every)
+        engine = Engine(run, partition, executor, store, folder, progress, stamp, how.keep or "auto")
+        test = engine.run(watch, how.checkpoint_every)
     finally:
         executor.close()
     made = {
@@ -247,7 +255,7 @@ def gpus(how: How, spec: RunSpec) -> float:
 def _stamp(run: ResolvedRun, partition: Partition, how: How) -> dict[str, Any]:
     """What a journal holds besides state and progress."""
     root = None if how.data_root is None else str(how.data_root.resolve())
-    where = {"data_root": root, "base": str(how.base.resolve())}
+    where = {"data_root": root, "base": str(how.base.resolve()), "keep": how.keep}
     spec = run.spec.model_dump(mode="json")
     return {"spec": spec, "versions": versions(run), "data": _digests(partition), **where}
 

@@ -40,7 +40,8 @@ def scientific(folder: Path) -> dict[str, str]:
     """What must not depend on how a run was computed."""
     record = comparable(read_record(folder))
     rows = {name: (folder / name).read_text() for name in ("clients.csv", "messages.csv")}
-    return {"record": json.dumps(record, sort_keys=True), **rows}
+    models = {path.name: str(path.read_bytes()) for path in sorted((folder / "models").glob("*"))}
+    return {"record": json.dumps(record, sort_keys=True), **rows, **models}
 
 
 def start(command: list[str], env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
@@ -116,7 +117,7 @@ def _compare(out: Path) -> None:
     (plain,), (killed,) = list((out / "plain").glob("*")), list((out / "killed").glob("*"))
     assert scientific(plain) == scientific(killed)
     names = sorted(path.name for path in killed.iterdir() if path.name not in (".lock", ".owner"))
-    assert names == ["clients.csv", "messages.csv", "record.json"], names
+    assert names == ["clients.csv", "messages.csv", "models", "record.json"], names
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ FLOORS = (
     {"parts"},
     {"federation"},
     {"records"},
-    {"runner"},
+    {"runner", "inference"},
     {"suites"},
     {"plots"},
     {"leaderboard"},

@@ -146,7 +146,12 @@ def test_what_is_done_stays_done_and_what_a_kill_left_beside_it_goes(kit, tmp_pa
     (first.folder / "state").mkdir()
     (first.folder / "state" / "server.4.0.safetensors").write_bytes(b"left")
     assert run(RunSpec.of(SMALL), how).before
-    assert sorted(path.name for path in first.folder.iterdir()) == ["clients.csv", "messages.csv", "record.json"]
+    assert sorted(path.name for path in first.folder.iterdir()) == [
+        "clients.csv",
+        "messages.csv",
+        "models",
+        "record.json",
+    ]
 
 
 def test_an_interrupt_before_the_first_commit_does_not_promise_a_resume(kit, tmp_path, monkeypatch) -> None:  # noqa: ARG001

@@ -92,5 +92,9 @@ class Images:
             images = images.unsqueeze(1)
         elif self.channels == "last":
             images = images.permute(0, 3, 1, 2)
-        scaled = images.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
-        return scaled, torch.empty(len(rows), 0, device=self.device)
+        return scaled(images), torch.empty(len(rows), 0, device=self.device)
+
+
+def scaled(images: Tensor) -> Tensor:
+    """Images (b, C, H, W) of any type in 0..255 as float32 in [-1, 1], contiguous in memory."""
+    return images.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)

@@ -143,6 +143,9 @@ class LocalUpdate(Protocol):
 
         Not called for clients that never took part, if `setup` is overridden: they have no model of their own yet.
         Models that predict differently must differ in class, `name` or `state_dict`: equal ones are scored once.
+        A run keeps models that can be built again: what `ctx.build` and `ctx.build_module` made, a Sequential of these,
+        and an object of a class that `modules` names, if its constructor takes its networks, tensors and numbers by
+        their attribute names.
         """
         return {}
 

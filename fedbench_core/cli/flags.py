@@ -39,6 +39,7 @@ def how_flags(command: Command) -> Command:
             "--workers", type=click.IntRange(min=1), metavar="N", help="number of processes  [default: all cores]"
         ),
         click.option("--executor", type=click.Choice(EXECUTORS), default="processes", help=_EXECUTOR),
+        click.option("--keep", type=click.Choice(KEEPS), help=_KEEP),
         ray_flags,
         data_flag,
     )
@@ -54,6 +55,8 @@ def ray_flags(command: Command) -> Command:
 
 
 EXECUTORS = ("serial", "processes", "ray")
+KEEPS = ("auto", "models", "none")
+_KEEP = "models to keep in the run folder; auto: those of up to 128 MB together  [default: auto]"
 _GPUS = "GPUs per client on a Ray cluster; 0.25 lets four clients share a GPU  [default: 1]"
 _ADDRESS = "HOST:PORT of a Ray cluster, or auto  [default: start a cluster on this machine for this run]"
 _TIMEOUT = "stop and repeat a turn, an aggregation or a scoring that takes longer"

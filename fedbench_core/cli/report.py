@@ -43,6 +43,20 @@ def print_report(finished: "Finished") -> None:
     for line in _notes(record):
         print_sentence(line)
     print_sentence(f"{seconds_text(record['how']['seconds'])}; recorded in {finished.folder}")
+    _print_models(finished)
+
+
+def _print_models(finished: "Finished") -> None:
+    """Print where the models are, or why they were not kept; nothing if none were asked for."""
+    from fedbench_core.records.kept_models import MODELS, kept  # noqa: PLC0415  # imports torch, and --help does not need it
+
+    found = kept(finished.folder)
+    if found is None:
+        return
+    if found.reason:
+        print_sentence(f"The models were not kept: {found.reason}.")
+    else:
+        print_sentence(f"Models: {bytes_text(found.size)} in {finished.folder / MODELS}")
 
 
 def _columns(record: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -42,7 +42,16 @@ def command(config: Path | None, as_json: bool, **flags: Any) -> None:
     carry_out(start, how, as_json=as_json)
 
 
-HOW = ("data_root", "executor", "workers", "checkpoint_every", "client_timeout", "ray_address", "gpus_per_client")
+HOW = (
+    "data_root",
+    "executor",
+    "workers",
+    "checkpoint_every",
+    "client_timeout",
+    "ray_address",
+    "gpus_per_client",
+    "keep",
+)
 
 
 def carry_out(start: "Callable[[How, Watch, Log], Finished]", how: dict[str, Any], *, as_json: bool) -> None:

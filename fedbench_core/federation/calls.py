@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -128,7 +128,8 @@ class AggregateDone:
 class ScoreCall:
     """Score models on one split: those of a client, those of all who received the same, or the server's own.
 
-    backbone: of the clients; clients: whose local images the predictions are wanted for.
+    backbone: of the clients; clients: whose local images the predictions are wanted for; keep: where the models are to
+    be written, with the number of the role added; None to write none.
     """
 
     of: Literal["client", "received", "server"]
@@ -142,6 +143,7 @@ class ScoreCall:
     state: File | None
     received: Stored | None
     published: Mapping[str, Stored] = field(default_factory=dict)
+    keep: Path | None = None
 
     @property
     def label(self) -> str:
@@ -169,13 +171,27 @@ class ModelScore:
 
 
 @dataclass(frozen=True)
+class KeptModel:
+    """A model in a file. network: how to build it again (see `kept`); reason: why it could not be written."""
+
+    file: File | None = None
+    size: int = 0
+    network: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class ScoreDone:
-    """Scores by role, and probabilities (images, classes) for the local images of the call's clients, in order."""
+    """Scores by role, and probabilities (images, classes) for the local images of the call's clients, in order.
+
+    kept: the models that were written, by role; empty if none were to be.
+    """
 
     call: ScoreCall
     scores: Mapping[str, ModelScore]
     local: Mapping[str, npt.NDArray[np.float32]]
     forwards: Forwards = field(default_factory=dict)
+    kept: Mapping[str, KeptModel] = field(default_factory=dict)
 
     @property
     def encoded(self) -> Mapping[str, Encoded]:

@@ -10,6 +10,7 @@ from fedbench_core.federation.blame import at
 from fedbench_core.federation.calls import OWN_WAY, PEER_WAY, SERVER_WAY, Stored, TurnCall, TurnDone
 from fedbench_core.federation.evaluator import Evaluator
 from fedbench_core.federation.executors import Executor
+from fedbench_core.federation.keeper import Keep
 from fedbench_core.federation.nodes import Arrivals, Nodes
 from fedbench_core.federation.participation import participating
 from fedbench_core.federation.partition import Partition
@@ -28,7 +29,7 @@ CLIENT = "client"
 class Engine:
     """Runs one federation into a run folder, from where `progress` left off.
 
-    stamp: goes into every journal, so that a resumed run can be checked against it.
+    stamp: goes into every journal, so that a resumed run can be checked against it; keep: whether models are kept.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Engine:
         folder: Path,
         progress: Progress,
         stamp: Mapping[str, Any],
+        keep: Keep = "none",
     ) -> None:
         self._run = run
         self._partition = partition
@@ -49,7 +51,7 @@ class Engine:
         self.progress = progress
         self._nodes = Nodes(run, store, progress.dense)
         self._context = base_context(run, partition)
-        self._evaluator = Evaluator(run, partition, executor, self._nodes, store, progress)
+        self._evaluator = Evaluator(run, partition, executor, self._nodes, store, progress, keep)
         self._clients = Table(folder / "clients.csv", CLIENT_COLUMNS, progress.tables.get("clients.csv", NEW))
         self._messages = Table(folder / "messages.csv", MESSAGE_COLUMNS, progress.tables.get("messages.csv", NEW))
 

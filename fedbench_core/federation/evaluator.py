@@ -1,13 +1,14 @@
 """Learning curve, selection of a round by validation, and test scores of a running federation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from fedbench_core.api import SERVER, Aggregator, LocalUpdate, RunError
-from fedbench_core.federation.calls import Call, ScoreCall, ScoreDone, Stored
+from fedbench_core.federation.calls import ScoreCall, ScoreDone, Stored
 from fedbench_core.federation.evaluation import evaluate
 from fedbench_core.federation.executors import Executor
+from fedbench_core.federation.keeper import LAST, SELECTED, Keep, Keeper
 from fedbench_core.federation.nodes import STATE, Nodes
 from fedbench_core.federation.partition import Partition
 from fedbench_core.federation.progress import Progress
@@ -27,6 +28,7 @@ class Evaluator:
         nodes: Nodes,
         store: Store,
         progress: Progress,
+        keep: Keep,
     ) -> None:
         self._run = run
         self._partition = partition
@@ -34,6 +36,7 @@ class Evaluator:
         self._nodes = nodes
         self._store = store
         self._progress = progress
+        self._keeper = Keeper(store, progress, keep)
         self._context = base_context(run, partition)
 
     def validate(self, round_: int) -> dict[str, Any] | None:
@@ -48,9 +51,10 @@ class Evaluator:
             self._select(round_, point["personalization"], found["undefined"].get("personalization", 0))
         return point
 
-    def test(self, round_: int) -> dict[str, Any]:
-        """The evaluation on the test split."""
-        return self._evaluate(round_, "test")
+    def test(self, round_: int, which: str = LAST) -> dict[str, Any]:
+        """The evaluation on the test split; the models are kept as those of the last or of the selected round."""
+        self._keeper.start(which, round_)
+        return self._evaluate(round_, "test", which)
 
     def _select(self, round_: int, score: float | None, undefined: int) -> None:
         """Select this round if it is the best so far; a mean over more clients replaces one over fewer."""
@@ -63,12 +67,12 @@ class Evaluator:
             -progress.selected["validation"],
         ):
             return
-        metrics = None if last else self.test(round_)["metrics"]
+        metrics = None if last else self.test(round_, SELECTED)["metrics"]
         progress.selected = {"round": round_, "validation": score, "metrics": metrics}
         progress.selected_undefined = undefined
 
-    def _evaluate(self, round_: int, split: str) -> dict[str, Any]:
-        done = [one for one in self._executor.run(self._calls(round_, split)) if isinstance(one, ScoreDone)]
+    def _evaluate(self, round_: int, split: str, keep: str = "") -> dict[str, Any]:
+        done = list(self._scored(self._calls(round_, split), keep))
         if not any(one.scores for one in done):
             name = self._run.method.local_update
             raise RunError(f"local update {name} returned no model. predictors or global_predictors must return one.")
@@ -77,7 +81,18 @@ class Evaluator:
             self._progress.totals.count_prediction(one.forwards)
         return evaluate(done, self._partition, split, self._run.partitioner.by)
 
-    def _calls(self, round_: int, split: str) -> Iterator[Call]:
+    def _scored(self, calls: Iterable[ScoreCall], keep: str) -> Iterator[ScoreDone]:
+        """The outcomes of calls; their models are kept if `keep` names a round."""
+        if keep:
+            calls = (replace(call, keep=self._keeper.path(keep, number)) for number, call in enumerate(calls))
+        for number, done in enumerate(self._executor.run(calls)):
+            if not isinstance(done, ScoreDone):
+                raise TypeError(type(done))
+            if keep:
+                self._keeper.take(keep, number, done)
+            yield replace(done, kept={})
+
+    def _calls(self, round_: int, split: str) -> Iterator[ScoreCall]:
         """Clients' own models, then each model that clients have in common, then the server's own."""
         update, aggregator = type(self._run.local_update), type(self._run.aggregator)
         received = self._received(round_)

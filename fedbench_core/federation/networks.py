@@ -110,12 +110,17 @@ class Networks:
 
     def weights(self, net: nn.Module) -> Weights:
         """What to store of a network that was built here; RunError for another one."""
-        key = next((key for key, used in self._used if used is net), None)
-        if key is None:
+        lent = self.lent(net)
+        if lent is None:
             raise RunError(
                 f"models and modules hold what ctx.build and ctx.build_module made; got {type(net).__name__}"
             )
-        return Weights(key.name, snapshot(net), None if key.sizes is None else dict(key.sizes))
+        return Weights(lent[0], snapshot(net), lent[1])
+
+    def lent(self, net: nn.Module) -> tuple[str, dict[str, int] | None] | None:
+        """The name and, of a declared module, the sizes of a network that was built here; None for another one."""
+        key = next((key for key, used in self._used if used is net), None)
+        return None if key is None else (key.name, None if key.sizes is None else dict(key.sizes))
 
     def recall(self) -> None:
         """Take back everything that was built."""

@@ -72,6 +72,8 @@ class Progress:
     """The round that validation chose, with its test scores."""
     selected_undefined: int = 0
     """Clients without a validation score in that round."""
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The models that are kept, by which round they are of (see `keeper`)."""
     dense: dict[str, int] = field(default_factory=dict)
     """Uncompressed bytes of what the server published, by channel."""
     tables: dict[str, Committed] = field(default_factory=dict)

@@ -192,16 +192,32 @@ def _architectures(names: Sequence[str], spec: RunSpec, options: _Options) -> li
     given = {**options.given.get("backbone", {}), **({"pretrained": True} if spec.pretrained else {})}
     found: list[Architecture] = []
     for name in names:
-        if "backbone" in registry().kinds(name):  # also one that two plugins claim, which is refused
-            _refuse_shadow(name)
-            checked = registry().check("backbone", name, given)
-            found.append(registry().make("backbone", name, checked))
-        else:
-            factory = partial(TimmArchitecture, name=name)
-            checked = bind(f"backbone {name!r}", "backbone", read_options(factory), given)
-            found.append(factory(**checked))  # type: ignore[arg-type]  # checked against this very signature
+        made, checked = architecture(name, given)
+        found.append(made)
         options.used |= {f"backbone.{option}": value for option, value in checked.items() if option != "pretrained"}
     return found
+
+
+def architecture(name: str, given: Mapping[str, Any]) -> tuple[Architecture, dict[str, object]]:
+    """A plugin's architecture, or else timm's, with its options; RequestError for what doesn't exist."""
+    if "backbone" in registry().kinds(name):  # also one that two plugins claim, which is refused
+        _refuse_shadow(name)
+        checked = registry().check("backbone", name, given)
+        return registry().make("backbone", name, checked), checked
+    factory = partial(TimmArchitecture, name=name)
+    checked = bind(f"backbone {name!r}", "backbone", read_options(factory), given)
+    return factory(**checked), checked  # type: ignore[arg-type]  # checked against this very signature
+
+
+def architecture_of_weights(name: str, given: Mapping[str, Any]) -> Architecture:
+    """The architecture of a network whose weights are at hand: without pretrained ones, and by its exact id.
+
+    given: options of several architectures; those that this one doesn't have are left out.
+    """
+    own = "backbone" in registry().kinds(name)
+    known = registry().options("backbone", name) if own else read_options(partial(TimmArchitecture, name=name))
+    options = {option.name: given[option.name] for option in known if option.name in given}
+    return architecture(name if own else name.partition(".")[0], options)[0]
 
 
 def _refuse_shadow(name: str) -> None:

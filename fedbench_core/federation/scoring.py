@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fedbench_core.api import Examples, RunError, Splits
+from fedbench_core.api import Examples, Images, RunError, Splits
 from fedbench_core.federation.calls import ModelScore
 
 _KEPT = 8
@@ -43,7 +43,7 @@ class Scorer:
         return probabilities, ModelScore(digest, task.scores(probabilities, labels), recalls, correct)
 
 
-def logits(net: nn.Module, examples: Examples) -> Tensor:
+def logits(net: nn.Module, examples: Examples | Images) -> Tensor:
     """The outputs of `net` in evaluation mode for all examples, (n, outputs), on the examples' device."""
     size = max(1, _BATCH_BYTES // (4 * int(np.prod(examples.images.shape[1:]))))
     net.eval()

@@ -30,6 +30,7 @@ from fedbench_core.federation.calls import (
     Call,
     Done,
     Encoded,
+    KeptModel,
     ScoreCall,
     ScoreDone,
     Stored,
@@ -37,6 +38,7 @@ from fedbench_core.federation.calls import (
     TurnDone,
 )
 from fedbench_core.federation.files import File, Storage
+from fedbench_core.federation.kept import keep
 from fedbench_core.federation.networks import Networks, own_generator
 from fedbench_core.federation.node_state import NodeState, check_memory, copied
 from fedbench_core.federation.partition import Partition, training_partition
@@ -127,13 +129,17 @@ class Worker:
         nets = self._predictors(call, ctx)
         forwards = self._networks.forwards()  # what it takes to predict; scoring itself is no cost of the method
         scores, local = {}, {}
+        kept: dict[str, KeptModel] = {}
         own = [self._partition.indices[call.split][client] for client in call.clients]
         rows = np.concatenate([np.empty(0, np.int64), *own])
         for role, net in nets.items():
             with self._run.blaming("aggregator" if call.of == "server" else "local_update"):
                 probabilities, scores[role] = self._scorer.score(net, call.split)
             local[role] = probabilities.numpy()[rows]
-        return ScoreDone(call, scores, local, forwards)
+            if call.keep is not None:
+                path = call.keep.with_stem(f"{call.keep.stem}.{len(kept)}")
+                kept[role] = keep(net, self._networks, self._run.modules, self._storage, path)
+        return ScoreDone(call, scores, local, forwards, kept)
 
     def _predictors(self, call: ScoreCall, ctx: RoundContext) -> Mapping[str, nn.Module]:
         if call.of == "server":

@@ -92,6 +92,7 @@ def run_suite(plan: SuitePlan, how: How, workers: int, watch: Callable[[SuitePro
 
     After an interruption, the same call continues with the remaining runs.
     """
+    how = replace(how, keep="none")  # a suite has hundreds of runs, whose records are wanted
     plan.unrecorded.write(how.out, plan.suite.name)
     if not plan.runs:
         return plan.unrecorded

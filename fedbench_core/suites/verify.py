@@ -32,6 +32,8 @@ def verify(path: Path, how: How, watch: Watch, say: Say) -> Verdict:
     """
     before = comparable(read_record(path))
     with TemporaryDirectory(prefix="fedbench-verify-") as scratch:
-        now = comparable(run(RunSpec.of(before["spec"]), replace(how, out=Path(scratch)), watch, say).record)
+        now = comparable(
+            run(RunSpec.of(before["spec"]), replace(how, out=Path(scratch), keep="none"), watch, say).record
+        )
     versions = differences(before.pop("versions"), now.pop("versions"))
     return Verdict(list(versions), list(differences(before, now)))

@@ -64,7 +64,7 @@ def test_run_prints_scores_and_writes_a_folder_that_is_found_again(go) -> None:
     for text in ("worst client", "up", "down", "peer", "3 clients", "2 R", "recorded in"):
         assert text in result.stdout
     [folder] = Path("out").iterdir()
-    assert sorted(path.name for path in folder.iterdir()) == ["clients.csv", "messages.csv", "record.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["clients.csv", "messages.csv", "models", "record.json"]
     record = json.loads((folder / "record.json").read_text(), parse_constant=pytest.fail)
     assert record["how"]["executor"] == "serial"
     assert re.search(

@@ -48,6 +48,7 @@ def scientific() -> Callable[[Path], dict[str, Any]]:
     return lambda folder: {
         "record": comparable(read_record(folder)),
         **{name: (folder / name).read_text() for name in ("clients.csv", "messages.csv")},
+        "models": {path.name: path.read_bytes() for path in sorted((folder / "models").glob("*"))},
     }
 
 

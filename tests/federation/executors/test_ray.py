@@ -70,7 +70,12 @@ def test_a_cluster_gives_the_serial_record(kind, on_ray, small, scientific, undi
     settings = small(kind)
     finished = run(RunSpec.of(settings), on_ray)
     assert scientific(finished.folder) == undisturbed(settings)
-    assert sorted(path.name for path in finished.folder.iterdir()) == ["clients.csv", "messages.csv", "record.json"]
+    assert sorted(path.name for path in finished.folder.iterdir()) == [
+        "clients.csv",
+        "messages.csv",
+        "models",
+        "record.json",
+    ]
     assert (finished.record["how"]["executor"], finished.record["how"]["workers"]) == ("ray", 2)
 
 

@@ -22,7 +22,12 @@ def test_workers_do_not_change_a_bit(kind, how, small, scientific, undisturbed, 
     settings = small(kind)
     finished = run(RunSpec.of(settings), How(out=tmp_path, **how))
     assert scientific(finished.folder) == undisturbed(settings)
-    assert sorted(path.name for path in finished.folder.iterdir()) == ["clients.csv", "messages.csv", "record.json"]
+    assert sorted(path.name for path in finished.folder.iterdir()) == [
+        "clients.csv",
+        "messages.csv",
+        "models",
+        "record.json",
+    ]
 
 
 @pytest.mark.parametrize("executor", ["serial", "processes"])
