@@ -27,6 +27,7 @@ from fedbench_core.federation.progress import Progress, Watch
 from fedbench_core.federation.resolved import ResolvedRun, resolve
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.store import Store, read_journal, was_begun
+from fedbench_core.federation.torch_settings import bf16_note
 from fedbench_core.federation.worker import Worker
 from fedbench_core.records.contents import build, versions
 from fedbench_core.records.differences import differences
@@ -162,6 +163,8 @@ def partition_of(run: ResolvedRun, how: How, say: Say | None = None, splits: Spl
 
 
 def _run(run: ResolvedRun, folder: Path, how: How, watch: Watch, say: Say, splits: Splits | None = None) -> Finished:
+    if note := bf16_note(run.spec):
+        say(note)
     with claimed(folder):
         splits = splits or load(run, how, say)
         partition = partition_of(run, how, say, splits)

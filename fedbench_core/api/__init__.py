@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedbench_core.api.backbones import Backbone, Outputs
+    from fedbench_core.api.backbones import Backbone, Normalization, Outputs
     from fedbench_core.api.context import SERVER, Builder, Node, RoundContext
     from fedbench_core.api.datasets import SPLITS, Architecture, DataRequest, Dataset, Splits
     from fedbench_core.api.errors import DataError, FedbenchError, RequestError, RunError, unknown
@@ -64,6 +64,7 @@ __all__ = [
     "Method",
     "ModuleFactory",
     "Node",
+    "Normalization",
     "Outputs",
     "Partitioner",
     "Payload",
@@ -88,7 +89,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "backbones": ("Backbone", "Outputs"),
+    "backbones": ("Backbone", "Normalization", "Outputs"),
     "context": ("SERVER", "Builder", "Node", "RoundContext"),
     "datasets": ("SPLITS", "Architecture", "DataRequest", "Dataset", "Splits"),
     "errors": ("DataError", "FedbenchError", "RequestError", "RunError", "unknown"),

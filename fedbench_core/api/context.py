@@ -74,13 +74,18 @@ class RoundContext:
 
     @property
     def lr(self) -> float:
-        """The learning rate of this round."""
-        return self.training.lr
+        """The learning rate of this round: that of the recipe, multiplied by its schedule."""
+        return self.training.lr * self.training.factor(self.round, self.rounds)
 
     def with_training(self, **changes: Any) -> "RoundContext":
-        """The same moment with another recipe: `ctx.with_training(steps=10, lr=0.001)`; `epochs` replace steps."""
+        """The same moment with another recipe: `ctx.with_training(steps=10, lr=0.001)`; `epochs` replace steps.
+
+        `lr` replaces the recipe's, and the schedule still multiplies it. For the same rate in every round add
+        `schedule="constant", warmup=0`.
+        """
         budget = {"steps": None} if "epochs" in changes else {}
-        return replace(self, training=replace(self.training, **{**budget, **changes}))
+        training = replace(self.training, **{**budget, **changes})
+        return replace(self, training=training, task=self.task.under(training))
 
     def build(self, backbone: str, role: str = "") -> Backbone:
         """A backbone with its initial weights: equal names and roles have equal weights on every node."""

@@ -1,12 +1,14 @@
 """The kind of labels that a dataset has, with its loss, probabilities, divergence and metrics."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from fedbench_core.api import metrics
+from fedbench_core.api.training import Training
 
 Kind = Literal["multi-class", "binary", "ordinal", "multi-label"]
 
@@ -16,10 +18,14 @@ class Task:
     """A classification task. Logits are (b, classes); labels are int64 (b,), for multi-label float32 (b, classes).
 
     Binary and ordinal labels are classes too (two, or in their order), with one logit each, as in MedMNIST's benchmark.
+    smoothing and weights are those of a client's training, and change `loss` alone: weights has a weight per class, or
+    for multi-label one pair per label, of images without and with it; empty: all are 1.
     """
 
     kind: Kind
     classes: tuple[str, ...]
+    smoothing: float = 0.0
+    weights: tuple[float, ...] | tuple[tuple[float, float], ...] = ()
 
     @property
     def outputs(self) -> int:
@@ -27,10 +33,39 @@ class Task:
         return len(self.classes)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy over the batch (multi-label: also over the labels)."""
+        """Mean cross-entropy over the batch (multi-label: also over the labels), with smoothing and weights.
+
+        Smoothing e takes e of the target and gives e / K to each of K classes (multi-label: e / 2 to yes and to no);
+        weighted means are divided by the sum of the images' weights, multi-label ones by the number of labels.
+        Source of smoothing: Szegedy et al., Rethinking the Inception Architecture, CVPR 2016.
+        """
+        logits = _full(logits)
+        weights = torch.tensor(self.weights, dtype=logits.dtype, device=logits.device) if self.weights else None
+        if self.kind != "multi-label":
+            return F.cross_entropy(logits, labels, weight=weights, label_smoothing=self.smoothing)
+        if weights is not None:
+            weights = weights[:, 0].lerp(weights[:, 1], labels)
+        targets = labels.lerp(labels.new_tensor(0.5), self.smoothing) if self.smoothing else labels
+        return F.binary_cross_entropy_with_logits(logits, targets, weight=weights)
+
+    def under(self, training: Training) -> "Task":
+        """The task with the label smoothing of a recipe, and without class weights if the recipe has none."""
+        weights = self.weights if training.class_weights == "balanced" else ()
+        return replace(self, smoothing=training.label_smoothing, weights=weights)
+
+    def balanced(self, labels: Tensor) -> "Task":
+        """The task whose classes count equally among `labels`.
+
+        A class with n of N labels weighs N / (K n), where K classes are present; one without labels weighs 1.
+        Multi-label: images with label l weigh N / (2 n), those without it N / (2 (N - n)); 1 if either is missing.
+        """
+        members = self.members(labels)
+        counts, total = members.sum(dim=0).tolist(), len(members)
         if self.kind == "multi-label":
-            return F.binary_cross_entropy_with_logits(logits, labels)
-        return F.cross_entropy(logits, labels)
+            both = [(total / (2 * (total - n)), total / (2 * n)) if 0 < n < total else (1.0, 1.0) for n in counts]
+            return replace(self, weights=tuple(both))
+        present = sum(n > 0 for n in counts)
+        return replace(self, weights=tuple(total / (present * n) if n else 1.0 for n in counts))
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Class probabilities, the shape of `logits`."""
@@ -42,6 +77,7 @@ class Task:
         Multi-label: the sum of the labels' Bernoulli divergences. Gradients flow into both
         arguments: detach the one that must not be trained. For a temperature, divide both logits by it.
         """
+        reference_logits, logits = _full(reference_logits), _full(logits)
         if self.kind != "multi-label":
             reference, model = reference_logits.log_softmax(dim=1), logits.log_softmax(dim=1)
             return F.kl_div(model, reference, reduction="batchmean", log_target=True)
@@ -103,3 +139,8 @@ class Task:
         if self.kind == "multi-label":
             return probabilities >= metrics.THRESHOLD
         return F.one_hot(probabilities.argmax(dim=1), self.outputs).bool()
+
+
+def _full(logits: Tensor) -> Tensor:
+    """Logits in single precision at least: those of a network under autocast are in half precision."""
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits

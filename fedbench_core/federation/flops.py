@@ -53,9 +53,14 @@ class ForwardCounter:
         shapes = tuple((value.shape[1:], value.dtype, value.requires_grad) for value in inputs)
         seen = (network, shapes, trained)
         if seen not in self._keys:
-            plain = [[list(shape), str(dtype).removeprefix("torch."), grad] for shape, dtype, grad in shapes]
+            plain = [[list(shape), _dtype_name(dtype), grad] for shape, dtype, grad in shapes]
             self._keys[seen] = json.dumps([*network, plain, _runs(trained)])
         self._counts[self._keys[seen]] += len(inputs[0]) if inputs[0].ndim else 1
+
+
+def _dtype_name(dtype: torch.dtype) -> str:
+    """That of an input; what autocast made is single precision where a network is measured, without autocast."""
+    return "float32" if dtype == torch.bfloat16 else str(dtype).removeprefix("torch.")
 
 
 WHOLE, HEAD = "", "head"

@@ -12,6 +12,7 @@ from fedbench_core.api import Architecture, Backbone, ModuleFactory, RunError, S
 from fedbench_core.federation.blame import blamed, expect
 from fedbench_core.federation.flops import ForwardCounter
 from fedbench_core.federation.node_state import Tensors, Weights
+from fedbench_core.models import pixel_statistics
 
 _INITIAL_KEPT = 8
 _DECLARE = {
@@ -68,12 +69,15 @@ class Networks:
         splits: Splits,
         seed: int,
         device: str,
+        normalization: str = "half",
     ) -> None:
         self._architectures = architectures
         self._modules = modules
         self._shape = (splits.task.outputs, splits.channels, splits.image_size)
         self._seed = seed
         self._device = device
+        self._own_normalization = normalization == "backbone"
+        self._normalization = pixel_statistics(splits.train) if normalization == "dataset" else None
         self._free: dict[_Key, list[nn.Module]] = {}
         self._used: list[tuple[_Key, nn.Module]] = []
         self._initial: OrderedDict[tuple[_Key, str], Tensors] = OrderedDict()
@@ -166,6 +170,7 @@ class Networks:
             expect(net, Backbone, "what build returned")
             net = net.to(self._device)
         net.name = architecture.name
+        net.normalization = net.own_normalization if self._own_normalization else self._normalization
         return net
 
     def _make_module(self, key: _Key, role: str) -> nn.Module:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.api.limits import parse_json, parse_toml, read_text
-from fedbench_core.api.training import Training
+from fedbench_core.api.training import Augmentation, ClassWeights, Optimizer, Precision, Schedule, Training
 
 Positive = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1)]
@@ -41,11 +42,30 @@ class RunSpec(BaseModel):
     steps: Annotated[Positive | None, Field(description="local steps per turn, in place of epochs")] = None
     batch_size: Annotated[int, Field(ge=1, description="images per local batch")] = 32
     lr: Annotated[float, Field(gt=0, description="local learning rate")] = 0.02
-    optimizer: Annotated[Literal["sgd", "adam", "adamw"], Field(description="local optimizer, new in each turn")] = (
-        "sgd"
-    )
+    optimizer: Annotated[Optimizer, Field(description="local optimizer, new in each turn")] = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1, description="momentum of sgd")] = 0.9
     weight_decay: Annotated[float, Field(ge=0, description="weight decay of the local optimizer")] = 0.0
+    schedule: Annotated[
+        Schedule, Field(description="learning rate over the rounds; step: x0.1 at half and at three quarters")
+    ] = "constant"
+    warmup: Annotated[int, Field(ge=0, description="rounds in which the learning rate rises linearly")] = 0
+    augmentation: Annotated[
+        Augmentation, Field(description="random changes of training images; medical: flips, small moves, light")
+    ] = "none"
+    precision: Annotated[Precision, Field(description="of training; bf16: autocast, slow without a unit for it")] = (
+        "fp32"
+    )
+    clip: Annotated[Annotated[float, Field(gt=0)] | None, Field(description="largest norm of the gradient")] = None
+    class_weights: Annotated[
+        ClassWeights, Field(description="balanced: classes of a client count equally in its loss")
+    ] = "none"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1, description="part of the target shared by all classes")] = 0.0
+    normalization: Annotated[
+        Literal["half", "dataset", "backbone"] | None,
+        Field(
+            description="mean and deviation of inputs: 0.5, of the data, of timm's weights [default if --pretrained]"
+        ),
+    ] = None
     partitioner: Annotated[Name, Field(description="how training images are split among the clients")] = "dirichlet"
     aggregator: Annotated[Name | None, Field(description="aggregator, in place of the method's own")] = None
     compressor: Annotated[
@@ -94,6 +114,20 @@ class RunSpec(BaseModel):
             raise PydanticCustomError("budget", "give --epochs or --steps, not both: one would be ignored")
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _settle_normalization(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("normalization") is not None:
+            return values
+        return {**values, "normalization": "backbone" if values.get("pretrained") is True else "half"}
+
+    @model_validator(mode="after")
+    def _check_warmup(self) -> "RunSpec":
+        if self.warmup >= self.rounds:
+            text = f"--warmup {self.warmup}: expected fewer than --rounds {self.rounds}"
+            raise PydanticCustomError("warmup", "{text}", {"text": text})
+        return self
+
     @field_validator("public", mode="before")
     @classmethod
     def _as_text(cls, public: Any) -> Any:
@@ -115,14 +149,13 @@ class RunSpec(BaseModel):
     @property
     def training(self) -> Training:
         """The local recipe."""
-        names = ("epochs", "steps", "batch_size", "lr", "optimizer", "momentum", "weight_decay")
-        values = {name: getattr(self, name) for name in names}
+        values = {field.name: getattr(self, field.name) for field in fields(Training)}
         return Training(**{**values, "epochs": self.epochs or 1})
 
     @property
     def digest(self) -> str:
         """sha256 of the spec in canonical JSON."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        return digest_of(self.model_dump(mode="json"))
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "RunSpec":
@@ -134,6 +167,29 @@ class RunSpec(BaseModel):
             return cls(**values)
         except ValidationError as error:
             raise RequestError("; ".join(_sentence(problem) for problem in error.errors())) from None
+
+
+EARLIER: dict[str, Any] = {
+    "schedule": "constant",
+    "warmup": 0,
+    "augmentation": "none",
+    "precision": "fp32",
+    "clip": None,
+    "class_weights": "none",
+    "label_smoothing": 0.0,
+    "normalization": "half",
+}
+"""Settings that earlier versions did not have, with the values that they worked by."""
+
+
+def completed(spec: dict[str, Any]) -> dict[str, Any]:
+    """The recorded settings of a run, with those that its version did not have."""
+    return {**EARLIER, **spec}
+
+
+def digest_of(spec: dict[str, Any]) -> str:
+    """sha256 of complete settings in canonical JSON."""
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
 
 
 def _number(text: str | None) -> float | None:
@@ -163,7 +219,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise RequestError(f"--config {path}: {error}. Give a TOML file of settings, or a record.json.") from None
     if isinstance(values, dict) and isinstance(values.get("spec"), dict):
-        values = values["spec"]
+        values = completed(values["spec"])
     if not isinstance(values, dict):
         raise RequestError(f"--config {path}: expected a table of settings, got {type(values).__name__}.")
     return plain(values)

@@ -18,6 +18,21 @@ def set_up_torch(spec: RunSpec) -> None:
         torch.backends.cudnn.benchmark = False
 
 
+def bf16_note(spec: RunSpec) -> str | None:
+    """A sentence if the run asks for bf16 on a processor that has no instructions for it."""
+    if spec.precision != "bf16" or _has_bf16(spec.device):
+        return None
+    return (
+        f"This processor has no bf16 instructions ({spec.device}): --precision bf16 will be slow; fp32 is faster here."
+    )
+
+
+def _has_bf16(device: str) -> bool:
+    if device != "cpu":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return any(able is True and "bf16" in name for name, able in torch.cpu.get_capabilities().items())
+
+
 @contextmanager
 def torch_set_up(spec: RunSpec) -> Iterator[None]:
     """As `set_up_torch`, for the block; the caller's number of threads is restored."""

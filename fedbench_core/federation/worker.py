@@ -5,13 +5,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
 from fedbench_core.api import (
-    SERVER,
     Client,
+    Examples,
     LocalUpdate,
     Message,
     Payload,
@@ -76,7 +77,7 @@ class Worker:
             self._networks.recall()
 
     def _turn(self, call: TurnCall) -> TurnDone:
-        ctx = replace(self._base, round=call.round, phase=call.phase, kind=call.kind, node=call.client)
+        ctx = self._of_client(call, phase=call.phase, kind=call.kind)
         kept = self._state(call.state)
         client = self._client(call, kept, ctx)
         received = self._receive(call.received)
@@ -125,7 +126,7 @@ class Worker:
         return self._on_device(payload)
 
     def _score(self, call: ScoreCall) -> ScoreDone:
-        ctx = replace(self._base, round=call.round, node=SERVER if call.of == "server" else call.client)
+        ctx = replace(self._base, round=call.round) if call.of == "server" else self._of_client(call)
         nets = self._predictors(call, ctx)
         forwards = self._networks.forwards()  # what it takes to predict; scoring itself is no cost of the method
         scores, local = {}, {}
@@ -155,6 +156,11 @@ class Worker:
         client = self._client(call, self._state(call.state), ctx)
         with self._run.blaming("local_update"):
             return _checked_predictors(update.predictors(client, received, ctx))
+
+    def _of_client(self, call: TurnCall | ScoreCall, **changes: Any) -> RoundContext:
+        """The moment of a call as its client sees it, with the class weights of the client's training images."""
+        ctx = replace(self._base, round=call.round, node=call.client, **changes)
+        return with_class_weights(ctx, self._training.examples("train", call.client))
 
     def _client(self, call: TurnCall | ScoreCall, kept: NodeState | None, ctx: RoundContext) -> Client:
         """The client as its last turn left it, or set up for its first."""
@@ -200,19 +206,29 @@ class Worker:
 
 def networks_of(run: ResolvedRun, partition: Partition) -> Networks:
     """Networks for the images of a run."""
-    return Networks(run.architectures, run.modules, partition.splits, run.spec.seed, run.spec.device)
+    spec = run.spec
+    return Networks(
+        run.architectures, run.modules, partition.splits, spec.seed, spec.device, spec.normalization or "half"
+    )
 
 
 def base_context(run: ResolvedRun, partition: Partition, networks: Networks | None = None) -> RoundContext:
     """The context of the server in round 0; with `networks` it can build."""
     spec = run.spec
     ctx = RoundContext(
-        *(0, spec.rounds, 0, spec.seed, partition.splits.task, spec.training),
+        *(0, spec.rounds, 0, spec.seed, partition.splits.task.under(spec.training), spec.training),
         device=spec.device,
         backbones=run.backbones,
         public=None if partition.public is None else partition.public.on(spec.device),
     )
     return ctx if networks is None else replace(ctx, builder=networks)
+
+
+def with_class_weights(ctx: RoundContext, train: Examples) -> RoundContext:
+    """The context of the client that has these training images, if the recipe balances their classes."""
+    if ctx.training.class_weights == "none":
+        return ctx
+    return replace(ctx, task=ctx.task.balanced(train.targets()))
 
 
 def _seed(seed: int, call: Call) -> int:

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedbench_core.api import Indices, RoundContext, Training
+from fedbench_core.api import Examples, Indices, RoundContext, Training
 from fedbench_core.api.seeds import Word
+from fedbench_core.learning.augmentation import augmented
 
 # Images are read and scaled in blocks of several batches: one call instead of hundreds, with flat memory.
 _BLOCK_BYTES = 2**24
@@ -86,12 +87,19 @@ def _cuts(count: int, batch_size: int) -> list[int]:
 
 
 def batches(data: Data, ctx: RoundContext, who: tuple[Word, ...] = BATCHES) -> Iterator[Batch]:
-    """The batches of the local budget, in the order that the stream `who` of this node draws."""
+    """The batches of the local budget, in the order that the stream `who` of this node draws.
+
+    A client's examples are augmented as the recipe says, by draws of the stream ("augmentation", *who). Public images
+    and tensors are not: what they are compared with was computed for them as they are.
+    """
     order = positions(len(data), ctx.training, ctx.rng(*who))
+    kind = ctx.training.augmentation if isinstance(data, Examples) else "none"
+    draws = ctx.rng("augmentation", *who)
     per_block = max(1, _BLOCK_BYTES // max(1, data.item_bytes * ctx.training.batch_size))
     while taken := list(islice(order, per_block)):
         chosen = np.concatenate(taken)
         images, labels = data.tensors(chosen)
+        images = augmented(images, kind, draws)
         sizes = [len(batch) for batch in taken]
         parts = (torch.split(tensor, sizes) for tensor in (images, labels, torch.from_numpy(chosen)))
         yield from (Batch(*part) for part in zip(*parts, strict=True))

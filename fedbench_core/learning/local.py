@@ -44,7 +44,7 @@ def fit(
     loss: replaces the task's loss; named terms are added, and each is returned under its name.
     who: the stream that orders the batches. parameters: trained in place of those of `net`, for instance those of two
     networks. frozen: modules in evaluation mode that are not trained. step: an optimizer in place of a new
-    one. on_gradients: called with `net` between the backward pass and the step.
+    one. on_gradients: called with `net` between the backward pass and the step, before gradients are clipped.
     """
     terms: dict[str, Tensor] = {}
     seen = steps = 0
@@ -52,11 +52,13 @@ def fit(
     with _frozen(frozen):
         step = step or optimizer(net.parameters() if parameters is None else parameters, ctx)
         for batch in batches(data, ctx, who):
-            losses = _losses(net, batch, loss, ctx)
+            with autocast(ctx):
+                losses = _losses(net, batch, loss, ctx)
             step.zero_grad()
             reduce(add, losses.values()).backward()  # type: ignore[no-untyped-call]  # torch's gap
             if on_gradients is not None:
                 on_gradients(net)
+            clip([parameter for group in step.param_groups for parameter in group["params"]], ctx)
             step.step()
             for name, value in losses.items():
                 terms[name] = terms.get(name, 0) + value.detach() * len(batch.images)
@@ -71,9 +73,30 @@ def _losses(net: nn.Module, batch: Batch, loss: Loss | None, ctx: RoundContext) 
     return {"loss": value} if isinstance(value, Tensor) else value
 
 
+def autocast(ctx: RoundContext) -> torch.autocast:
+    """The precision of the recipe, for forward passes and losses; does nothing for fp32."""
+    device = ctx.device.partition(":")[0]
+    # without the cache: a network that runs first without and then with gradients would get none
+    return torch.autocast(device, torch.bfloat16, enabled=ctx.training.precision == "bf16", cache_enabled=False)
+
+
+def clip(parameters: Iterable[Tensor], ctx: RoundContext) -> None:
+    """Scale the gradients of `parameters` so that their common norm is at most the recipe's `clip`, if it has one."""
+    if ctx.training.clip is not None:
+        nn.utils.clip_grad_norm_(parameters, ctx.training.clip)
+
+
 def outputs_of(net: nn.Module, inputs: Tensor) -> Outputs:
-    """The outputs of a backbone; of another module its output as logits, and its input as embedding."""
-    return net.outputs(inputs) if isinstance(net, Backbone) else Outputs(net(inputs), inputs, ())
+    """The outputs of a backbone; of another module its output as logits, and its input as embedding.
+
+    In single precision at least, also under autocast: losses are more sensitive to rounding than networks.
+    """
+    made = net.outputs(inputs) if isinstance(net, Backbone) else Outputs(net(inputs), inputs, ())
+    return Outputs(_full(made.logits), _full(made.embedding), tuple(map(_full, made.maps)))
+
+
+def _full(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
 @contextmanager

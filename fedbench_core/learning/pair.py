@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from fedbench_core.api import Backbone, Client, Outputs, RoundContext, RunError, torch_seed
 from fedbench_core.learning.batches import Batch, Data, batches
-from fedbench_core.learning.local import optimizer
+from fedbench_core.learning.local import autocast, clip, optimizer, outputs_of
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Side:
 
 
 def fit_pair(first: Side, second: Side, data: Data, ctx: RoundContext, *, joint: bool = False) -> dict[str, float]:
-    """Train both networks on `data` for the local budget, each on the task's loss plus its terms.
+    """Train both networks on the same batches of `data` for the local budget, each on the task's loss plus its terms.
 
     The terms of one network see the outputs of the other detached, so each loss trains its own network only; with
     `joint` nothing is detached, and both networks are trained by both losses.
@@ -55,11 +55,14 @@ def fit_pair(first: Side, second: Side, data: Data, ctx: RoundContext, *, joint:
     for side in sides:
         side.net.train()
     for batch in batches(data, ctx):
-        passes = [_forward(side.net, batch, ctx) for side in sides]
-        losses = _losses(sides, passes, joint)
+        with autocast(ctx):
+            passes = [_forward(side.net, batch, ctx) for side in sides]
+            losses = _losses(sides, passes, joint)
         step.zero_grad()
         # the graphs have no node in common unless joint, so one backward pass serves both
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]  # torch's gap
+        for side in sides:
+            clip(_parameters([side]), ctx)
         step.step()
         for name, value in (losses | _lengths(sides, passes)).items():
             totals[name] = totals.get(name, 0) + value.detach() * len(batch.images)
@@ -125,7 +128,7 @@ def _parameters(sides: Iterable[Side]) -> list[torch.nn.Parameter]:
 
 
 def _forward(net: Backbone, batch: Batch, ctx: RoundContext) -> ForwardPass:
-    outputs = net.outputs(batch.images)
+    outputs = outputs_of(net, batch.images)
     return ForwardPass(outputs, ctx.task.loss(outputs.logits, batch.labels))
 
 

@@ -2,6 +2,7 @@
 
 from fedbench_core.models.cost import count_flops, flops, parameters
 from fedbench_core.models.naming import ALIASES, knows, names, resolve
+from fedbench_core.models.statistics import pixel_statistics
 from fedbench_core.models.timm_backbone import TimmArchitecture, TimmBackbone
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "knows",
     "names",
     "parameters",
+    "pixel_statistics",
     "resolve",
 ]

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fedbench_core.api import Backbone, Outputs, RequestError, unknown
+from fedbench_core.api import Backbone, Normalization, Outputs, RequestError, unknown
 from fedbench_core.models import naming, stems
 from fedbench_core.models.weights import fetch
 
@@ -25,6 +25,7 @@ class TimmBackbone(Backbone):
         self.memory_format = torch.channels_last if _is_depthwise(net) else torch.contiguous_format
         self.net: Any = net.to(memory_format=self.memory_format)
         self.no_maps_reason, self.embedding_size = "", 0
+        self.own_normalization = _normalization(net, probe.shape[1])
         self._probe(probe)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -126,6 +127,17 @@ def _unsupported_size(name: str, image_size: int, error: Exception, *, small: bo
         f"({type(error).__name__}: {error}). Use a larger --image-size, --set backbone.stem={other}, or another "
         "backbone, such as resnet18 or mobilenetv3."
     )
+
+
+def _normalization(net: nn.Module, channels: int) -> Normalization | None:
+    """What timm's weights were trained with; for other images than color ones the mean over the channels."""
+    config: Any = getattr(net, "pretrained_cfg", None) or {}
+    mean, std = (tuple(config.get(key) or ()) for key in ("mean", "std"))
+    if not mean or not std:
+        return None
+    if len(mean) != channels:
+        mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
+    return Normalization(mean, std)
 
 
 def _is_depthwise(net: nn.Module) -> bool:

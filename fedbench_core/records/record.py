@@ -13,6 +13,7 @@ from typing import Any
 from fedbench_core.api.errors import RunError
 from fedbench_core.api.limits import parse_json, read_text
 from fedbench_core.federation.files import replace_file
+from fedbench_core.federation.spec import completed, digest_of
 
 FORMAT = 3
 RECORD = "record.json"
@@ -52,7 +53,18 @@ def read_record(path: Path) -> dict[str, Any]:
             f"{file} was altered: its digest does not match its contents. "
             f"Restore the original file, or run it again: fedbench run --config {file}"
         )
-    return record
+    return _completed(record)
+
+
+def _completed(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of an earlier version with all settings of this one."""
+    spec = record.get("spec")
+    if not isinstance(spec, dict) or completed(spec) == spec:
+        return record
+    whole = completed(spec)
+    # a digest that was wrong stays wrong
+    digest = digest_of(whole) if record.get("spec_digest") == digest_of(spec) else record.get("spec_digest")
+    return {**record, "spec": whole, "spec_digest": digest}
 
 
 def _advice(file: Path, number: object) -> str:

@@ -37,6 +37,44 @@ class TestLoss:
         expected = (math.log(4) + math.log(2)) / 2
         assert float(MANY.loss(logits, torch.tensor([[1.0, 0.0]]))) == pytest.approx(expected)
 
+    def test_smoothing_moves_a_part_of_the_target_to_all_classes(self):
+        """Target (0.8 + 0.2 / 2, 0.2 / 2): 0.9 ln 4 + 0.1 ln(4/3)."""
+        task = Task("binary", ("a", "b"), smoothing=0.2)
+        logits = torch.log(torch.tensor([[0.25, 0.75]]))
+        assert float(task.loss(logits, torch.tensor([0]))) == pytest.approx(0.9 * math.log(4) + 0.1 * math.log(4 / 3))
+        many = Task("multi-label", ("a",), smoothing=0.2)
+        found = float(many.loss(torch.logit(torch.tensor([[0.25]])), torch.tensor([[1.0]])))
+        assert found == pytest.approx(0.9 * math.log(4) + 0.1 * math.log(4 / 3))
+
+    def test_balanced_weights_are_inverse_frequencies_of_the_classes_present(self):
+        """Four images, of classes a, a, a and b: 4 / (2 * 3) and 4 / (2 * 1); nothing is known of c."""
+        task = THREE.balanced(torch.tensor([0, 0, 0, 1]))
+        assert task.weights == pytest.approx((2 / 3, 2.0, 1.0))
+        logits = torch.log(torch.tensor([[0.25, 0.5, 0.25], [0.5, 0.25, 0.25]]))
+        expected = (2 / 3 * math.log(4) + 2 * math.log(4)) / (2 / 3 + 2)
+        assert float(task.loss(logits, torch.tensor([0, 1]))) == pytest.approx(expected)
+        expected = (2 / 3 * math.log(4) + 2 * math.log(2)) / (2 / 3 + 2)
+        assert float(task.loss(logits[:1].repeat(2, 1), torch.tensor([0, 1]))) == pytest.approx(expected)
+        assert THREE.balanced(torch.tensor([0, 1, 2, 2, 1, 0])).weights == pytest.approx((1, 1, 1))
+
+    def test_balanced_weights_of_a_label_are_those_of_images_without_and_with_it(self):
+        """Label a: one of four images has it, 4 / (2 * 3) and 4 / (2 * 1); b: two of four; c: none."""
+        labels = torch.tensor([[1.0, 1, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]])
+        task = MANY.balanced(labels)
+        assert [pair for one in task.weights for pair in one] == pytest.approx([2 / 3, 2, 1, 1, 1, 1])
+        logits = torch.logit(torch.tensor([[0.25, 0.5, 0.5], [0.5, 0.5, 0.5]]))
+        found = float(task.loss(logits, labels[:2]))
+        parts = [2 * math.log(4), math.log(2), math.log(2), 2 / 3 * math.log(2), math.log(2), math.log(2)]
+        assert found == pytest.approx(sum(parts) / 6)
+
+    def test_of_half_precision_logits_is_computed_in_single_precision(self):
+        logits, labels = draw(THREE, 8, 0)
+        half = logits.bfloat16()
+        assert torch.equal(THREE.loss(half, labels), THREE.loss(half.float(), labels))
+        assert torch.equal(
+            THREE.divergence(half, half[:, [1, 0, 2]]), THREE.divergence(half.float(), half[:, [1, 0, 2]].float())
+        )
+
     def test_probabilities_are_a_distribution_or_one_per_label(self):
         logits = torch.tensor([[0.0, math.log(3.0)]])
         assert torch.allclose(THREE.probabilities(logits), torch.tensor([[0.25, 0.75]]))

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbench_core.api import Client, Examples, RoundContext, Task, Training
-from fedbench_core.learning import batches, positions
+from fedbench_core.learning import TensorData, batches, positions
+from fedbench_core.learning.augmentation import augmented
 
 
 def _batches(count, **training):
@@ -65,6 +66,26 @@ def test_images_and_labels_belong_together(client) -> None:
         images, labels = batch.images, batch.labels
         assert (((images[:, 0, 0, 0] + 1) * 127.5).round().int() % 3).tolist() == labels.tolist()
         assert images.shape[1:] == (1, 4, 4)
+
+
+def test_examples_are_augmented_by_draws_of_their_own_stream(client, monkeypatch) -> None:
+    """Also in blocks of one batch, which are read one by one."""
+    plain = replace(_ctx(batch_size=7, augmentation="none"), node=2)
+    changed = plain.with_training(augmentation="medical")
+    for block in (2**24, 1):
+        monkeypatch.setattr(sys.modules["fedbench_core.learning.batches"], "_BLOCK_BYTES", block)
+        draws = changed.rng("augmentation", "batches")
+        for before, after in zip(batches(client.train, plain), batches(client.train, changed), strict=True):
+            assert torch.equal(before.labels, after.labels)
+            assert torch.equal(after.images, augmented(before.images, "medical", draws))
+
+
+def test_public_images_and_tensors_are_not_augmented(client) -> None:
+    ctx = _ctx(augmentation="medical")
+    images, labels = client.train.tensors(np.arange(30))
+    for data in (client.train.without_labels(), TensorData(images, labels)):
+        batch, *_ = batches(data, ctx)
+        assert torch.equal(batch.images, data.tensors(batch.indices.numpy())[0])
 
 
 def test_order_follows_from_seed_round_phase_and_client(client) -> None:

@@ -92,6 +92,57 @@ def test_gradient_hook_runs_between_backward_and_step(client) -> None:
     assert _weights(net) == before
 
 
+def test_clipped_gradient_has_at_most_the_norm_of_the_recipe(client) -> None:
+    """One step without momentum moves all weights together by the rate times the norm, after the hook."""
+    moved = {}
+    for clip in (None, 1e9, 0.25):
+        net = _net()
+        before = torch.tensor(_weights(net))
+        ctx = replace(CTX, training=Training(steps=1, lr=0.1, momentum=0, clip=clip))
+        fit(net, client.train, ctx, on_gradients=lambda net: [p.grad.mul_(7) for p in net.parameters()])
+        moved[clip] = torch.tensor(_weights(net)) - before
+    assert torch.equal(moved[None], moved[1e9])
+    assert float(moved[0.25].norm()) == pytest.approx(0.1 * 0.25, rel=1e-4)
+    assert float(moved[None].norm()) > 0.1
+    assert torch.allclose(moved[0.25] / moved[0.25].norm(), moved[None] / moved[None].norm(), atol=1e-4)
+
+
+def test_fitting_uses_the_rate_of_the_round(client) -> None:
+    plain, scheduled = _net(), _net()
+    fit(plain, client.train, replace(CTX, training=Training(steps=3, lr=0.1)))
+    warm = Training(steps=3, lr=0.2, warmup=1, schedule="cosine")
+    fit(scheduled, client.train, replace(CTX, training=warm))
+    assert _weights(scheduled) == _weights(plain)
+
+
+def test_half_precision_is_that_of_forward_passes_and_losses_get_single_precision(client) -> None:
+    net, seen = _net(), []
+    net[1].register_forward_hook(lambda _module, _args, output: seen.append(output.dtype))
+    ctx = replace(CTX, training=Training(steps=1, precision="bf16"))
+
+    def loss(batch, outputs, now):
+        seen.extend([outputs.logits.dtype, now(batch.images).dtype, outputs.logits.exp().dtype])
+        return ctx.task.loss(outputs.logits, batch.labels)
+
+    fit(net, client.train, ctx, loss=loss)
+    assert seen == [torch.bfloat16, torch.bfloat16, torch.float32, torch.bfloat16, torch.float32]
+    assert all(parameter.dtype == parameter.grad.dtype == torch.float32 for parameter in net.parameters())
+
+
+def test_network_that_first_runs_without_gradients_still_gets_them_in_half_precision(client) -> None:
+    net = _net()
+    ctx = replace(CTX, training=Training(steps=1, precision="bf16"))
+
+    def loss(batch, _outputs, now):
+        with torch.no_grad():
+            now(batch.images)
+        return ctx.task.loss(now(batch.images), batch.labels)
+
+    before = _weights(net)
+    fit(net, client.train, ctx, loss=loss)
+    assert _weights(net) != before
+
+
 def test_frozen_modules_are_in_evaluation_mode_and_stay_as_they_are(client) -> None:
     net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 3))
     body = {name: value.clone() for name, value in net[1].state_dict().items()}

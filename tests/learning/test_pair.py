@@ -58,6 +58,31 @@ def weights(net: nn.Module) -> bytes:
     return Payload.of(net).to_bytes()
 
 
+def test_each_network_of_a_pair_is_clipped_by_its_own_norm(client) -> None:
+    """One step without momentum moves a network by the rate times the largest norm."""
+    nets = [Net(4, 0), Net(5, 1)]
+    before = [[parameter.detach().clone() for parameter in net.parameters()] for net in nets]
+    ctx = replace(CTX, training=Training(steps=1, lr=0.1, momentum=0.0, clip=0.01))
+    fit_pair(Side("a", nets[0], pull), Side("b", nets[1], pull), client.train, ctx)
+    for net, old in zip(nets, before, strict=True):
+        squares = [(new - then).square().sum() for new, then in zip(net.parameters(), old, strict=True)]
+        assert float(torch.stack(squares).sum().sqrt().detach()) == pytest.approx(0.1 * 0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("recipe", [{"augmentation": "medical"}, {"precision": "bf16"}], ids=str)
+def test_both_networks_of_a_pair_train_under_the_recipe_and_on_the_same_images(client, recipe) -> None:
+    seen: dict[int, list[torch.Tensor]] = {4: [], 5: []}
+    nets = [Net(4, 0), Net(5, 1)]
+    for net in nets:
+        net.body.register_forward_hook(lambda _body, args, output: seen[len(output[0])].append((args[0], output.dtype)))
+    ctx = replace(CTX, training=Training(steps=2, **recipe))
+    fit_pair(Side("a", nets[0], pull), Side("b", nets[1], pull), client.train, ctx)
+    assert all(torch.equal(one[0], other[0]) for one, other in zip(*seen.values(), strict=True))
+    assert {dtype for passes in seen.values() for _, dtype in passes} == {
+        torch.bfloat16 if "precision" in recipe else torch.float32
+    }
+
+
 def nothing(_own: ForwardPass, _other: ForwardPass) -> dict[str, torch.Tensor]:
     return {}
 

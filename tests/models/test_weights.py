@@ -1,10 +1,15 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import timm
 import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from fedbench_core.api import DataError
+from fedbench_core.api import DataError, DataRequest
+from fedbench_core.data.phantom import Phantom
+from fedbench_core.federation.networks import Networks
 from fedbench_core.models import TimmArchitecture
 
 
@@ -50,6 +55,26 @@ def test_weights_are_adapted_to_a_small_stem_and_other_channels(cache):
     gray = published.conv1.weight.detach().sum(dim=1, keepdim=True)
     assert torch.allclose(net.net.conv1.weight, gray[:, :, 2:5, 2:5] * (7 / 3), atol=1e-6)
     assert torch.equal(net.net.layer1[0].conv1.weight, published.layer1[0].conv1.weight)
+
+
+@pytest.mark.parametrize(
+    ("channels", "mean", "std"),
+    [(3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), (1, (0.449,), (0.226,))],  # ImageNet's, and their means
+)
+@pytest.mark.parametrize("setting", ["backbone", "half"])
+def test_pretrained_weights_get_inputs_normalized_as_in_their_training(cache, setting, channels, mean, std):
+    put(cache, "test_efficientnet.r160_in1k", timm.create_model("test_efficientnet"))
+    architecture = TimmArchitecture("test_efficientnet", stem="timm", pretrained=True)
+    splits = Phantom(train=8, val=8, test=8).load(DataRequest(cache))
+    images = np.zeros((8, 28, 28, channels), np.uint8)
+    splits = replace(splits, train=replace(splits.train, images=images, channels="last"))
+    net = Networks({"net": architecture}, {}, splits, 0, "cpu", setting).backbone("net").eval()
+    pixels = torch.rand(2, channels, 28, 28, generator=torch.Generator().manual_seed(0))
+    by_hand = (pixels - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
+    given = by_hand if setting == "backbone" else 2 * pixels - 1
+    with torch.no_grad():
+        assert torch.allclose(net(2 * pixels - 1), net.net(given), atol=1e-5)
+        assert torch.allclose(net.outputs(2 * pixels - 1).logits, net.net(given), atol=1e-5)
 
 
 def test_weights_of_a_transformer_are_resampled_to_small_patches(cache):

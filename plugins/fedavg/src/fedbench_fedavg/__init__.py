@@ -36,7 +36,8 @@ class FineTuned(FedAvg):
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
         """The global model after fine-tuning."""
         tuned = load_global(received, client.backbone, ctx)
-        fit(tuned, client.train, ctx.with_training(epochs=self.finetune_epochs, steps=None))
+        # not with the rate of the last rounds: under a schedule, nothing would change
+        fit(tuned, client.train, ctx.with_training(epochs=self.finetune_epochs, schedule="constant", warmup=0))
         return {"tuned": tuned}
 
 

@@ -80,7 +80,7 @@ class _Ensemble(Accumulator):
         teacher = self._logits / sum(len(one.agreement.senders) for one in self._means.values())
         part, student = self._part, self._net(backbone, mean)
         recipe = {"steps": part.steps, "batch_size": part.batch_size, "lr": part.lr}
-        ctx = self._ctx.with_training(**recipe, optimizer="adam", weight_decay=0.0)
+        ctx = self._ctx.with_training(**recipe, optimizer="adam", weight_decay=0.0, schedule="constant", warmup=0)
 
         def loss(batch: Batch, outputs: Outputs, _net: nn.Module) -> Tensor:
             return ctx.task.divergence(teacher[batch.indices.to(teacher.device)], outputs.logits)
