@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from fedbench_core.api import RequestError
 from fedbench_core.leaderboard.budget import bytes_per_turn
-from fedbench_core.leaderboard.grouping import Case, Record, Runs
+from fedbench_core.leaderboard.grouping import Record, Runs
 from fedbench_core.statistics.intervals import defined_mean
 from fedbench_core.suites.suite import Suite
 
@@ -15,6 +14,8 @@ MEANINGS = {
     "tuned": "a global model fine-tuned by each client",
     "unshared": "the same pair of models without communication",
 }
+ALWAYS = ("steps", "flops", "centralized")
+"""The baselines that every leaderboard needs."""
 _MIN_FLOPS = 0.9
 """Fraction of the FLOPs of the most expensive entry: whole epochs can't match it exactly."""
 
@@ -22,7 +23,7 @@ _MIN_FLOPS = 0.9
 def _required(suite: Suite, runs: Runs) -> list[tuple[str, str | None, str]]:
     """The compulsory baselines of a case: (kind, the entry that the suite names for it, why it is compulsory)."""
     baselines = suite.baselines
-    rows = [(kind, getattr(baselines, kind), "all leaderboards") for kind in ("steps", "flops", "centralized")]
+    rows = [(kind, getattr(baselines, kind), "all leaderboards") for kind in ALWAYS]
     personal = next((name for name, own in runs.items() if _any(own, _personalizes)), None)
     if personal is not None:
         rows.append(("tuned", baselines.tuned, f"{personal!r}, which trains personal models"))
@@ -33,15 +34,14 @@ def _required(suite: Suite, runs: Runs) -> list[tuple[str, str | None, str]]:
     return rows
 
 
-def check(suite: Suite, case: Case, runs: Runs) -> None:
-    """RequestError if a compulsory baseline is missing or another kind of run than it should be."""
-    problems = [problem for kind, name, why in _required(suite, runs) for problem in _problems(kind, name, why, runs)]
-    if problems:
-        raise RequestError(
-            f"Suite {suite.name}, {case}: compulsory baselines are missing: {'; '.join(problems)}. "
-            f"Name them under [baselines] in leaderboards/suites/{suite.name}.toml, "
-            f"and run what is missing: fedbench suite run leaderboards/suites/{suite.name}.toml"
-        )
+def missing(suite: Suite, runs: Runs) -> list[str]:
+    """What is wrong with the compulsory baselines: missing ones, and those that are another kind of run."""
+    return [problem for kind, name, why in _required(suite, runs) for problem in _problems(kind, name, why, runs)]
+
+
+def unnamed(suite: Suite) -> list[str]:
+    """The kinds of baselines that every ranked leaderboard needs and that the suite doesn't name."""
+    return [f"{kind} ({MEANINGS[kind]})" for kind in ALWAYS if getattr(suite.baselines, kind) is None]
 
 
 def _problems(kind: str, name: str | None, why: str, runs: Runs) -> Iterator[str]:

@@ -18,6 +18,7 @@ def table_footnotes(table: Table) -> list[str]:
     return [
         note
         for note in (
+            _unranked(table),
             _population(table),
             _seeds(table),
             _tests(table),
@@ -37,6 +38,15 @@ def table_footnotes(table: Table) -> list[str]:
 def leaderboard_footnotes(leaderboard: Leaderboard) -> list[str]:
     """The footnotes for all tables of a leaderboard."""
     return [*_columns(leaderboard), *_definitions(leaderboard), *_reproduction(leaderboard)]
+
+
+def _unranked(table: Table) -> str:
+    if not table.why_unranked:
+        return ""
+    return (
+        f"**Not ranked**: compulsory baselines are missing: {'; '.join(table.why_unranked)}. Name them under "
+        "[baselines] in the suite, and run what is missing."
+    )
 
 
 def _population(table: Table) -> str:
@@ -89,7 +99,7 @@ def _differ(family: Sequence[Pair], noun: str) -> str:
 
 def _unplaced(table: Table) -> str:
     names = [row.entry for row in table.rows if row.rank == (1, len(table.rows))]
-    if len(table.rows) < 2 or not names:  # noqa: PLR2004  # a single entry has the one rank
+    if len(table.rows) < 2 or not names or table.why_unranked:  # noqa: PLR2004  # a single entry has the one rank
         return ""
     return f"Not placed, because no difference to another entry is significant: {_listed(names)}."
 
@@ -211,15 +221,13 @@ def _families(leaderboard: Leaderboard) -> str:
 
 
 def _reproduction(leaderboard: Leaderboard) -> Iterator[str]:
-    suite = leaderboard.suite.name
+    suite = leaderboard.suite
     missing = leaderboard.grid_points - leaderboard.records
     recorded = f"{leaderboard.records} of {_count(leaderboard.grid_points, 'run')} recorded"
     yield f"{recorded} ({missing} missing)." if missing else f"{recorded}."
     if leaderboard.unmatched:
         yield f"Ignored because they belong to no run of the suite: {_count(leaderboard.unmatched, 'record')}."
-    yield (
-        f"Reproduce: `fedbench suite run leaderboards/suites/{suite}.toml`, and `fedbench leaderboard {suite} --write`."
-    )
+    yield f"Reproduce: `fedbench suite run {suite.file}`, and `fedbench leaderboard {suite.name} --write`."
 
 
 def _count(number: int, noun: str) -> str:

@@ -51,6 +51,7 @@ def _table_value(table: Table) -> dict[str, Any]:
         "minimum_detectable_difference": table.minimum_detectable_difference,
         "image_check": table.image_check,
         "left_out": [str(over) for over in table.left_out],
+        "why_unranked": table.why_unranked,
         "footnotes": table_footnotes(table),
     }
 
@@ -65,7 +66,8 @@ def _dataset_value(leaderboard: Leaderboard) -> dict[str, Any] | None:
 
 
 def _csv_line(table: Table, row: Row) -> dict[str, Any]:
-    line: dict[str, Any] = {**asdict(table.case), "rank_best": row.rank[0], "rank_worst": row.rank[1]}
+    best, worst = row.rank or (None, None)
+    line: dict[str, Any] = {**asdict(table.case), "rank_best": best, "rank_worst": worst}
     line |= {name: getattr(row, name) for name in ("entry", "method", "plugin", "fidelity")}
     line |= {"backbones_resolved": row.backbones}
     for column in (*table.quality, *COSTS):

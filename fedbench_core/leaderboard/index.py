@@ -14,6 +14,8 @@ _NONE = "no significant winner"
 
 def winner_text(leaderboard: Leaderboard) -> str:
     """The entry that is significantly better than all others, for each table if the tables differ."""
+    if all(table.why_unranked for table in leaderboard.tables):
+        return "not ranked: baselines are missing"
     winners = leaderboard.winners
     if len({winner for _, winner in winners}) == 1:
         return winners[0][1] or _NONE

@@ -38,23 +38,20 @@ class Leaderboard:
 def build_leaderboard(
     suite: Suite, filed: Sequence[Record], sort: str | None = None, budgets: Sequence[Budget] = ()
 ) -> Leaderboard:
-    """The leaderboard of a suite from its records.
+    """The leaderboard of a suite from its records. A table without its compulsory baselines is not ranked.
 
     sort: another metric to rank by, or a cost to sort by. RequestError for an unknown column, or if there are no
-    records or a compulsory baseline is missing.
+    records.
     """
     order = column(sort or suite.metric)
     ranked_by = metric(suite.metric) if order in COSTS else order
     grid_points = suite.grid_points()
     cases = group_by_case(suite, grid_points, filed)
     if not cases:
-        raise RequestError(
-            f"Suite {suite.name} has no records yet. Run it: fedbench suite run leaderboards/suites/{suite.name}.toml"
-        )
-    for case, runs in cases.items():
-        baselines.check(suite, case, runs)
+        raise RequestError(f"Suite {suite.name} has no records yet. Run it: fedbench suite run {suite.file}")
     tables = tuple(
-        build_table(case, runs, ranked_by, order, budgets, suite.planned_pairs) for case, runs in cases.items()
+        build_table(case, runs, ranked_by, order, budgets, suite.planned_pairs, tuple(baselines.missing(suite, runs)))
+        for case, runs in cases.items()
     )
     keys = {grid_point.key for grid_point in grid_points}
     known = sum(record["grid_point"]["key"] in keys for record in filed)
@@ -69,7 +66,7 @@ def case_labels(leaderboard: Leaderboard) -> list[str]:
 
 
 def _over_datasets(tables: Sequence[Table]) -> DatasetRanks | None:
-    if len({table.case.dataset for table in tables}) == 1:
+    if len({table.case.dataset for table in tables}) == 1 or any(table.why_unranked for table in tables):
         return None
     scores = dataset_means((table.case.dataset, table.scores()) for table in tables)
     return rank_over_datasets(scores, more_is_better=tables[0].ranked_by.more_is_better)

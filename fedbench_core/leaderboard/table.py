@@ -20,14 +20,17 @@ _LIBRARIES = (_CORE, "torch", "timm", "numpy", "torchmetrics", "python")
 
 @dataclass(frozen=True)
 class Row:
-    """An entry: its origin, its rank interval, and the mean and interval over seeds of each column by name."""
+    """An entry: its origin, its rank interval, and the mean and interval over seeds of each column by name.
+
+    rank: None in a table that is not ranked.
+    """
 
     entry: str
     method: str
     plugin: str
     fidelity: str
     backbones: str
-    rank: tuple[int, int]
+    rank: tuple[int, int] | None
     intervals: Mapping[str, Interval]
 
     @property
@@ -41,7 +44,7 @@ class Table:
     """The rows of a case in their order, the tests between all pairs of entries, and the records.
 
     image_check: whether the tests include the sampling of test images.
-    left_out: entries that exceed a budget.
+    left_out: entries that exceed a budget. why_unranked: missing baselines, without which there are no ranks.
     """
 
     case: Case
@@ -52,6 +55,7 @@ class Table:
     image_check: bool
     runs: Runs
     left_out: tuple[OverBudget, ...]
+    why_unranked: tuple[str, ...] = ()
 
     @property
     def quality(self) -> tuple[Column, ...]:
@@ -64,7 +68,7 @@ class Table:
 
     def winner(self, excluded: Sequence[str | None] = ()) -> str | None:
         """The entry that is significantly better than all others that are not `excluded`, or None."""
-        names = [row.entry for row in self.rows if row.entry not in excluded]
+        names = [row.entry for row in self.rows if row.entry not in excluded and row.rank is not None]
         pairs = [pair for pair in self.pairs if pair.a in names and pair.b in names]
         ranks = rank_intervals(names, pairs, more_is_better=self.ranked_by.more_is_better)
         return next((name for name, rank in ranks.items() if rank == (1, 1)), None) if pairs else None
@@ -77,14 +81,21 @@ def build_table(
     order: Column,
     budgets: Sequence[Budget] = (),
     planned: Collection[frozenset[str]] = frozenset(),
+    why_unranked: tuple[str, ...] = (),
 ) -> Table:
-    """The table of a case: the entries within the budgets, ranked by one column and sorted by another."""
+    """The table of a case: the entries within the budgets, ranked by one column and sorted by another.
+
+    why_unranked: what is wrong with the compulsory baselines; without them there are no ranks.
+    """
     kept, left_out = within_budgets(runs, budgets)
     images = images_of(kept, ranked_by.name)
     pairs = compare(_scores(kept, ranked_by), images, planned)
     ranks = rank_intervals(kept, pairs, more_is_better=ranked_by.more_is_better)
     intervals = _intervals(kept, ranked_by)
-    rows = [_row(name, list(own.values()), ranks[name], intervals[name]) for name, own in kept.items()]
+    rows = [
+        _row(name, list(own.values()), None if why_unranked else ranks[name], intervals[name])
+        for name, own in kept.items()
+    ]
     rows.sort(key=lambda row: _sort_key(row.intervals[order.name].mean, order))
     return Table(
         case=case,
@@ -95,6 +106,7 @@ def build_table(
         image_check=images is not None,
         runs=kept,
         left_out=tuple(left_out),
+        why_unranked=why_unranked,
     )
 
 
@@ -132,7 +144,7 @@ def _of_own_runs(interval: Interval, runs: int) -> Interval:
     return replace(interval, left_out=runs - interval.count)
 
 
-def _row(name: str, records: Sequence[Record], rank: tuple[int, int], intervals: Mapping[str, Interval]) -> Row:
+def _row(name: str, records: Sequence[Record], rank: tuple[int, int] | None, intervals: Mapping[str, Interval]) -> Row:
     return Row(
         entry=name,
         method=records[0]["spec"]["method"],

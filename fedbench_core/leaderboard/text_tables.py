@@ -82,8 +82,10 @@ def _only(table: TextTable, columns: Sequence[int]) -> TextTable:
     )
 
 
-def rank_text(rank: tuple[int, int]) -> str:
-    """`2`, or `2–4` for an interval of ranks."""
+def rank_text(rank: tuple[int, int] | None) -> str:
+    """`2`, or `2–4` for an interval of ranks; a dash without a rank."""
+    if rank is None:
+        return "–"
     low, high = rank
     return str(low) if low == high else f"{low}–{high}"
 

@@ -14,7 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from fedbench_core.api.errors import RequestError, unknown
@@ -171,6 +171,15 @@ class Suite(_Strict):
     entries: Annotated[tuple[Entry, ...], Field(min_length=1)]
     baselines: Baselines = Baselines()
     planned: tuple[tuple[Name, Name], ...] = ()
+    _file: Path = PrivateAttr(Path())
+
+    @property
+    def file(self) -> str:
+        """The file as messages and pages name it: `leaderboards/suites/NAME.toml` in a folder `suites`."""
+        folder = self._file.parent
+        return (
+            f"{folder.resolve().parent.name}/suites/{self._file.name}" if folder.name == "suites" else str(self._file)
+        )
 
     @property
     def planned_pairs(self) -> frozenset[frozenset[str]]:
@@ -213,6 +222,7 @@ def read_suite(path: Path) -> Suite:
     try:
         values = parse_toml(read_text(path))
         suite = Suite(**{"partitions": [{}], **values})
+        suite._file = path  # noqa: SLF001  # pydantic has no other way for what is no key of the file
         _check(suite, path)
     except FileNotFoundError:
         others = ", ".join(str(other) for other in sorted(path.parent.glob("*.toml"))) or "none"

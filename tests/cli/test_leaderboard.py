@@ -95,13 +95,19 @@ def test_wrong_request_is_refused(case, go) -> None:
     assert named in result.stderr
 
 
-def test_missing_baselines_are_refused_by_name(go, suite_folder) -> None:
-    suite_folder.suite(baselines={})
+def test_missing_baselines_leave_the_table_unranked_and_other_suites_ranked(go, suite_folder) -> None:
+    small = suite_folder.suite(baselines={})
+    suite_folder.fill(suite_folder.suite("ranked"))
     result = go("small")
-    assert result.exit_code == 2
+    assert (result.exit_code, result.stderr) == (0, "")
     for row in ("steps (", "flops (", "centralized (", "tuned ("):
-        assert row in result.stderr
-    assert "fedbench suite run leaderboards/suites/small.toml" in result.stderr
+        assert row in result.stdout
+    assert f"fedbench suite run leaderboards/suites/{small.name}" in result.stdout
+    assert go("--write").exit_code == 0
+    assert "**Not ranked**" in (suite_folder.folder / "small.md").read_text()
+    assert "**Not ranked**" not in (suite_folder.folder / "ranked.md").read_text()
+    for form in ("csv", "json", "latex"):
+        assert go("small", "--format", form).exit_code == 0
 
 
 @pytest.mark.usefixtures("go")

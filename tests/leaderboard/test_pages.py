@@ -12,7 +12,7 @@ from fedbench_core.leaderboard.pages import check, read_leaderboard, read_leader
 @pytest.fixture(scope="module")
 def written(suite_folders, tmp_path_factory):
     """Two suites, one of them without records, with their pages and figures."""
-    suite_folder = suite_folders(tmp_path_factory.mktemp("written"))
+    suite_folder = suite_folders(tmp_path_factory.mktemp("written") / "leaderboards")
     suite_folder.fill(suite_folder.suite())
     suite_folder.suite("larger", question="And at scale?")
     write(render(suite_folder.folder))
