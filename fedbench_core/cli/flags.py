@@ -1,6 +1,6 @@
 """Flags that several commands share; those of `run` and `partition` are generated from the fields of `RunSpec`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -12,10 +12,11 @@ from fedbench_core.federation.spec import RunSpec, read_config
 Command = Callable[..., Any]
 
 
-def spec_flags(command: Command) -> Command:
-    """Add a flag for every field of RunSpec, and `--config`. RunSpec validates the values, not click."""
+def spec_flags(command: Command, without: Collection[str] = ()) -> Command:
+    """Add a flag for every field of RunSpec but some, and `--config`. RunSpec validates the values, not click."""
     for name, field in reversed(RunSpec.model_fields.items()):
-        command = _flag(name, field)(command)
+        if name not in without:
+            command = _flag(name, field)(command)
     config = click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings, or a record.json")
     return config(command)
 
@@ -66,13 +67,18 @@ _EXECUTOR = "where clients are trained  [default: processes]"
 
 def read_spec(flags: dict[str, Any], config: Path | None, **defaults: Any) -> RunSpec:
     """The spec from a config file; flags override its settings."""
+    return RunSpec.of(given_settings(flags, config, **defaults))
+
+
+def given_settings(flags: dict[str, Any], config: Path | None, **defaults: Any) -> dict[str, Any]:
+    """The settings in a config file, overridden by flags; RequestError for a file or `--set` that can't be read."""
     given = {name: value for name, value in flags.items() if value not in (None, False, ())}
     base = {**defaults, **(read_config(config) if config else {})}
     if "epochs" in given or "steps" in given:
         base = {name: value for name, value in base.items() if name not in ("epochs", "steps")}
     base = _without_replaced(base, given)
     options = {**base.pop("set", {}), **dict(read_option(text) for text in given.pop("set", ()))}
-    return RunSpec.of({**base, **given, **({"set": options} if options else {})})
+    return {**base, **given, **({"set": options} if options else {})}
 
 
 REPLACEABLE = ("partitioner", "aggregator", "compressor", "downlink", "topology", "dataset")

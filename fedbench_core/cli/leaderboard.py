@@ -11,6 +11,7 @@ from fedbench_core.cli.output import json_option, print_json, print_sentence, pr
 
 if TYPE_CHECKING:
     from fedbench_core.leaderboard.leaderboard import Leaderboard
+    from fedbench_core.leaderboard.table import Table
     from fedbench_core.leaderboard.text_tables import TextTable
 
 FORMATS = ("csv", "json", "latex", "markdown")
@@ -91,7 +92,7 @@ def _print_index(folder: Path, *, as_json: bool) -> None:
     if as_json:
         print_json([dict(zip(sheet.headings, row, strict=True)) for row in sheet.rows])
         return
-    _print_sheet(sheet)
+    print_sheet(sheet)
 
 
 def _print_leaderboard(folder: Path, suite: str, sort: str | None, budgets: Sequence[str], form: str | None) -> None:
@@ -107,25 +108,34 @@ def _print_leaderboard(folder: Path, suite: str, sort: str | None, budgets: Sequ
 
 
 def _print_tables(leaderboard: "Leaderboard") -> None:
-    from fedbench_core.leaderboard.footnotes import dataset_footnotes, leaderboard_footnotes, table_footnotes  # noqa: PLC0415  # as above
-    from fedbench_core.leaderboard.text_tables import mean_rank_table, text_tables  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.footnotes import dataset_footnotes, leaderboard_footnotes  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.text_tables import mean_rank_table  # noqa: PLC0415  # as above
 
     click.echo(f"{leaderboard.suite.name}: {leaderboard.suite.question}\n")
     for table in leaderboard.tables:
-        click.echo(f"{table.case}\n")
-        for sheet in text_tables(table):
-            _print_sheet(sheet)
-            click.echo()
-        _print_notes(table_footnotes(table))
+        print_case(table)
     if leaderboard.over_datasets is not None:
         click.echo("All datasets\n")
-        _print_sheet(mean_rank_table(leaderboard.over_datasets))
+        print_sheet(mean_rank_table(leaderboard.over_datasets))
         click.echo()
         _print_notes(dataset_footnotes(leaderboard.over_datasets))
     _print_notes(leaderboard_footnotes(leaderboard))
 
 
-def _print_sheet(sheet: "TextTable") -> None:
+def print_case(table: "Table") -> None:
+    """Print one table of a leaderboard and its footnotes."""
+    from fedbench_core.leaderboard.footnotes import table_footnotes  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.text_tables import text_tables  # noqa: PLC0415  # as above
+
+    click.echo(f"{table.case}\n")
+    for sheet in text_tables(table):
+        print_sheet(sheet)
+        click.echo()
+    _print_notes(table_footnotes(table))
+
+
+def print_sheet(sheet: "TextTable") -> None:
+    """Print a table of text."""
     print_table(sheet.headings, sheet.rows, right=frozenset(sheet.headings) - sheet.left)
 
 

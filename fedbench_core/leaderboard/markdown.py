@@ -7,11 +7,9 @@ import pandas as pd
 
 from fedbench_core.leaderboard.footnotes import dataset_footnotes, leaderboard_footnotes, table_footnotes
 from fedbench_core.leaderboard.leaderboard import Leaderboard, case_labels
-from fedbench_core.leaderboard.rounding import supported_decimals
 from fedbench_core.leaderboard.table import Table
-from fedbench_core.leaderboard.text_tables import TextTable, mean_rank_table, text_tables
+from fedbench_core.leaderboard.text_tables import TextTable, mean_rank_table, pair_table, text_tables
 from fedbench_core.statistics.friedman import DatasetRanks
-from fedbench_core.statistics.pairs import Pair
 
 Links = Sequence[tuple[str, str]]
 """Figures as (alternative text, path from the page)."""
@@ -80,23 +78,11 @@ def _section(table: Table, figures: Links) -> list[str]:
 
 def _significant_pairs(table: Table) -> str:
     """The significant differences in a folded section, because there may be many."""
-    pairs = [pair for pair in table.pairs if pair.significant]
-    if not pairs:
+    pairs = pair_table(table, [pair for pair in table.pairs if pair.significant])
+    if not pairs.rows:
         return ""
-    place = {row.entry: number for number, row in enumerate(table.rows)}
-    rows = [_pair_row(pair, more_is_better=table.ranked_by.more_is_better) for pair in pairs]
-    rows.sort(key=lambda row: (place[row[0]], place[row[1]]))
-    headings = ["better", "worse", "difference", "95 % interval", "p (Holm)"]
-    summary = f"<details><summary>Significant differences: {len(pairs)}</summary>"
-    return f"{summary}\n\n{pipe_table(TextTable(headings, rows, frozenset(headings[:2])))}\n\n</details>"
-
-
-def _pair_row(pair: Pair, *, more_is_better: bool) -> list[str]:
-    better, worse = (pair.a, pair.b) if (pair.difference > 0) == more_is_better else (pair.b, pair.a)
-    ends = sorted((abs(pair.low), abs(pair.high)))
-    decimals = max(0, supported_decimals((ends[1] - ends[0]) / 2))
-    difference, low, high = (f"{value:.{decimals}f}" for value in (abs(pair.difference), *ends))
-    return [better, worse, difference, f"{low} to {high}", f"{pair.p_holm:.2g}"]
+    summary = f"<details><summary>Significant differences: {len(pairs.rows)}</summary>"
+    return f"{summary}\n\n{pipe_table(pairs)}\n\n</details>"
 
 
 def _dataset_section(over_datasets: DatasetRanks, figures: Links) -> list[str]:

@@ -1,14 +1,15 @@
 """Tables of text, for terminals, Markdown and LaTeX."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fedbench_core.leaderboard.columns import COSTS, Column, scores, selected
-from fedbench_core.leaderboard.rounding import MAX_DECIMALS, mean_text
+from fedbench_core.leaderboard.rounding import MAX_DECIMALS, mean_text, supported_decimals
 from fedbench_core.leaderboard.table import Row, Table
 from fedbench_core.statistics.friedman import DatasetRanks
 from fedbench_core.statistics.intervals import Interval
+from fedbench_core.statistics.pairs import Pair
 
 _GAP = 3
 """Characters between the columns of a terminal's table."""
@@ -47,6 +48,30 @@ def _origins(table: Table) -> TextTable:
     headings = ["entry", "method", "plugin and version", "fidelity", "backbones"]
     rows = [[row.name, row.method, row.plugin, row.fidelity, row.backbones] for row in table.rows]
     return TextTable(headings, rows, frozenset(headings))
+
+
+def pair_table(table: Table, pairs: Iterable[Pair]) -> TextTable:
+    """The differences of pairs of entries, in the order of the table's rows; the entry with the better mean first.
+
+    If all are significant, the columns are called better and worse.
+    """
+    pairs = list(pairs)
+    place = {row.entry: number for number, row in enumerate(table.rows)}
+    rows = [_pair_row(pair, more_is_better=table.ranked_by.more_is_better) for pair in pairs]
+    rows.sort(key=lambda row: (place[row[0]], place[row[1]]))
+    names = ["better", "worse"] if all(pair.significant for pair in pairs) else ["entry", "compared with"]
+    return TextTable([*names, "difference", "95 % interval", "p (Holm)"], rows, frozenset(names))
+
+
+def _pair_row(pair: Pair, *, more_is_better: bool) -> list[str]:
+    first = (pair.difference > 0) == more_is_better
+    better, worse = (pair.a, pair.b) if first else (pair.b, pair.a)
+    if math.isnan(pair.p):
+        return [better, worse, "-", "-", "-"]
+    low, high = (pair.low, pair.high) if pair.difference > 0 else (-pair.high, -pair.low)
+    decimals = max(0, supported_decimals((high - low) / 2))
+    texts = [f"{value:.{decimals}f}" for value in (abs(pair.difference), low, high)]
+    return [better, worse, texts[0], f"{texts[1]} to {texts[2]}", f"{pair.p_holm:.2g}"]
 
 
 def mean_rank_table(over_datasets: DatasetRanks) -> TextTable:

@@ -1,0 +1,118 @@
+"""`fedbench compare`: a suite without a file."""
+
+import os
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fedbench_core.api.errors import RequestError, RunError
+from fedbench_core.cli.flags import data_flag, given_settings, spec_flags
+from fedbench_core.cli.output import json_option, print_sentence
+from fedbench_core.cli.progress import following
+from fedbench_core.cli.serving import serving
+
+if TYPE_CHECKING:
+    from fedbench_core.suites.suite import Suite
+
+NAME = "compare"
+
+
+@click.command("compare")
+@click.argument("methods", nargs=-1, required=True)
+@partial(spec_flags, without=("method", "seed"))
+@click.option(
+    "--seeds", default="3", show_default=True, metavar="N|A,B,...", help="number of seeds, or a list of seeds"
+)
+@click.option("--metric", default="personalization", show_default=True, help="score to rank by")
+@click.option(
+    "--save", type=click.Path(path_type=Path), metavar="FILE.toml", help="write the comparison as a suite file"
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="number of parallel runs  [default: all cores]"
+)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), help="parent folder  [default: runs]")
+@data_flag
+@json_option
+def command(
+    methods: tuple[str, ...], seeds: str, metric: str, save: Path | None, workers: int | None, out: Path, **given: Any
+) -> None:
+    """Run METHODS with the same settings and seeds, and compare their scores by significance tests.
+
+    All flags of `fedbench run` apply to every method. Finished runs are not repeated, and their records are kept in
+    OUT/records. With `--save` the comparison becomes a suite: add entries and partitions to it, and run it with
+    `fedbench suite run FILE.toml`.
+    """
+    from fedbench_core.suites.adhoc import adhoc_suite, suite_text  # noqa: PLC0415  # not for --help
+
+    as_json, data_root, config = given.pop("as_json"), given.pop("data_root"), given.pop("config")
+    suite = adhoc_suite(save.stem if save else NAME, methods, _seeds(seeds), given_settings(given, config), metric)
+    if save is not None:
+        _save(save, suite_text(suite))
+    _run(suite, workers, out, data_root, quiet=as_json)
+    _show(suite, out, as_json=as_json)
+    if save is not None and not as_json:
+        print_sentence(f"Saved as {save}. Go on with: fedbench suite run {save} --out {out}")
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    """`3` is 0, 1, 2; `0,7` is a list."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    seeds = tuple(range(numbers[0])) if len(numbers) == 1 else tuple(numbers)
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise RequestError(f"--seeds {text}: expected a number of seeds from 1 on, or different seeds such as 0,1,2.")
+    return seeds
+
+
+def _save(path: Path, text: str) -> None:
+    from fedbench_core.federation.files import make_folder, replace_file  # noqa: PLC0415  # as above
+
+    if path.exists():
+        raise RequestError(f"{path} exists. Give --save another name, or remove it.")
+    make_folder(path.parent)
+    replace_file(path, text.encode())
+
+
+def _run(suite: "Suite", workers: int | None, out: Path, data_root: Path | None, *, quiet: bool) -> None:
+    with serving("fedbench_core.suites.jobs", processes=True):
+        from fedbench_core.runner import How  # noqa: PLC0415  # imports torch: slow, and --help does not need it
+        from fedbench_core.suites.running import plan_runs, run_suite  # noqa: PLC0415  # as above
+
+        how = How(out=out, workers=workers, data_root=data_root)
+        plan = plan_runs(suite, out / "records", how, "fedbench compare")
+        try:
+            with following(quiet=quiet) as follow:
+                outcomes = run_suite(plan, how, workers or os.cpu_count() or 1, follow)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("Finished runs are kept. Continue with the same command.") from None
+    reasons = {**outcomes.skipped, **outcomes.failed}
+    if outcomes.failed or len(reasons) == plan.grid_points:
+        raise (RunError if outcomes.failed else RequestError)(" ".join(_sentences(reasons.values())))
+    for reason in _sentences(outcomes.skipped.values()):
+        click.echo(f"Left out: {reason}", err=True)
+
+
+def _sentences(reasons: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(reasons))
+
+
+def _show(suite: "Suite", out: Path, *, as_json: bool) -> None:
+    from fedbench_core.cli.leaderboard import print_case, print_sheet  # noqa: PLC0415  # imports pandas: slow
+    from fedbench_core.leaderboard.formats import to_json  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.leaderboard import build_leaderboard  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.text_tables import pair_table  # noqa: PLC0415  # as above
+    from fedbench_core.suites.filed_records import filed_by_key  # noqa: PLC0415  # as above
+
+    filed = filed_by_key(out / "records")
+    leaderboard = build_leaderboard(suite, [filed[one.key][1] for one in suite.grid_points() if one.key in filed])
+    if as_json:
+        click.echo(to_json(leaderboard), nl=False)
+        return
+    [table] = leaderboard.tables
+    print_case(table)
+    print_sheet(pair_table(table, table.pairs))
