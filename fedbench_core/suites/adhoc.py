@@ -10,8 +10,8 @@ from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.suites.suite import AXES, METRICS, Suite
 
-_BASELINES = {"local": "steps", "centralized": "centralized", "fedavg-ft": "tuned"}
-"""Methods that are a baseline under their own name."""
+_BASELINES = {"local": "steps", "centralized": "centralized"}
+"""Reference methods that are a baseline under their own name."""
 
 
 def adhoc_suite(
