@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from fedbench_core.api import DataRequest, RequestError, RunError, Splits
@@ -24,7 +25,7 @@ from fedbench_core.federation.keeper import Keep
 from fedbench_core.federation.partition import Partition, load_public, make_partition
 from fedbench_core.federation.partition import load as load_splits
 from fedbench_core.federation.progress import Progress, Watch
-from fedbench_core.federation.resolved import ResolvedRun, resolve
+from fedbench_core.federation.resolved import ResolvedRun, assemble, check, resolve
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.store import Store, read_journal, was_begun
 from fedbench_core.federation.torch_settings import bf16_note
@@ -103,9 +104,9 @@ def run(
     """
     how = how or How()
     check_how(how, [spec])
-    resolved = resolve(spec)
+    resolved, loaded = resolve_with_sites(spec, how, say, splits)
     folder = folder_of(resolved.spec, how.out, fresh=how.fresh)
-    return _run(resolved, folder, how, watch, say, splits)
+    return _run(resolved, folder, how, watch, say, loaded)
 
 
 def resume(folder: Path, how: How | None = None, watch: Watch = _ignore, say: Say = _ignore) -> Finished:
@@ -149,6 +150,23 @@ def _check_ray(how: How, specs: Iterable[RunSpec]) -> None:
         from fedbench_core.federation.executors.ray_address import check_address  # noqa: PLC0415  # as `_on_ray`
 
         check_address(how.ray_address)
+
+
+def resolve_with_sites(
+    spec: RunSpec, how: How, say: Say | None = None, splits: Splits | None = None
+) -> tuple[ResolvedRun, Splits | None]:
+    """As `resolve`, with a client per site where the spec leaves their number to a partitioner by sites.
+
+    splits: the images, if they are loaded already. Also gives the images, if they were loaded for that or before.
+    """
+    run = assemble(spec)
+    if run.partitioner.by == "sites" and "clients" not in spec.model_fields_set:
+        splits = splits or load(run, how, say)
+        clients = len(np.unique(splits.sites.get("train", ())))
+        if clients:
+            run = replace(run, spec=run.spec.model_copy(update={"clients": clients}))
+    check(run)
+    return run, splits
 
 
 def load(run: ResolvedRun, how: How, say: Say | None = None) -> Splits:

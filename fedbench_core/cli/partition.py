@@ -19,20 +19,25 @@ def command(config: Path | None, data_root: Path | None, as_json: bool, **flags:
     Takes the flags of `fedbench run`. Flags that don't concern the data have no effect, and --method is optional.
     """
     spec = read_spec(flags, config, method="local")
-    from fedbench_core.federation.resolved import resolve  # noqa: PLC0415  # imports torch: slow, and --help does not need it
-    from fedbench_core.runner import How, partition_of  # noqa: PLC0415  # as above
+    from fedbench_core.runner import How, partition_of, resolve_with_sites  # noqa: PLC0415  # imports torch: slow
 
     how = How(data_root=data_root)
-    partition = partition_of(resolve(spec), how, lambda line: click.echo(line, err=True))
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    run, splits = resolve_with_sites(spec, how, say)
+    partition = partition_of(run, how, say, splits)
     classes = partition.splits.task.classes
     single = partition.splits.task.kind != "multi-label"
     rows = [
         {
             "client": client,
+            **({"site": partition.sites[client]} if partition.sites else {}),
             **(dict(zip(classes, map(int, partition.counts[client]), strict=False)) if single else {}),
             **{split: len(indices[client]) for split, indices in partition.indices.items()},
         }
-        for client in range(spec.clients)
+        for client in range(run.spec.clients)
     ]
     if as_json:
         print_json(rows)

@@ -18,7 +18,8 @@ class Partition:
     """Which client holds which images. `indices[split][i]`: client i's rows of a split; `counts`: (clients, classes).
 
     `counts` is of the training images; classes are the task's, or the distinct label sets of a multi-label task.
-    public: images that no client holds, or None; public_source: the name and digest of their dataset.
+    sites: the name of each client's site, if the partitioner is by sites; public: images that no client holds, or None;
+    public_source: the name and digest of their dataset.
     """
 
     splits: Splits
@@ -26,6 +27,7 @@ class Partition:
     counts: Counts
     public: Images | None = None
     public_source: tuple[str, str] = ("", "")
+    sites: tuple[str, ...] = ()
 
     def examples(self, split: str, client: int) -> Examples:
         """One client's images of a split."""
@@ -36,7 +38,7 @@ class Partition:
     def centralized(self) -> "Partition":
         """The partition with one client that holds all images."""
         joined = {split: [np.sort(np.concatenate(rows))] for split, rows in self.indices.items()}
-        return replace(self, indices=joined, counts=self.counts.sum(axis=0, keepdims=True))
+        return replace(self, indices=joined, counts=self.counts.sum(axis=0, keepdims=True), sites=())
 
 
 def apportion(total: int, weights: Counts) -> Counts:
@@ -71,7 +73,8 @@ def make_partition(run: ResolvedRun, splits: Splits, public: Splits | None = Non
     indices = {"train": train}
     for split in SPLITS[1:]:
         indices[split] = _by_site(splits, split, train) if by_site else _by_quota(codes[split], counts, seed, split)
-    return Partition(splits, indices, counts, *_public_images(splits, shared, public))
+    names = _site_names(splits, train) if by_site else ()
+    return Partition(splits, indices, counts, *_public_images(splits, shared, public), names)
 
 
 def training_partition(run: ResolvedRun, partition: Partition) -> Partition:
@@ -201,11 +204,20 @@ def _by_site(splits: Splits, split: str, train: list[Indices]) -> list[Indices]:
     """The images of each client's own site."""
     if split not in splits.sites:
         raise RequestError(f"--partitioner sites: {splits.name} has no sites for its {split} images ({split}_sites).")
-    own = [splits.sites["train"][rows[0]] for rows in train]
-    shares = [np.flatnonzero(splits.sites[split] == site) for site in own]
+    shares = [np.flatnonzero(splits.sites[split] == site) for site in _own_sites(splits, train)]
     empty = [str(client) for client, rows in enumerate(shares) if not len(rows)]
     if empty:
         raise RequestError(
             f"--partitioner sites: {splits.name} has no {split} images from the sites of clients {', '.join(empty)}."
         )
     return shares
+
+
+def _own_sites(splits: Splits, train: list[Indices]) -> list[int]:
+    """The site of each client, by number."""
+    return [int(splits.sites["train"][rows[0]]) for rows in train]
+
+
+def _site_names(splits: Splits, train: list[Indices]) -> tuple[str, ...]:
+    """The site of each client, by name."""
+    return tuple(splits.site_names[site] if splits.site_names else str(site) for site in _own_sites(splits, train))

@@ -36,7 +36,7 @@ class RunSpec(BaseModel):
     image_size: Annotated[
         Positive | None, Field(description="pixels per side; the dataset's smallest if not given")
     ] = None
-    clients: Annotated[int, Field(ge=1, description="hospitals in the federation")] = 4
+    clients: Annotated[int, Field(ge=1, description="hospitals in the federation; by sites, one per site")] = 4
     rounds: Annotated[int, Field(ge=1, description="communication rounds")] = 4
     epochs: Annotated[Positive | None, Field(description="local epochs per turn; 1 if not given")] = None
     steps: Annotated[Positive | None, Field(description="local steps per turn, in place of epochs")] = None

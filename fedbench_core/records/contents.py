@@ -87,6 +87,7 @@ def _population(run: ResolvedRun, partition: Partition) -> dict[str, Any]:
         "backbones": list(run.backbones),
         "images": {split: [len(rows) for rows in partition.indices[split]] for split in partition.indices},
         "counts": _counts(partition),
+        **({"sites": list(partition.sites)} if partition.sites else {}),
     }
 
 

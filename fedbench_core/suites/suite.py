@@ -66,7 +66,8 @@ class GridPoint:
     @property
     def spec(self) -> RunSpec:
         """The spec of the run; RequestError for a setting that is unknown or out of range."""
-        return RunSpec.of(dict(self.settings))
+        # Also with a partitioner by sites, the number of clients is that of the file: it is known without the images.
+        return RunSpec.of({"clients": RunSpec.model_fields["clients"].default, **self.settings})
 
 
 class _Strict(BaseModel):

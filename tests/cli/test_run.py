@@ -155,6 +155,28 @@ def _npz(path: Path, **changes) -> Path:
     return path
 
 
+def _with_sites(path: Path) -> Path:
+    sites = np.array(["North", "South", "East", "West", "Center"])
+    return _npz(path, train_sites=np.resize(sites, 30), val_sites=np.resize(sites, 12), test_sites=np.resize(sites, 12))
+
+
+SITES = ["--dataset", "npz:own.npz", "--partitioner", "sites"]
+NAMES = ["Center", "East", "North", "South", "West"]
+
+
+def test_every_site_is_a_client_unless_their_number_is_given(go) -> None:
+    _with_sites(Path("own.npz"))
+    command = ["--method", "fedavg", *SITES, "--backbones", "tiny"]
+    rows = json.loads(CliRunner().invoke(fedbench, ["partition", *command, "--json"]).stdout)
+    assert [(row["client"], row["site"]) for row in rows] == list(enumerate(NAMES))
+    flags = ["--rounds", "1", "--steps", "1", "--batch-size", "2", "--executor", "serial", "--out", "out", "--json"]
+    record = json.loads(CliRunner().invoke(fedbench, ["run", *command, *flags]).stdout)
+    assert (record["spec"]["clients"], record["population"]["sites"]) == (5, NAMES)
+    refused = go(*SITES, "--clients", "4")
+    assert (refused.exit_code, "--clients 5" in refused.stderr) == (2, True)
+    assert "sites" not in json.loads(go("--json").stdout)["population"]
+
+
 def test_npz_file_is_a_dataset(go) -> None:
     _npz(Path("own.npz"))
     result = go("--dataset", "npz:own.npz", "--json")

@@ -100,6 +100,12 @@ def test_a_clients_test_images_are_of_its_own_site(shares) -> None:
             assert set(dealt.splits.sites[split][rows].tolist()) == {client}
 
 
+def test_sites_keep_their_names(shares) -> None:
+    assert shares(partitioner="sites", **{"dataset.sites": 3}).sites == ("0", "1", "2")  # the dataset has no names
+    assert shares(partitioner="sites", dataset="phantom", clients=4).sites == tuple(f"scanner {n}" for n in range(4))
+    assert shares(dataset="phantom").sites == ()
+
+
 def test_which_images_of_a_class_is_drawn_from_the_seed(shares) -> None:
     def rows(**settings):
         return [own.tolist() for own in shares(partitioner="iid", **settings).indices["test"]]

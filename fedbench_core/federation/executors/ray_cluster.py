@@ -111,7 +111,7 @@ def portable_splits(splits: Splits) -> Splits:
     if size > _store_bytes():
         raise RunError(too_small(f"the images of {splits.name} take {size / 1e6:.0f} MB"))
     plain = {n: replace(p, images=np.asarray(p.images), labels=np.asarray(p.labels)) for n, p in parts.items()}
-    return replace(splits, **plain)
+    return replace(splits, **plain, files={})
 
 
 def check_own_versions(versions: Mapping[str, str]) -> None:
