@@ -1,9 +1,8 @@
 """Models that a run kept, ready to classify images."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from fedbench_core.federation.keeper import LAST, SELECTED
 from fedbench_core.federation.kept import load
 from fedbench_core.federation.resolved import architecture_of_weights
 from fedbench_core.federation.scoring import logits
-from fedbench_core.records.kept_models import MODELS, Index, read_index, read_model
+from fedbench_core.records.kept_models import MODELS, Index, KeptEntry, KeptPart, read_index, read_model
 from fedbench_core.registry import registry
 
 ROUNDS = (LAST, SELECTED)
@@ -58,56 +57,54 @@ def load_model(run: Path | str, client: int | None = None, role: str = "", which
     folder = Path(run)
     index = read_index(folder)
     entry = find(folder, index, client, role, which)
-    if entry["file"] is None:
-        raise RequestError(f"{_label(entry, client)} of {folder} was not kept: {entry['reason']}.")
-    parts, data = index["parts"], index["data"]
-    task = Task(data["task"], tuple(data["classes"]))
+    if entry.file is None:
+        raise RequestError(f"{_label(entry, client)} of {folder} was not kept: {entry.reason}.")
+    parts, data = index.parts, index.data
+    task = Task(data.task, tuple(data.classes))
 
     def backbone(name: str) -> nn.Module:
-        made = architecture_of_weights(name, parts["backbone"]["options"])
-        return made.build(task.outputs, data["channels"], data["image_size"])
+        made = architecture_of_weights(name, parts["backbone"].options)
+        return made.build(task.outputs, data.channels, data.image_size)
 
-    blob = read_model(folder, index, entry["file"])
-    with _loading(folder / MODELS / entry["file"]):
-        net = load(blob, backbone, {} if "backbone" in entry["network"] else _modules(parts))
-    return Classifier(net, task, data["channels"], data["image_size"]).eval()
+    blob = read_model(folder, index, entry.file)
+    with _loading(folder / MODELS / entry.file):
+        net = load(blob, backbone, {} if "backbone" in entry.network else _modules(parts))
+    return Classifier(net, task, data.channels, data.image_size).eval()
 
 
-def models(index: Index, which: str = LAST) -> Sequence[Mapping[str, Any]]:
+def models(index: Index, which: str = LAST) -> list[KeptEntry]:
     """The models of a round, the headline role first; RequestError if none were kept of it."""
-    rounds = index["rounds"]
     if which not in ROUNDS:
         raise unknown("round of kept models", which, ROUNDS)
-    if which not in rounds:
+    if which not in index.rounds:
         raise RequestError(f"No round was selected on validation images. Use {LAST!r}.")
-    found: Sequence[Mapping[str, Any]] = rounds[which]["models"]
-    if not found:
-        raise RequestError(f"The models of the {which} round were not kept: {rounds[which]['reason']}.")
-    return found
+    found = index.rounds[which]
+    if not found.models:
+        raise RequestError(f"The models of the {which} round were not kept: {found.reason}.")
+    return found.models
 
 
-def find(folder: Path, index: Index, client: int | None, role: str, which: str) -> Mapping[str, Any]:
+def find(folder: Path, index: Index, client: int | None, role: str, which: str) -> KeptEntry:
     """The entry of a model; RequestError if there is none, which names those that there are."""
     entries = models(index, which)
-    roles = list(dict.fromkeys(one["role"] for one in entries))
+    roles = list(dict.fromkeys(one.role for one in entries))
     role = role or roles[0]
     if role not in roles:
         raise unknown("role", role, roles)
-    clients = sorted({one for entry in entries for one in entry["clients"]})
-    if client is None:
-        found = [one for one in entries if one["role"] == role and set(one["clients"]) == set(clients)]
-        wanted = f"every client has a model of its own in the role {role!r}"
-    else:
-        found = [one for one in entries if one["role"] == role and client in one["clients"]]
-        wanted = f"client {client} has no model in the role {role!r}"
+    same_role = [one for one in entries if one.role == role]
+    clients = sorted({one for entry in same_role for one in entry.clients})
+    wanted = clients if client is None else [client]
+    found = [one for one in same_role if set(wanted) <= set(one.clients)]
     if not found:
-        named = ", ".join(map(str, clients))
-        raise RequestError(f"{folder}: {wanted}. Choose a client: {named}; and a role: {', '.join(roles)}.")
+        problem = "clients have models of their own" if client is None else f"client {client} has no model"
+        raise RequestError(
+            f"{folder}: {problem} in the role {role!r}. Give one of the clients {', '.join(map(str, clients))}."
+        )
     return found[0]
 
 
-def _label(entry: Mapping[str, Any], client: int | None) -> str:
-    return f"The model {entry['role']!r}" + ("" if client is None else f" of client {client}")
+def _label(entry: KeptEntry, client: int | None) -> str:
+    return f"The model {entry.role!r}" + ("" if client is None else f" of client {client}")
 
 
 @contextmanager
@@ -119,8 +116,8 @@ def _loading(path: Path) -> Iterator[None]:
         raise RunError(f"{path}: {error}") from error
 
 
-def _modules(parts: Mapping[str, Any]) -> dict[str, ModuleFactory]:
+def _modules(parts: Mapping[str, KeptPart]) -> dict[str, ModuleFactory]:
     """The modules that the run's local update and aggregator declare; RequestError if a plugin is missing."""
     kinds = ("local_update", "aggregator")
-    made = [registry().make(kind, parts[kind]["name"], parts[kind]["options"]) for kind in kinds]
+    made = [registry().make(kind, parts[kind].name, parts[kind].options) for kind in kinds]
     return {**made[0].modules, **made[1].modules}

@@ -20,7 +20,7 @@ FLOORS = (
     {"federation"},
     {"records"},
     {"runner", "inference"},
-    {"suites"},
+    {"suites", "prediction"},
     {"plots"},
     {"leaderboard"},
     {"testing"},

@@ -19,9 +19,11 @@ from fedbench_core.runner import How, load, resume
 from fedbench_core.testing.small import BACKBONE, OTHER_BACKBONE, small_spec
 
 SMALL = {"backbones": "tiny", "dataset": "spots", "clients": 3, "rounds": 2, "steps": 2, "batch_size": 8}
-SHIPPED = sorted(
-    {name for name in registry().names("method") if registry().method(name).paper} | {"local", "centralized"}
-)
+SHIPPED = [
+    name
+    for name in registry().names("method")
+    if registry().describe("method", name).distribution.startswith("fedbench-")
+]
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +57,14 @@ def check_scores(finished, test, which="last"):
     metrics = headline["metrics"] if which == "last" else record["selected"]["metrics"]
     aucs = []
     for entry in entries:
-        summary = {headline["role"]: headline, **headline["roles"]}[entry["role"]]
-        for client in entry["clients"]:
-            model = load_model(finished.folder, client, entry["role"], which)
+        summary = {headline["role"]: headline, **headline["roles"]}[entry.role]
+        for client in entry.clients:
+            model = load_model(finished.folder, client, entry.role, which)
             probabilities = model.predict(test)
             correct = text_of_bits(np.packbits(model.task.correct(probabilities, test.targets()).numpy()))
             if which == "last":
                 assert correct == summary["correct"][summary["matrix"]["predictor_of_client"][client]]
-            if entry["role"] == headline["role"]:
+            if entry.role == headline["role"]:
                 aucs.append(model.task.scores(probabilities, test.targets())["auc"])
     assert float(np.mean(aucs)) == metrics["auc"]
 
@@ -91,8 +93,8 @@ def test_common_model_is_stored_once(finish) -> None:
     finished, _ = finish(rounds=1)
     [stored] = (finished.folder / "models").glob("*.safetensors")
     [entry] = models(read_index(finished.folder))
-    assert entry["file"] == stored.name
-    assert entry["clients"] == [0, 1, 2]
+    assert entry.file == stored.name
+    assert entry.clients == [0, 1, 2]
 
 
 def test_model_takes_pixels_and_gives_probabilities(finish) -> None:
@@ -118,7 +120,7 @@ def test_model_that_was_not_kept_is_refused(wanted, finish) -> None:
 
 def test_client_without_a_model_is_refused(finish) -> None:
     finished, _ = finish(method="kit-ring", clients=6, fraction=0.3, rounds=1)
-    present = {client for entry in models(read_index(finished.folder)) for client in entry["clients"]}
+    present = {client for entry in models(read_index(finished.folder)) for client in entry.clients}
     absent = min(set(range(6)) - present)
     with pytest.raises(RequestError, match=f"client {absent}"):
         load_model(finished.folder, absent)

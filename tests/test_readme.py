@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 
 from fedbench_core import RunSpec, run
 from fedbench_core.cli.group import COMMANDS
@@ -52,3 +53,11 @@ class TestSigns(CompressorContract):
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"fedbench ([a-z-]+)", README)) - {"fedbench"}))
 def test_commands_of_the_readme_exist(command) -> None:
     assert command in COMMANDS
+
+
+def test_python_of_the_readme_runs(kit, tmp_path, monkeypatch) -> None:  # noqa: ARG001  # the tiny network is installed
+    monkeypatch.chdir(tmp_path)
+    code = block("python", "load_model").replace("rounds=10", "rounds=1, dataset='spots'").replace("resnet18", "tiny")
+    names = {"images": torch.zeros(2, 3, 8, 8, dtype=torch.uint8)}
+    exec(code, names)  # noqa: S102  # it is the README
+    assert names["probabilities"].shape == (2, 3)

@@ -31,7 +31,7 @@ def read(path: Path, digest: str, request: DataRequest) -> Arrays:
         request.say(f"Unpacking {path.name} into {folder}")
         return _members(path)
 
-    with _reading(path):
+    with reading(path):
         arrays = mapped(folder, fill)
     for split in SPLITS:
         _check_split(path, arrays, split)
@@ -166,7 +166,7 @@ def _multi_label(
 
 def _members(path: Path) -> Iterator[tuple[str, Iterable[bytes]]]:
     # A member of an npz is an .npy file. Copying it in chunks verifies its checksum and needs little memory.
-    with _reading(path), ZipFile(path) as archive:
+    with reading(path), ZipFile(path) as archive:
         present = {name.removesuffix(".npy") for name in archive.namelist()}
         missing = [name for name in NEEDED if name not in present]
         if missing:
@@ -178,13 +178,13 @@ def _members(path: Path) -> Iterator[tuple[str, Iterable[bytes]]]:
 
 
 def _chunks(path: Path, archive: ZipFile, name: str) -> Iterator[bytes]:
-    with _reading(path), archive.open(f"{name}.npy") as member:
+    with reading(path), archive.open(f"{name}.npy") as member:
         while chunk := member.read(CHUNK_BYTES):
             yield chunk
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
     """Turn any exception from reading a damaged zip or .npy file into a DataError that names the file."""
     try:
         yield

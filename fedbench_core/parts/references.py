@@ -2,12 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from fedbench_core.api import Client, LocalUpdate, Method, Payload, RoundContext, Task, Update
+from fedbench_core.api import Client, LocalUpdate, Method, ModuleFactory, Payload, RoundContext, Task, Update
 from fedbench_core.learning import fit
+
+
+class Constant(nn.Module):
+    """Returns the same logits (classes,) for every image."""
+
+    logits: Tensor
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("logits", logits)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The logits (b, classes)."""
+        return self.logits.expand(len(images), -1)
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,8 @@ class Local(LocalUpdate):
 class Majority(LocalUpdate):
     """Predict the client's most frequent training class for every image; train and send nothing."""
 
+    modules: ClassVar[Mapping[str, ModuleFactory]] = {"constant": Constant}
+
     def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
         """Takes no step; `loss` is that of the prediction on the training images."""
         labels = client.train.targets()
@@ -41,20 +58,6 @@ class Majority(LocalUpdate):
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
         """The constant prediction."""
         return {"majority": Constant(class_logits(client.train.targets(), ctx.task).to(ctx.device))}
-
-
-class Constant(nn.Module):
-    """Returns the same logits (classes,) for every image."""
-
-    logits: Tensor
-
-    def __init__(self, logits: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("logits", logits)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """The logits (b, classes)."""
-        return self.logits.expand(len(images), -1)
 
 
 def class_logits(labels: Tensor, task: Task) -> Tensor:

@@ -1,14 +1,17 @@
 """The folder `models` of a run: the models that were scored on the test images, and an index of them."""
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from fedbench_core.api import RequestError, RunError
+from pydantic import BaseModel, Field
+
+from fedbench_core.api import DataError, RequestError, RunError
+from fedbench_core.api.limits import parse_json, read_text
+from fedbench_core.api.task import Kind
 from fedbench_core.federation.files import File, make_folder, read, replace_file
 from fedbench_core.federation.keeper import LAST, NOT_WANTED, SELECTED
 from fedbench_core.federation.partition import Partition
@@ -17,14 +20,76 @@ from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.store import Store
 
 MODELS, INDEX = "models", "index.json"
-FORMAT = 1
-Index = dict[str, Any]
+
+
+class KeptEntry(BaseModel):
+    """A model of a round: its role, the clients that it serves, and its file; `reason` if there is none.
+
+    of: "client" for a client's own, "received" for one that clients have in common, "server" for one of the server's;
+    network: how it is built (see `federation.kept`).
+    """
+
+    role: str
+    of: Literal["client", "received", "server"]
+    clients: list[int]
+    network: dict[str, Any]
+    reason: str
+    file: Annotated[str, Field(pattern=r"^[^/\\]+$")] | None
+
+
+class KeptRound(BaseModel):
+    """The models of a round, the headline role first; `reason` if none were kept."""
+
+    round: int
+    models: list[KeptEntry]
+    reason: str
+
+
+class KeptFile(BaseModel):
+    """A file of a model."""
+
+    sha256: str
+    bytes: int
+
+
+class KeptData(BaseModel):
+    """What the models were trained on: the names of the classes are in the order of the outputs."""
+
+    name: str
+    digest: str
+    task: Kind
+    classes: list[str]
+    channels: int
+    image_size: int
+
+
+class KeptPart(BaseModel):
+    """A part of the run and its options."""
+
+    name: str
+    options: dict[str, Any]
+
+
+class Index(BaseModel):
+    """The contents of `models/index.json`. normalization: inputs are (pixel - mean) / std, for pixels of 0 to 255."""
+
+    format: Literal[1] = 1
+    spec_digest: str
+    method: str
+    data: KeptData
+    normalization: dict[str, list[float]]
+    parts: dict[str, KeptPart]
+    rounds: dict[str, KeptRound]
+    files: dict[str, KeptFile]
 
 
 def check_models_folder(folder: Path, run: ResolvedRun) -> None:
     """RequestError if the run folder's `models` holds something that this run did not write."""
     models = folder / MODELS
-    if models.exists() and _read(models / INDEX).get("spec_digest") != run.spec.digest:
+    if not models.exists():
+        return
+    index = _read(models / INDEX)
+    if index is None or index.spec_digest != run.spec.digest:
         raise RequestError(f"{models} holds files that this run did not write. Move it away, then run again.")
 
 
@@ -43,10 +108,10 @@ def write_models(folder: Path, store: Store, progress: Progress, run: ResolvedRu
     shutil.rmtree(made, ignore_errors=True)
     make_folder(made)
     where = {file.path.name: file for _, file in store.files()}
-    files: dict[str, dict[str, Any]] = {}
+    files: dict[str, KeptFile] = {}
     rounds = {which: _round(one, where, files, made) for which, one in stored.items()}
-    index = {"format": FORMAT, **_description(run, partition), "rounds": rounds, "files": files}
-    replace_file(made / INDEX, (json.dumps(index, indent=1) + "\n").encode(), durable=True)
+    index = Index(**_description(run, partition), rounds=rounds, files=files)
+    replace_file(made / INDEX, f"{index.model_dump_json(indent=1)}\n".encode(), durable=True)
     _move(made, folder / MODELS)
 
 
@@ -60,21 +125,19 @@ def _move(made: Path, target: Path) -> None:
     made.rmdir()
 
 
-def _round(
-    kept: Mapping[str, Any], stored: Mapping[str, File], files: dict[str, dict[str, Any]], made: Path
-) -> dict[str, Any]:
+def _round(stored: Mapping[str, Any], where: Mapping[str, File], files: dict[str, KeptFile], made: Path) -> KeptRound:
     """The models of a round, each with its file in `made`, which is added to `files`."""
     models = []
-    for one in kept["models"]:
+    for one in stored["models"]:
         name = None
         if one["file"] is not None:
-            file = stored[one["file"]]
-            name = _file_name(one)
+            file, name = where[one["file"]], _file_name(one)
             if name not in files:
                 _link(file.path, made / name)
-                files[name] = {"sha256": file.digest, "bytes": file.path.stat().st_size}
-        models.append({**{key: one[key] for key in ("role", "of", "clients", "network", "reason")}, "file": name})
-    return {"round": kept["round"], "models": models, "reason": kept["reason"]}
+                files[name] = KeptFile(sha256=file.digest, bytes=file.path.stat().st_size)
+        fields = {key: one[key] for key in ("role", "of", "clients", "network", "reason")}
+        models.append(KeptEntry(**fields, file=name))
+    return KeptRound(round=stored["round"], models=models, reason=stored["reason"])
 
 
 def _file_name(model: Mapping[str, Any]) -> str:
@@ -95,22 +158,21 @@ def _link(source: Path, target: Path) -> None:
 def _description(run: ResolvedRun, partition: Partition) -> dict[str, Any]:
     """What the models were made for, and the parts that build their networks."""
     splits, spec = partition.splits, run.spec
-    parts = {"local_update": run.method.local_update, "aggregator": spec.aggregator, "backbone": ""}
-    options = {part: _options(spec.set, part) for part in parts}
+    names = {"local_update": run.method.local_update, "aggregator": str(spec.aggregator), "backbone": ""}
+    data = KeptData(
+        name=splits.name,
+        digest=splits.digest,
+        task=splits.task.kind,
+        classes=list(splits.task.classes),
+        channels=splits.channels,
+        image_size=splits.image_size,
+    )
     return {
         "spec_digest": spec.digest,
         "method": spec.method,
-        "backbones": list(run.backbones),
-        "data": {
-            "name": splits.name,
-            "digest": splits.digest,
-            "task": splits.task.kind,
-            "classes": list(splits.task.classes),
-            "channels": splits.channels,
-            "image_size": splits.image_size,
-        },
+        "data": data,
         "normalization": {"mean": [127.5], "std": [127.5]},
-        "parts": {part: {"name": name, "options": options[part]} for part, name in parts.items()},
+        "parts": {part: KeptPart(name=name, options=_options(spec.set, part)) for part, name in names.items()},
     }
 
 
@@ -130,10 +192,10 @@ class Kept:
 def kept(folder: Path) -> Kept | None:
     """What a run folder holds of models; None without an index."""
     index = _read(folder / MODELS / INDEX)
-    if not index:
+    if index is None:
         return None
-    sizes = [file["bytes"] for file in index["files"].values()]
-    return Kept(len(sizes), sum(sizes), index["rounds"][LAST]["reason"])
+    sizes = [file.bytes for file in index.files.values()]
+    return Kept(len(sizes), sum(sizes), index.rounds[LAST].reason)
 
 
 def read_index(folder: Path) -> Index:
@@ -145,20 +207,19 @@ def read_index(folder: Path) -> Index:
             f"fedbench run --config {folder / 'record.json'} --fresh --keep models"
         )
     index = _read(path)
-    if index.get("format") != FORMAT:
-        raise RunError(f"{path} could not be read as an index of models of format {FORMAT}. Run it again with --fresh.")
+    if index is None:
+        raise RunError(f"{path} could not be read as an index of models of format 1. Run it again with --fresh.")
     return index
 
 
 def read_model(folder: Path, index: Index, file: str) -> bytes:
     """The contents of a model's file; RunError if it is missing or damaged."""
-    return read(File(folder / MODELS / file, index["files"][file]["sha256"]))
+    return read(File(folder / MODELS / file, index.files[file].sha256))
 
 
-def _read(path: Path) -> Index:
-    """The contents of an index; empty if it can't be read."""
+def _read(path: Path) -> Index | None:
+    """The contents of an index; None if it can't be read."""
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return index if isinstance(index, dict) else {}
+        return Index.model_validate(parse_json(read_text(path)))
+    except (OSError, ValueError, DataError):
+        return None
