@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import pytest
@@ -36,6 +37,14 @@ STEPS = 1
 _FEDERATIONS: "WeakKeyDictionary[type, SmallFederation]" = WeakKeyDictionary()
 """By suite, because building networks takes longer than all else."""
 Outcome = dict[str, object]
+_FULL_RECIPE = {
+    "schedule": "cosine",
+    "augmentation": "medical",
+    "precision": "bf16",
+    "clip": 1.0,
+    "class_weights": "balanced",
+    "label_smoothing": 0.1,
+}
 
 
 class LocalUpdateContract(PartContract[LocalUpdate]):
@@ -93,6 +102,24 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
             f"with a budget of 1 and of 4 steps {counts[0]} and {counts[1]} images went through its networks: train by "
             "ctx.training"
         )
+
+    def test_follows_the_schedule(self, small: SmallFederation) -> None:
+        """Twice the learning rate in a round whose schedule halves it gives the same bits."""
+        training = small.run.spec.training
+        doubled = replace(training, lr=2 * training.lr, warmup=1)
+        plain, scheduled = (_turn(small, small.client(), None, 0, training=recipe) for recipe in (training, doubled))
+        assert same(scheduled, plain), (
+            "it trains with another learning rate than the round's: use ctx.lr, which follows the schedule, and not "
+            "ctx.training.lr"
+        )
+
+    def test_trains_under_any_recipe(self, small: SmallFederation) -> None:
+        """Augmentation, half precision, clipping, class weights and label smoothing together give a valid update."""
+        client = small.client()
+        for number, received in enumerate((None, small.received())):
+            ctx = small.context().with_training(**_FULL_RECIPE)
+            task = ctx.task.balanced(client.train.targets())
+            _check_update(self.name, small.train(client, received, number, training=ctx.training, task=task))
 
     def test_sees_its_own_images_only(self, small: SmallFederation, tmp_path: Path) -> None:
         """Changing the images of other clients, or the test set, changes nothing."""
@@ -276,8 +303,8 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
         return SmallFederation.of(replace(run, local_update=part), partition_of(run.spec, cache))
 
 
-def _turn(small: SmallFederation, client: Client, received: Payload | None, number: int) -> Outcome:
-    update = small.train(client, received if number else None, number)
+def _turn(small: SmallFederation, client: Client, received: Payload | None, number: int, **changes: Any) -> Outcome:
+    update = small.train(client, received if number else None, number, **changes)
     return turn.answer(update, small.saved(client))
 
 

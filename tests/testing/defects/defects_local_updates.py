@@ -128,6 +128,13 @@ class KnowsOneKindOfLabel(Sound):
         return super().train(client, received, ctx)
 
 
+class IgnoresTheSchedule(Sound):
+    def train(self, client, received, ctx):
+        net = load_global(received, client.backbone, ctx)
+        step = torch.optim.SGD(net.parameters(), lr=ctx.training.lr)
+        return Update(Payload.of(net), len(client.train), fit(net, client.train, ctx, step=step))
+
+
 class HasItsOwnBudget(Sound):
     def train(self, client, received, ctx):
         return super().train(client, received, replace(ctx, training=replace(ctx.training, steps=3)))
@@ -392,6 +399,7 @@ DEFECTS = {
     "d-needs-to-receive": (NeedsToReceive, "update_is_valid", "'NoneType' object has no attribute 'tensors'"),
     "d-fails-on-one-image": (FailsOnOneImage, "last_batch", "more than 1 value per channel"),
     "d-knows-one-kind": (KnowsOneKindOfLabel, "multi_label", "bincount"),
+    "d-ignores-the-schedule": (IgnoresTheSchedule, "follows_the_schedule", "use ctx.lr"),
     "d-its-own-budget": (HasItsOwnBudget, "by_the_budget", "train by ctx.training"),
     "d-writes-to-received": (
         WritesToReceived,
