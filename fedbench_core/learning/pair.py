@@ -32,16 +32,20 @@ Terms = Callable[[ForwardPass, ForwardPass], Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class Side:
-    """One network of a pair. role: its name in the metrics; matrices: further tensors that are trained with it."""
+    """One network of a pair. role: its name in the metrics; matrices: further tensors that are trained with it.
+
+    task_weight: the weight of its task loss beside its terms; the task loss in the metrics is without it.
+    """
 
     role: str
     net: Backbone
     terms: Terms
     matrices: Sequence[Tensor] = ()
+    task_weight: float = 1.0
 
 
 def fit_pair(first: Side, second: Side, data: Data, ctx: RoundContext, *, joint: bool = False) -> dict[str, float]:
-    """Train both networks on the same batches of `data` for the local budget, each on the task's loss plus its terms.
+    """Train both networks on the same batches, for the local budget: each on its weighted task loss plus its terms.
 
     The terms of one network see the outputs of the other detached, so each loss trains its own network only; with
     `joint` nothing is detached, and both networks are trained by both losses.
@@ -60,7 +64,7 @@ def fit_pair(first: Side, second: Side, data: Data, ctx: RoundContext, *, joint:
             losses = _losses(sides, passes, joint)
         step.zero_grad()
         # the graphs have no node in common unless joint, so one backward pass serves both
-        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]  # torch's gap
+        torch.stack(_weighted(sides, losses)).sum().backward()  # type: ignore[no-untyped-call]  # torch's gap
         for side in sides:
             clip(_parameters([side]), ctx)
         step.step()
@@ -71,8 +75,13 @@ def fit_pair(first: Side, second: Side, data: Data, ctx: RoundContext, *, joint:
     return {"loss": means.get(f"{first.role}_task", 0.0), **means, "steps": steps}
 
 
-def check_pair(teacher: Backbone, student: Backbone, client: Client) -> list[str]:
-    """A note with both sizes if the student is larger; RequestError if one of the networks has no embeddings."""
+def check_pair(
+    teacher: Backbone, student: Backbone, client: Client, roles: tuple[str, str] = ("teacher", "student")
+) -> list[str]:
+    """A note with both sizes if the student is larger; RequestError if one of the networks has no embeddings.
+
+    roles: what the two are called in the note.
+    """
     images, _ = client.train.tensors()
     for net in (teacher, student):
         with torch.no_grad():
@@ -81,8 +90,8 @@ def check_pair(teacher: Backbone, student: Backbone, client: Client) -> list[str
     if sizes[1] <= sizes[0]:
         return []
     note = (
-        f"The student {student.name} ({sizes[1]:,} parameters) is larger than the teacher {teacher.name} "
-        f"({sizes[0]:,}): uncompressed, it sends more than the teacher itself would."
+        f"The {roles[1]} {student.name} ({sizes[1]:,} parameters) is larger than the {roles[0]} {teacher.name} "
+        f"({sizes[0]:,}): uncompressed, it sends more than the {roles[0]} itself would."
     )
     return [note]
 
@@ -139,6 +148,11 @@ def _losses(sides: Sequence[Side], passes: Sequence[ForwardPass], joint: bool) -
         terms = side.terms(own, other if joint else other.detach())
         losses |= {f"{side.role}_{name}": term for name, term in {"task": own.loss, **terms}.items()}
     return losses
+
+
+def _weighted(sides: Sequence[Side], losses: Mapping[str, Tensor]) -> list[Tensor]:
+    weights = {f"{side.role}_task": side.task_weight for side in sides}
+    return [loss * weights[name] if weights.get(name, 1.0) != 1.0 else loss for name, loss in losses.items()]
 
 
 def _lengths(sides: Sequence[Side], passes: Sequence[ForwardPass]) -> dict[str, Tensor]:
