@@ -28,6 +28,7 @@ COMMANDS = {
         "fedbench_core.cli.partition",
         "Show the number of images of each class that each client gets.",
     ),
+    "data": ("fedbench_core.cli.data", "Check a dataset: classes, sites, duplicates, and what is wrong in which file."),
     "list": ("fedbench_core.cli.list_", "List the installed methods, datasets, backbones or parts."),
     "show": ("fedbench_core.cli.show", "Show a method, part, dataset or backbone: its description and its options."),
     "plugins": (
