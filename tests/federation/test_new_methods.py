@@ -27,6 +27,7 @@ KINDS = {
 METHODS = ("scaffold", "feddf", "fedamp", "fedmd", "moon")
 BASELINES = {
     "fedproto": {"method": "fedproto", **MIXED, "fraction": 0.75, "set": {"local_update.size": 4}},
+    "fedbn": {"method": "fedbn", "fraction": 0.75},
     "fml": {"method": "fml", **MIXED, "fraction": 0.75, "set": {"local_update.meme": "tiny"}},
 }
 """Methods of kinds that the others are of, too."""
