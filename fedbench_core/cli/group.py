@@ -14,8 +14,11 @@ from fedbench_core.cli.notice import warn_of_broken_plugins
 COMMANDS = {
     "run": ("fedbench_core.cli.run", "Run a federated method and print its scores."),
     "resume": ("fedbench_core.cli.resume", "Resume the interrupted run in the folder RUN."),
-    "compare": ("fedbench_core.cli.compare", "Run methods with the same settings and compare them."),
-    "predict": ("fedbench_core.cli.predict", "Write what a model that a run kept predicts for images, as CSV."),
+    "compare": (
+        "fedbench_core.cli.compare",
+        "Run METHODS with the same settings and seeds, and compare their scores by significance tests.",
+    ),
+    "predict": ("fedbench_core.cli.predict", "Write the class probabilities that a kept model predicts, as CSV."),
     "suite": ("fedbench_core.cli.suite", "Run a suite of experiments, or show its status."),
     "submit": ("fedbench_core.cli.submit", "Add the record of a run to a suite."),
     "verify": ("fedbench_core.cli.verify", "Repeat a recorded run and check that the results are identical."),

@@ -46,9 +46,9 @@ def command(
     as_json: bool,
     **reading: Any,
 ) -> None:
-    """Write the class probabilities that a model kept in the folder RUN predicts for IMAGES, as CSV.
+    """Write the class probabilities that a kept model predicts, as CSV.
 
-    IMAGES is a folder of PNG and JPEG files, which are resized; an npz file with an array `images`, or in MedMNIST's
+    The model is one of those in the run folder RUN. IMAGES is a folder of PNG and JPEG files, which are resized; an npz file with an array `images`, or in MedMNIST's
     layout; or the name of a dataset.
     """
     if out is not None and out.exists():
