@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fedbench_core.api import Examples, Images, ModuleFactory, RequestError, RunError, Task, unknown
+from fedbench_core.api import Backbone, Examples, Images, ModuleFactory, RequestError, RunError, Task, unknown
 from fedbench_core.api.examples import scaled
 from fedbench_core.federation.keeper import LAST, SELECTED
 from fedbench_core.federation.kept import load
@@ -24,7 +24,7 @@ class Classifier(nn.Module):
     """A model that a run kept. Calling it with images gives class probabilities.
 
     Images are uint8 (b, channels, image_size, image_size), the result is (b, classes); classes are in the order of
-    `task.classes`. `net` is the network alone: it takes normalized images and returns logits.
+    `task.classes`. `net` is the network alone: it takes images in [-1, 1] and returns logits.
     """
 
     def __init__(self, net: nn.Module, task: Task, channels: int, image_size: int) -> None:
@@ -62,7 +62,7 @@ def load_model(run: Path | str, client: int | None = None, role: str = "", which
     parts, data = index.parts, index.data
     task = Task(data.task, tuple(data.classes))
 
-    def backbone(name: str) -> nn.Module:
+    def backbone(name: str) -> Backbone:
         made = architecture_of_weights(name, parts["backbone"].options)
         return made.build(task.outputs, data.channels, data.image_size)
 

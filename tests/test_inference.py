@@ -83,6 +83,12 @@ def test_kept_models_of_timm_score_what_the_record_says(finish) -> None:
     check_scores(*finish(small_spec("fedskd", {}, backbones=(BACKBONE, OTHER_BACKBONE), rounds=1, clients=2)))
 
 
+def test_kept_model_normalizes_as_in_its_run(finish) -> None:
+    finished, test = finish(normalization="dataset", rounds=1)
+    assert load_model(finished.folder).net.normalization is not None
+    check_scores(finished, test)
+
+
 def test_kept_models_of_the_selected_round_score_what_the_record_says(finish) -> None:
     finished, test = finish(method="local", rounds=4, lr=0.5)
     assert finished.record["selected"]["round"] < 3

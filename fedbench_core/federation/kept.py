@@ -7,20 +7,21 @@ A network can be kept if everything in it can be built by name: what `ctx.build`
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from fedbench_core import learning
-from fedbench_core.api import FedbenchError, ModuleFactory, RunError, pack, unpack
+from fedbench_core.api import Backbone, FedbenchError, ModuleFactory, Normalization, RunError, pack, unpack
 from fedbench_core.federation.calls import KeptModel
 from fedbench_core.federation.files import Blob, Storage
 from fedbench_core.federation.networks import Networks, own_generator
 
 Description = Mapping[str, Any]
-"""How to build a network, in JSON: {"backbone": name}, {"module": name, "sizes"}, {"sequence": kind, "networks"}, or
-{"class": name, "networks", "tensors", "options"}."""
+"""How to build a network, in JSON: {"backbone": name, "normalization"}, {"module": name, "sizes"}, {"sequence": kind,
+"networks"}, or {"class": name, "networks", "tensors", "options"}."""
 _SEQUENCES: Mapping[str, Callable[..., nn.Module]] = {
     "Sequential": lambda nets: nn.Sequential(*nets),
     "ModuleList": nn.ModuleList,
@@ -48,7 +49,7 @@ def describe(net: nn.Module, networks: Networks, modules: Mapping[str, ModuleFac
     lent = networks.lent(net)
     if lent is not None:
         name, sizes = lent
-        return {"backbone": name} if sizes is None else {"module": name, "sizes": sizes}
+        return _backbone(name, net) if isinstance(net, Backbone) else {"module": name, "sizes": sizes}
     kind = type(net).__name__
     if isinstance(net, nn.Sequential | nn.ModuleList) and kind in _SEQUENCES:
         return {"sequence": kind, "networks": [describe(part, networks, modules) for part in net]}
@@ -60,6 +61,10 @@ def describe(net: nn.Module, networks: Networks, modules: Mapping[str, ModuleFac
     parts = {name: describe(part, networks, modules) for name, part in net.named_children()}
     tensors = [tensor for tensor in net.state_dict() if "." not in tensor]
     return {"class": name, "networks": parts, "tensors": tensors, "options": _options(net, {*parts, *tensors})}
+
+
+def _backbone(name: str, net: Backbone) -> Description:
+    return {"backbone": name, "normalization": None if net.normalization is None else asdict(net.normalization)}
 
 
 def _options(net: nn.Module, named: set[str]) -> dict[str, Any]:
@@ -83,7 +88,7 @@ def _classes(modules: Mapping[str, ModuleFactory]) -> dict[str, Any]:
     return {name: made for name, made in known.items() if isinstance(made, type) and issubclass(made, nn.Module)}
 
 
-def load(blob: Blob, backbone: Callable[[str], nn.Module], modules: Mapping[str, ModuleFactory]) -> nn.Module:
+def load(blob: Blob, backbone: Callable[[str], Backbone], modules: Mapping[str, ModuleFactory]) -> nn.Module:
     """The network in a file that `keep` wrote, in evaluation mode; RunError if it can't be built or doesn't fit.
 
     backbone: builds one by its name; modules: what the run's parts declare.
@@ -102,14 +107,17 @@ def load(blob: Blob, backbone: Callable[[str], nn.Module], modules: Mapping[str,
 
 def _build(
     network: Description,
-    backbone: Callable[[str], nn.Module],
+    backbone: Callable[[str], Backbone],
     modules: Mapping[str, ModuleFactory],
     tensors: Mapping[str, Tensor],
     prefix: str,
 ) -> nn.Module:
     """A network by its description; the tensors that its constructors take have names that start with `prefix`."""
     if "backbone" in network:
-        return backbone(network["backbone"])
+        net = backbone(network["backbone"])
+        values = network["normalization"]
+        net.normalization = values and Normalization(tuple(values["mean"]), tuple(values["std"]))
+        return net
     if "module" in network:
         return modules[network["module"]](**network["sizes"])
     if "sequence" in network:
@@ -119,5 +127,5 @@ def _build(
         name: _build(one, backbone, modules, tensors, f"{prefix}{name}.") for name, one in network["networks"].items()
     }
     own = {name: tensors[f"{prefix}{name}"].clone() for name in network["tensors"]}
-    net: nn.Module = _classes(modules)[network["class"]](**parts, **own, **network["options"])
-    return net
+    composed: nn.Module = _classes(modules)[network["class"]](**parts, **own, **network["options"])
+    return composed

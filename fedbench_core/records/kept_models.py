@@ -71,13 +71,16 @@ class KeptPart(BaseModel):
 
 
 class Index(BaseModel):
-    """The contents of `models/index.json`. normalization: inputs are (pixel - mean) / std, for pixels of 0 to 255."""
+    """The contents of `models/index.json`.
+
+    A network takes images in [-1, 1]: pixel / 127.5 - 1. A backbone with a `normalization` subtracts its mean from
+    pixels between 0 and 1, and divides by its standard deviation.
+    """
 
     format: Literal[1] = 1
     spec_digest: str
     method: str
     data: KeptData
-    normalization: dict[str, list[float]]
     parts: dict[str, KeptPart]
     rounds: dict[str, KeptRound]
     files: dict[str, KeptFile]
@@ -171,7 +174,6 @@ def _description(run: ResolvedRun, partition: Partition) -> dict[str, Any]:
         "spec_digest": spec.digest,
         "method": spec.method,
         "data": data,
-        "normalization": {"mean": [127.5], "std": [127.5]},
         "parts": {part: KeptPart(name=name, options=_options(spec.set, part)) for part, name in names.items()},
     }
 
