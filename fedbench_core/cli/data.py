@@ -11,7 +11,7 @@ from fedbench_core.cli.output import json_option, print_json, print_sentence, pr
 
 @click.group("data")
 def command() -> None:
-    """Check a dataset.
+    """Check a dataset: classes, sites, duplicates, and what is wrong in which file.
 
     `fedbench list datasets` lists the installed datasets, `fedbench show DATASET` the options of one.
     """

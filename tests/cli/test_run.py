@@ -211,9 +211,9 @@ def test_dataset_without_files_or_network_is_refused_with_an_alternative(go, mon
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     Path("data").mkdir()
-    result = go("--dataset", "breastmnist", "--data-root", "data")
+    result = go("--dataset", "bloodmnist", "--data-root", "data")
     assert result.exit_code == 1
-    assert "breastmnist.npz" in result.stderr
+    assert "bloodmnist.npz" in result.stderr
     assert "phantom" in result.stderr
 
 
