@@ -16,6 +16,7 @@ from fedbench_core.learning.pair import (
     learnable,
     projection,
 )
+from fedbench_core.learning.projected import Projected
 from fedbench_core.learning.prototypes import NearestPrototype, class_means, pooled, prototype_distance
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "ForwardPass",
     "Loss",
     "NearestPrototype",
+    "Projected",
     "Side",
     "TensorData",
     "Terms",
