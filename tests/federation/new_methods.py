@@ -1,10 +1,9 @@
-"""A plugin for tests: FedMD and MOON, which no plugin of the repository ships, and parts that do one thing wrong."""
+"""A plugin for tests: FedMD, which no plugin of the repository ships, and parts that do one thing wrong."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from fedbench_core.api import (
@@ -20,7 +19,7 @@ from fedbench_core.api import (
     Update,
     hookimpl,
 )
-from fedbench_core.learning import fit, load_global
+from fedbench_core.learning import fit
 
 
 @dataclass(frozen=True)
@@ -72,55 +71,6 @@ class FedMD(LocalUpdate):
         return {"own": client.models["own"]}
 
 
-def projection_head(inputs, outputs):
-    """Two layers; with no outputs the embedding itself."""
-    if not outputs:
-        return nn.Identity()
-    return nn.Sequential(nn.Linear(inputs, inputs), nn.ReLU(), nn.Linear(inputs, outputs))
-
-
-@dataclass(frozen=True)
-class Moon(LocalUpdate):
-    """Li et al., Model-Contrastive Federated Learning, CVPR 2021: near the global model, far from its own last one."""
-
-    modules: ClassVar = {"head": projection_head}
-    mu: float = 1.0
-    temperature: float = 0.5
-    size: int = 4
-
-    def setup(self, client, ctx):
-        client.models["previous"], client.modules["previous"] = self.received(None, client.backbone, ctx)
-
-    def train(self, client, received, ctx):
-        net, head = self.received(received, client.backbone, ctx)
-        fixed = (self.received(received, client.backbone, ctx), (client.models["previous"], client.modules["previous"]))
-
-        def loss(batch, outputs, _net):
-            own, zeros = head(outputs.embedding), batch.labels.new_zeros(len(batch.images))
-            others = [one_head(one.outputs(batch.images).embedding) for one, one_head in fixed]
-            cosines = torch.stack([F.cosine_similarity(own, other) for other in others], dim=1)
-            contrast = self.mu * F.cross_entropy(cosines / self.temperature, zeros)
-            return {"loss": ctx.task.loss(outputs.logits, batch.labels), "contrast": contrast}
-
-        trained = [*net.parameters(), *head.parameters()]
-        frozen = [module for pair in fixed for module in pair]
-        metrics = fit(net, client.train, ctx, loss=loss, parameters=trained, frozen=frozen)
-        payload = Payload.of(model=net, head=head)
-        for kept, now in ((client.models, net), (client.modules, head)):
-            Payload.of(now).load_into(kept["previous"])
-        return Update(payload, len(client.train), metrics)
-
-    def received(self, received, backbone, ctx):
-        net = load_global(received and received.part("model"), backbone, ctx)
-        head = ctx.build_module("head", inputs=net.embedding_size, outputs=self.size)
-        if received is not None:
-            received.part("head").load_into(head)
-        return net, head
-
-    def global_predictors(self, received, backbone, ctx):
-        return {"global": self.received(received, backbone, ctx)[0]}
-
-
 @dataclass(frozen=True)
 class Wrong(Topology):
     """A star in which client 1 has two turns in a phase, or sends to client 0, whether or not that takes part."""
@@ -166,7 +116,7 @@ def fedbench_register_aggregators():
 
 @hookimpl
 def fedbench_register_local_updates():
-    return {"new-fedmd": FedMD, "new-moon": Moon}
+    return {"new-fedmd": FedMD}
 
 
 @hookimpl
@@ -179,5 +129,4 @@ def fedbench_register_methods():
             mixed_backbones=True,
             uses_public=True,
         ),
-        "new-moon": Method("new-moon"),
     }
