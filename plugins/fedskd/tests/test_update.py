@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from fedbench_core.api import Payload, RequestError
-from fedbench_core.learning import batches, similarity
+from fedbench_core.learning import batches, fit, similarity
+from fedbench_core.registry import registry
 from fedbench_fedskd import FedSKD
 
 QUICK = FedSKD(warmup=0)
@@ -234,6 +235,45 @@ class TestReturn:
         for part, client in zip((update, other), clients, strict=True):
             part.train(client, visitor_of(at, "1", "net4"), at(1))
         assert equal(*map(resident, clients))
+
+
+class TestVisitorThatTeaches:
+    UPDATE = FedSKD(warmup=0, merge="distil", train_visitor=False)
+
+    def test_visitor_travels_on_as_it_came(self, host, at):
+        received = visitor_of(at)
+        update = self.UPDATE.train(host(self.UPDATE), received, at(1))
+        assert equal(dict(update.payload.tensors), dict(received.tensors))
+        assert update.metrics["steps"] == 2
+
+    def test_resident_learns_from_it(self, host, at):
+        alone = FedSKD(warmup=0, merge="distil", train_visitor=False, distil="none")
+        clients = [host(self.UPDATE), host(alone)]
+        metrics = self.UPDATE.train(clients[0], visitor_of(at), at(1)).metrics
+        alone.train(clients[1], visitor_of(at), at(1))
+        assert not equal(*map(resident, clients))
+        assert metrics["similarity_batch"] > 0
+        assert metrics["visitor_loss"] > 0
+
+    def test_without_distillation_the_resident_trains_alone(self, host, at):
+        alone = FedSKD(warmup=0, merge="distil", train_visitor=False, distil="none")
+        client, other = host(alone), host(alone)
+        alone.train(client, visitor_of(at), at(1))
+        fit(other.models["resident"], other.train, at(1))
+        assert equal(resident(client), resident(other))
+
+    @pytest.mark.parametrize("options", [{}, {"merge": "average"}, {"merge": "distil", "distil": "visitor"}])
+    def test_what_would_undo_training_is_refused(self, host, at, options):
+        update = FedSKD(train_visitor=False, **options)
+        with pytest.raises(RequestError, match=r"merge=distil") as error:
+            update.check(host(update), at())
+        assert error.value.exit_code == 2
+
+
+def test_default_returns_the_traveler_and_a_method_of_ours_averages():
+    assert FedSKD().merge == "replace"
+    assert registry().method("fedskd").options == {}
+    assert registry().method("fedskd-average").options == {"local_update": {"merge": "average"}}
 
 
 class TestStatistics:

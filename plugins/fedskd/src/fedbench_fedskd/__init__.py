@@ -1,6 +1,7 @@
 """FedSKD: models of different architectures circulate in a ring and distill each other. A reconstruction."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from fedbench_core.api import LocalUpdate, Method, hookimpl
 from fedbench_fedskd.update import FedSKD
@@ -18,17 +19,21 @@ def fedbench_register_local_updates() -> Mapping[str, type[LocalUpdate]]:
 
 @hookimpl
 def fedbench_register_methods() -> Mapping[str, Method]:
-    """The method."""
-    return {
-        "fedskd": Method(
-            "fedskd",
-            aggregator="relay",
-            topology="ring",
-            pinned=("aggregator",),
-            mixed_backbones=True,
-            fidelity="reconstruction",
-            paper=PAPER,
-            summary="Models of any architecture circulate in a ring and distill, by similarity, the models they meet. "
-            "No server. A reconstruction.",
-        )
-    }
+    """The method, and a variant of ours that averages."""
+    fedskd = Method(
+        "fedskd",
+        aggregator="relay",
+        topology="ring",
+        pinned=("aggregator",),
+        mixed_backbones=True,
+        fidelity="reconstruction",
+        paper=PAPER,
+        summary="Models of any architecture circulate in a ring and distill, by similarity, the models they meet. "
+        "No server, no aggregation. A reconstruction.",
+    )
+    average = replace(
+        fedskd,
+        options={"local_update": {"merge": "average"}},
+        summary="A variant of FedSKD of our own: a returning model is averaged with the client's resident model.",
+    )
+    return {"fedskd": fedskd, "fedskd-average": average}

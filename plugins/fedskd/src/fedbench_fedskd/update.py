@@ -9,8 +9,18 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fedbench_core.api import Backbone, Client, LocalUpdate, Payload, RequestError, RoundContext, Training, Update
-from fedbench_core.learning import ForwardPass, Side, fit, fit_pair, positions, similarity
+from fedbench_core.api import (
+    Backbone,
+    Client,
+    LocalUpdate,
+    Outputs,
+    Payload,
+    RequestError,
+    RoundContext,
+    Training,
+    Update,
+)
+from fedbench_core.learning import Batch, ForwardPass, Side, fit, fit_pair, positions, similarity
 from fedbench_fedskd.levels import Levels
 
 RESIDENT = "resident"
@@ -31,9 +41,12 @@ class FedSKD(Levels, LocalUpdate):
     ] = "both"
     warmup: Annotated[int, Field(ge=0, description="additional epochs of local training in the first turn")] = 2
     merge: Annotated[
-        Literal["distil", "replace", "average"],
+        Literal["replace", "distil", "average"],
         Field(description="what the resident becomes when its traveler returns; distil: it learns from it only"),
-    ] = "average"
+    ] = "replace"
+    train_visitor: Annotated[
+        bool, Field(description="false: a visitor teaches the resident and is not trained itself; needs merge=distil")
+    ] = True
     merge_at: Annotated[
         Literal["arrival", "departure"], Field(description="merge before or after the local training of that turn")
     ] = "departure"
@@ -47,6 +60,12 @@ class FedSKD(Levels, LocalUpdate):
 
     def check(self, client: Client, ctx: RoundContext) -> Sequence[str]:
         """A note on the maps that are compared; RequestError if the backbone has none of at least 4 x 4 locations."""
+        if not self.train_visitor and (self.merge != "distil" or self.distil == "visitor"):
+            raise RequestError(
+                f"A visitor that is not trained (local_update.train_visitor=false) returns as it left: "
+                f"merge={self.merge} with distil={self.distil} would undo training, or train nothing. Use --set "
+                "local_update.merge=distil --set local_update.distil=resident."
+            )
         if not self._distils:
             return ()
         net = ctx.build(client.backbone).eval()
@@ -118,6 +137,8 @@ class FedSKD(Levels, LocalUpdate):
         The similarity losses are symmetric, so they are computed once, with gradients into both models: each gets the
         gradient of its own loss with the other model held fixed.
         """
+        if not self.train_visitor:
+            return self._taught(resident, visitor, client, ctx, strength)
         if not self._distils:
             own, guest = fit(resident, client.train, ctx), fit(visitor, client.train, ctx)
             return self._metrics(own["loss"], guest["loss"], {}, own["steps"] + guest["steps"])
@@ -130,6 +151,26 @@ class FedSKD(Levels, LocalUpdate):
         side = "visitor" if self.distil == "visitor" else "resident"
         similarities = {level: means[f"{side}_{level}"] for level in self.levels}
         return self._metrics(means["resident_task"], means["visitor_task"], similarities, 2 * means["steps"])
+
+    def _taught(
+        self, resident: Backbone, visitor: Backbone, client: Client, ctx: RoundContext, strength: float
+    ) -> dict[str, float]:
+        """Train the resident on the task's loss plus `strength` times the similarity losses; the visitor is frozen."""
+        if not self._distils:
+            means = fit(resident, client.train, ctx)
+            return self._metrics(means["loss"], 0.0, {}, means["steps"])
+
+        def loss(batch: Batch, outputs: Outputs, _net: nn.Module) -> dict[str, Tensor]:
+            theirs, task = visitor.outputs(batch.images), ctx.task.loss(outputs.logits, batch.labels)
+            fixed = ForwardPass(theirs, ctx.task.loss(theirs.logits, batch.labels))
+            return {
+                "loss": task,
+                "visitor_loss": fixed.loss,
+                **self._terms(strength, ForwardPass(outputs, task), fixed),
+            }
+
+        means = fit(resident, client.train, ctx, loss=loss, frozen=[visitor])
+        return self._metrics(means["loss"], means["visitor_loss"], means, means["steps"])
 
     def _alone(self, resident: Backbone, client: Client, ctx: RoundContext) -> dict[str, float]:
         """Train the resident; the traveler is a clone of it, so their losses are equal."""
