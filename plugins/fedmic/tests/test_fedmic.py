@@ -263,6 +263,11 @@ def test_method_is_declared_a_reconstruction() -> None:
     assert resolve(RunSpec(method="fedmic-literal")).aggregator == Mean()
 
 
+def test_literal_method_follows_the_captions() -> None:
+    sites = [resolve(RunSpec(method=name)).local_update.aux_site for name in ("fedmic", "fedmic-literal")]
+    assert sites == ["representation", "decision"]
+
+
 def test_student_larger_than_the_teacher_is_noted() -> None:
     assert mic().check(toy_client(backbone="toy16"), toy_moment()) == []
     (note,) = mic().check(toy_client(backbone="toy8"), toy_moment())

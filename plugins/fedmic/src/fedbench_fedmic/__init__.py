@@ -189,10 +189,12 @@ def fedbench_register_methods() -> Mapping[str, Method]:
         "fedmic-literal": Method(
             "fedmic-literal",
             compressor="svd",
+            options={"local_update": {"aux_site": "decision"}},
             mixed_backbones=True,
             pinned=("topology", "aggregator.accumulate"),
             fidelity="reconstruction",
             paper=PAPER,
-            summary="FedMIC that sends the student's weights at low rank, as its figure shows. A reconstruction.",
+            summary="FedMIC as the captions of its figures say: the student's weights are sent at low rank, and the "
+            "auxiliary matrices map logits. A reconstruction.",
         ),
     }
