@@ -39,11 +39,11 @@ NAME = "compare"
 def command(
     methods: tuple[str, ...], seeds: str, metric: str, save: Path | None, workers: int | None, out: Path, **given: Any
 ) -> None:
-    """Run methods with the same settings and compare them.
+    """Run METHODS with the same settings and seeds, and compare their scores by significance tests.
 
-    The scores of METHODS, with the same seeds, are compared by significance tests. All flags of `fedbench run` apply to
-    every method. Finished runs are not repeated, and their records are kept in OUT/records. With `--save` the
-    comparison becomes a suite: add entries and partitions to it, and run it with `fedbench suite run FILE.toml`.
+    All flags of `fedbench run` apply to every method. Finished runs are not repeated, and their records are kept in
+    OUT/records. With `--save` the comparison becomes a suite: add entries and partitions to it, and run it with
+    `fedbench suite run FILE.toml`.
     """
     from fedbench_core.suites.adhoc import adhoc_suite, suite_text  # noqa: PLC0415  # not for --help
 
