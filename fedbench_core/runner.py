@@ -4,7 +4,8 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -27,7 +28,7 @@ from fedbench_core.federation.partition import load as load_splits
 from fedbench_core.federation.progress import Progress, Watch
 from fedbench_core.federation.resolved import ResolvedRun, assemble, check, resolve
 from fedbench_core.federation.spec import RunSpec
-from fedbench_core.federation.store import Store, read_journal, was_begun
+from fedbench_core.federation.store import Store, clear, read_journal, was_begun
 from fedbench_core.federation.torch_settings import bf16_note
 from fedbench_core.federation.worker import Worker
 from fedbench_core.records.contents import build, versions
@@ -115,9 +116,10 @@ def resume(folder: Path, how: How | None = None, watch: Watch = _ignore, say: Sa
     if is_done(folder):
         return _finished(folder)
     journal = read_journal(folder / "state")
-    how = replace(how, base=Path(journal["base"]), data_root=how.data_root or _path(journal["data_root"]))
-    how = replace(how, keep=how.keep or journal.get("keep"))
-    spec = RunSpec.of(journal["spec"])
+    with _well_formed():
+        how = replace(how, base=Path(journal["base"]), data_root=how.data_root or _path(journal["data_root"]))
+        how = replace(how, keep=how.keep or journal.get("keep"))
+        spec = RunSpec.of(journal["spec"])
     check_how(how, [spec])
     return _run(resolve(spec), folder, how, watch, say)
 
@@ -207,8 +209,7 @@ def _run(run: ResolvedRun, folder: Path, how: How, watch: Watch, say: Say, split
 def _finished(folder: Path) -> Finished:
     """A run that was finished before; state that a kill after its record left behind is removed."""
     record = read_record(folder)
-    if (folder / "state").exists():
-        Store(folder / "state").clear()
+    clear(folder / "state")
     return Finished(folder, record, before=True)
 
 
@@ -290,14 +291,27 @@ def _progress(stamp: Mapping[str, Any], store: Store) -> Progress:
     journal = store.resume()
     if journal is None:
         return Progress()
-    compared = ("spec", "versions", "data")
-    changed = [str(difference) for name in compared for difference in differences(journal[name], stamp[name])]
-    if changed:
+    with _well_formed():
+        compared = ("spec", "versions", "data")
+        changed = [str(difference) for name in compared for difference in differences(journal[name], stamp[name])]
+        if changed:
+            raise RunError(
+                f"This run can't be resumed, because it was started with {'; '.join(changed)}. "
+                "Restore that, or start over with --fresh."
+            )
+        return Progress.from_json(journal["progress"])
+
+
+@contextmanager
+def _well_formed() -> Iterator[None]:
+    """RunError for a journal with other contents than this version writes."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
-            f"This run can't be resumed, because it was started with {'; '.join(changed)}. "
-            "Restore that, or start over with --fresh."
-        )
-    return Progress.from_json(journal["progress"])
+            f"This run can't be resumed: its journal is not of this version ({type(error).__name__}: {error}). "
+            "Start over with --fresh."
+        ) from error
 
 
 def _machine(run: ResolvedRun, how: How, workers: int) -> dict[str, Any]:

@@ -1,45 +1,40 @@
-"""Kill a run again and again at random instants, resume it, and compare it with an undisturbed one.
+"""Kill a run again and again at random instants, resume it, and compare it with an undisturbed serial one.
 
-    python tests/kills.py [KILLS] [FLAG OF fedbench run ...]
+    python -m tests.kills [--kills 30] [--order 0] [--executor ray] [--workers 2] [FLAG OF fedbench run ...]
 
 The whole process group gets SIGKILL. Afterwards the record (but for `how`) and the rows must be the same, at most one
 round may have been redone after each kill, and no process and no temporary file may be left.
 """
 
+import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from fedbench_core.records.record import comparable, read_record
 
-DEFAULT = [
-    "--method",
-    "fedavg",
-    "--backbones",
-    "mobilenetv3_small_050",
-    "--rounds",
-    "6",
-    "--steps",
-    "4",
-    "--clients",
-    "4",
-    "--dataset",
-    "phantom",
-]
+DEFAULT = (
+    "--method fedavg --backbones mobilenetv3_small_050 --rounds 6 --steps 4 --clients 4 --dataset phantom --limit 200"
+)
+TABLES = ("clients.csv", "messages.csv")
+EARLY = 0.25
+"""Share of the kills before the first commit of an undisturbed run: a start takes longer than a round."""
 
 
 def scientific(folder: Path) -> dict[str, str]:
     """What must not depend on how a run was computed."""
     record = comparable(read_record(folder))
-    rows = {name: (folder / name).read_text() for name in ("clients.csv", "messages.csv")}
+    rows = {name: (folder / name).read_text() for name in TABLES}
     models = {path.name: str(path.read_bytes()) for path in sorted((folder / "models").glob("*"))}
     return {"record": json.dumps(record, sort_keys=True), **rows, **models}
 
@@ -59,7 +54,7 @@ def committed(folder: Path) -> int:
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """End a command and all it has started; whatever is still there after a second is a leftover."""
+    """End a command and all it has started; whatever is still there after ten seconds is a leftover."""
     group = process.pid
     os.killpg(group, signal.SIGKILL)
     process.communicate()
@@ -76,52 +71,98 @@ def _group(process: psutil.Process) -> int | None:
         return None
 
 
-def survive(flags: list[str], kills: int, out: Path, seed: int = 0, env: dict[str, str] | None = None) -> list[float]:
-    """Kill a run `kills` times; AssertionError if the outcome differs. Gives the instants, in seconds after a start."""
-    plain = start(["fedbench", "run", *flags, "--out", str(out / "plain")], env)
-    begun = time.monotonic()
-    _, said = plain.communicate()
-    assert plain.returncode == 0, said.decode()
-    length = time.monotonic() - begun
-    instants, rng = [], random.Random(seed)  # noqa: S311 - no secret
-    for _ in range(kills):
-        folders = list((out / "killed").glob("*"))
-        command = ["fedbench", "resume", str(folders[0])] if _begun(folders) else ["fedbench", "run", *flags]
-        command += [] if command[1] == "resume" else ["--out", str(out / "killed")]
-        before = committed(folders[0]) if folders else 0
-        process = start(command, env)
-        instants.append(rng.uniform(0, length))
-        time.sleep(instants[-1])
+@dataclass
+class Killer:
+    """A run that is killed and goes on. flags: of `fedbench run`; how: those of them that `resume` takes, too."""
+
+    flags: list[str]
+    how: list[str]
+    out: Path
+    order: int = 0
+    env: dict[str, str] | None = None
+
+    def survive(self, kills: int) -> Counter[str]:
+        """Kill it `kills` times; AssertionError if an outcome differs. Counts the kills by what they interrupted."""
+        self._end([*self._run("plain"), "--executor", "serial"])
+        first, length = self._timed()
+        self._compare("timed")
+        met, rng = Counter[str](), random.Random(self.order)  # noqa: S311 - no secret
+        for _ in range(kills):
+            early = rng.random() < EARLY
+            met[self._kill(rng.uniform(*((0, first) if early else (first, length))))] += 1
+            if (folder := self._folder()) and (folder / "record.json").exists():
+                self._end(["fedbench", "resume", str(folder)])  # removes what a kill behind the record left
+                met["records compared"] += self._compare()
+                shutil.rmtree(self.out / "killed")
+        self._end(self._run("killed"))
+        met["records compared"] += self._compare()
+        return met
+
+    def _run(self, where: str) -> list[str]:
+        return ["fedbench", "run", *self.flags, *self.how, "--out", str(self.out / where)]
+
+    def _kill(self, instant: float) -> str:
+        """Start the run or go on with it, and kill it `instant` seconds later; gives what was interrupted."""
+        folder = self._folder()
+        begun = folder is not None and _begun(folder)
+        before = committed(folder) if begun else 0
+        process = start(["fedbench", "resume", str(folder), *self.how] if begun else self._run("killed"), self.env)
+        time.sleep(instant)
         ended = process.poll() is not None
-        process.communicate() if ended else kill_group(process)
-        folders = list((out / "killed").glob("*"))
-        finished = ended or (folders and (folders[0] / "record.json").exists())
-        after = committed(folders[0]) if folders else 0
-        assert finished or after >= before, f"round {after} after round {before}: more than one round was lost"
-        if finished and (folders[0] / "record.json").exists():
-            _compare(out)
-            for path in sorted((out / "killed").rglob("*"), reverse=True):
-                path.unlink() if path.is_file() else path.rmdir()
-    last = start(["fedbench", "run", *flags, "--out", str(out / "killed")], env)
-    _, said = last.communicate()
-    assert last.returncode == 0, said.decode()
-    _compare(out)
-    return instants
+        _, said = process.communicate() if ended else (b"", b"")
+        if ended:
+            assert process.returncode == 0, said.decode()
+        else:
+            kill_group(process)
+        folder = self._folder()
+        if folder is None or not _begun(folder):
+            return "killed before the first commit"
+        if (folder / "record.json").exists():
+            return "had ended" if ended else "killed behind its record"
+        after = committed(folder)
+        assert after >= before, f"round {after} after round {before}: more than one round was lost"
+        return "killed in its rounds"
+
+    def _timed(self) -> tuple[float, float]:
+        """Seconds until the first commit, and until the end, of an undisturbed run."""
+        begun = time.monotonic()
+        process = start(self._run("timed"), self.env)
+        while process.poll() is None and not list((self.out / "timed").glob("*/state/journal.json")):
+            time.sleep(0.01)
+        first = time.monotonic() - begun
+        _, said = process.communicate()
+        assert process.returncode == 0, said.decode()
+        return first, time.monotonic() - begun
+
+    def _end(self, command: list[str]) -> None:
+        process = start(command, self.env)
+        _, said = process.communicate()
+        assert process.returncode == 0, said.decode()
+
+    def _folder(self) -> Path | None:
+        return next((self.out / "killed").glob("*"), None)
+
+    def _compare(self, where: str = "killed") -> int:
+        (plain,), (killed,) = list((self.out / "plain").glob("*")), list((self.out / where).glob("*"))
+        assert scientific(plain) == scientific(killed)
+        names = sorted(path.name for path in killed.iterdir())
+        assert names == ["clients.csv", "messages.csv", "models", "record.json"], names
+        return 1
 
 
-def _begun(folders: list[Path]) -> bool:
-    return bool(folders) and ((folders[0] / "state" / "journal.json").exists() or (folders[0] / "record.json").exists())
-
-
-def _compare(out: Path) -> None:
-    (plain,), (killed,) = list((out / "plain").glob("*")), list((out / "killed").glob("*"))
-    assert scientific(plain) == scientific(killed)
-    names = sorted(path.name for path in killed.iterdir() if path.name not in (".lock", ".owner"))
-    assert names == ["clients.csv", "messages.csv", "models", "record.json"], names
+def _begun(folder: Path) -> bool:
+    names = ("state/journal.json", "state/journal.previous.json", "record.json")
+    return any((folder / name).exists() for name in names)
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        count = int(sys.argv[1]) if len(sys.argv) > 1 else 30
-        moments = survive(sys.argv[2:] or DEFAULT, count, Path(folder))
-        print(f"killed {count} times, {', '.join(f'{m:.2f}' for m in moments)} s after a start: the same record")  # noqa: T201
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--order", type=int, default=0)
+    parser.add_argument("--executor", default="processes")
+    parser.add_argument("--workers", default="2")
+    own, others = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        how_ = ["--executor", own.executor, "--workers", own.workers]
+        counted = Killer(others or DEFAULT.split(), how_, Path(scratch), own.order).survive(own.kills)
+        print(f"{own.kills} kills, all records equal: {dict(counted)}", flush=True)  # noqa: T201

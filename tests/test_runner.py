@@ -144,7 +144,7 @@ def test_what_is_done_stays_done_and_what_a_kill_left_beside_it_goes(kit, tmp_pa
     how = How(out=tmp_path, executor="serial")
     first = run(RunSpec.of(SMALL), how)
     (first.folder / "state").mkdir()
-    (first.folder / "state" / "server.4.0.safetensors").write_bytes(b"left")
+    (first.folder / "state" / "server.4.0.fedbench.safetensors").write_bytes(b"left")
     assert run(RunSpec.of(SMALL), how).before
     assert sorted(path.name for path in first.folder.iterdir()) == [
         "clients.csv",

@@ -1,5 +1,6 @@
 """The command group: imports each command when it is called; turns every error into one message and an exit status."""
 
+import errno
 import sys
 import traceback
 from importlib import import_module
@@ -45,6 +46,8 @@ COMMANDS = {
     ),
 }
 INTERRUPTED = 130
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+"""Errors of writing that no code can prevent: a full, worn or read-only disk."""
 
 
 class Commands(click.Group):
@@ -91,6 +94,9 @@ def _print_error(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         click.echo(f"Interrupted. {error}".strip(), err=True)
         return INTERRUPTED
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        click.echo(f"Error: {error.filename or 'The output'} could not be written: {error.strerror}.", err=True)
+        return 1
     message = f"{type(error).__name__}: {error}".removesuffix(": ")
     hint = f"fedbench --debug {' '.join(sys.argv[1:])}".strip()
     click.echo(f"Error: unexpected {message}. This is a bug; `{hint}` prints the traceback.", err=True)

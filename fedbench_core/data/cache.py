@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, BinaryIO
@@ -23,18 +23,24 @@ SMALL_BYTES = 64 * 2**20
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that is renamed to `path` once it is on disk; after an error nothing is left behind."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{token_hex(4)}.part")
+def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """A file to write that is renamed to `path` at the end; after an error nothing is left behind.
+
+    durable: the file is on disk before it is renamed. The folder must exist. A link at `path` is replaced, its target
+    is not.
+    """
+    part = path.with_name(f".{path.name}.fedbench-{token_hex(4)}.part")
     try:
         with part.open("xb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
 
 
 def mapped(folder: Path, fill: Fill) -> Arrays:
@@ -60,10 +66,14 @@ def md5(path: Path, cache: Path) -> str:
         return _hash(path)
     key = json.dumps([str(path.resolve()), status.st_size, status.st_mtime_ns])
     entry = cache / "md5" / hashlib.sha256(key.encode()).hexdigest()
-    if not entry.is_file():
-        with _writing(cache), replacing(entry) as file:
-            file.write(_hash(path).encode())
-    return entry.read_text()
+    with suppress(OSError, ValueError):
+        found, again = entry.read_text().split(" ")
+        if found == again:  # written twice, so that damage is noticed
+            return found
+    found = _hash(path)
+    with _writing(entry.parent), replacing(entry) as file:
+        file.write(f"{found} {found}".encode())
+    return found
 
 
 def _hash(path: Path) -> str:
@@ -80,7 +90,7 @@ def _undamaged(folder: Path) -> dict[str, str] | None:
     try:
         digests: dict[str, str] = parse_json((folder / MANIFEST).read_text())
         intact = all(md5(_file(folder, name), folder) == digest for name, digest in digests.items())
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
     return digests if digests and intact else None
 
@@ -104,7 +114,10 @@ def _store(folder: Path, fill: Fill) -> dict[str, str]:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
+    if folder.is_symlink():
+        raise DataError(f"The cache {folder} is a link. Remove the link: fedbench writes into folders of its own.")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
         raise DataError(

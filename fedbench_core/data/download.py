@@ -20,6 +20,7 @@ def download(url: str, path: Path, md5: str) -> None:
     """Download `url` to `path`, with a progress bar on stderr; DataError if that fails or the MD5 differs."""
     request = Request(url, headers={"User-Agent": "fedbench"})  # noqa: S310 - from medmnist's own table
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with urlopen(request, timeout=TIMEOUT_SECONDS) as source, replacing(path) as file:  # noqa: S310 - as above
             length = int(source.headers.get("Content-Length") or 0) or None
             found = _copy(source, file, path.name, length)

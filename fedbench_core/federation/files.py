@@ -1,14 +1,19 @@
 """Files that are written completely or not at all, with a digest that detects damage."""
 
 import hashlib
-import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from fedbench_core.api.errors import RunError
+from fedbench_core.data.cache import replacing
 
 Blob = bytes | memoryview
+PART = re.compile(r"\..+\.fedbench-[0-9a-f]{8}\.part")
+"""The name of an incomplete file."""
 
 
 @dataclass(frozen=True)
@@ -31,27 +36,26 @@ class Storage(Protocol):
         ...
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """An OSError in the block becomes a RunError that names `path` and the reason."""
+    try:
+        yield
+    except OSError as error:
+        why = f"{path} could not be written: {error.strerror or error}."
+        raise RunError(f"{why} Repeat the command once it can be.") from error
+
+
 def make_folder(path: Path) -> None:
     """Create a folder and its parents if they are missing. OSError becomes a RunError."""
-    try:
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{path} could not be made: {error.strerror}.") from error
 
 
 def replace_file(path: Path, blob: Blob, *, durable: bool = False) -> None:
     """Write a file completely or not at all; `durable` syncs it to disk. OSError becomes a RunError."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(blob)
-            if durable:
-                stream.flush()
-                os.fsync(stream.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise RunError(f"{path} could not be written: {error.strerror}.") from error
+    with writing(path), replacing(path, durable=durable) as stream:
+        stream.write(blob)
 
 
 def write(path: Path, blob: Blob) -> File:

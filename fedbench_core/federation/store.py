@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -12,13 +13,18 @@ from typing import Any
 
 from fedbench_core.api import RequestError, RunError
 from fedbench_core.api.limits import parse_json
-from fedbench_core.federation.files import Blob, File, read, replace_file, write
+from fedbench_core.federation.files import PART, Blob, File, make_folder, read, replace_file, write, writing
 
 JOURNAL = "journal.json"
 PREVIOUS = "journal.previous.json"
 DURABLE_SECONDS = 30.0
 """Seconds between commits that are synced to disk, which takes 7 ms per file; surviving a kill needs no sync."""
-
+SUFFIX = ".fedbench.safetensors"
+_OWN = re.compile(rf"[A-Za-z0-9_-]+(\.\d+\.\d+)?{re.escape(SUFFIX)}|{PART.pattern}")
+"""The names of files that are ours to remove, whether or not a journal names them."""
+INCOMPLETE_MODELS = ".models.fedbench"
+"""The folder of models that are not complete yet."""
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 Key = tuple[str, str, str]
 """A kind of file, a node or client, and a channel."""
@@ -34,14 +40,13 @@ class Store:
         self._kept: list[set[Path]] = [set(), set()]
         self._unsynced: set[Path] = set()
         self._synced = time.monotonic()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"{folder} could not be made: {error.strerror}. Give another --out.") from error
+        if folder.is_symlink():
+            raise RunError(f"{folder} is a link, to where files of others may be. Remove it, or use another --out.")
+        make_folder(folder)
 
     def path(self, key: Key, round_: int, phase: int) -> Path:
         """Where the next version of `key` is to be written."""
-        return self._folder / f"{_slug(key)}.{round_}.{phase}.safetensors"
+        return self._folder / f"{_slug(key)}.{round_}.{phase}{SUFFIX}"
 
     def get(self, key: Key) -> File | None:
         """The newest version, if there is one."""
@@ -83,7 +88,8 @@ class Store:
         files = [[*key, file.path.name, file.digest] for key, file in sorted(self._files.items())]
         journal = self._folder / JOURNAL
         if journal.exists():
-            journal.replace(self._folder / PREVIOUS)
+            with writing(journal):
+                journal.replace(self._folder / PREVIOUS)
         replace_file(journal, _sealed({**progress, "files": files}), durable=durable)
         before = self._kept[0]
         self._kept = [self._kept[1], {file.path for file in self._files.values()}]
@@ -110,25 +116,34 @@ class Store:
             return None
         progress, self._files = next(iter(commits.values()))
         if JOURNAL not in commits:
-            (self._folder / PREVIOUS).replace(self._folder / JOURNAL)
+            with writing(self._folder / JOURNAL):
+                (self._folder / PREVIOUS).replace(self._folder / JOURNAL)
         self._kept = [{file.path for file in files.values()} for _, files in reversed(commits.values())]
         self._kept = [set(), *self._kept][-2:]
         self._sweep()
         return progress
 
     def clear(self) -> None:
-        """Remove everything, once the run is recorded."""
+        """Remove everything, once the run is recorded. What can't be removed stays."""
         self._files, self._kept = {}, [set(), set()]
-        for name in (JOURNAL, PREVIOUS):
-            (self._folder / name).unlink(missing_ok=True)
-        self._sweep()
-        with suppress(OSError):  # the folder holds other files
-            self._folder.rmdir()
+        with suppress(OSError):
+            for name in (JOURNAL, PREVIOUS):
+                if _is_journal(self._folder / name):
+                    (self._folder / name).unlink(missing_ok=True)
+            self._sweep()
+            shutil.rmtree(self._folder / INCOMPLETE_MODELS, ignore_errors=True)
+            self._folder.rmdir()  # unless it holds files of others
 
     def _read(self, name: str) -> "Commit":
         """One commit; RunError if the journal or one of its files is damaged."""
         journal = _unsealed((self._folder / name).read_bytes())
-        files = {(a, b, c): File(self._folder / where, digest) for a, b, c, where, digest in journal.pop("files")}
+        try:
+            files = {(a, b, c): File(self._folder / where, digest) for a, b, c, where, digest in journal.pop("files")}
+            own = all(_OWN.fullmatch(file.path.name) and file.path.parent == self._folder for file in files.values())
+        except _MALFORMED:
+            own = False
+        if not own:
+            raise RunError("it is damaged")
         for file in files.values():
             read(file)
         return journal, files
@@ -137,8 +152,9 @@ class Store:
         """Remove versions that belong to no commit, and files that a crash left incomplete."""
         known = self._kept[0] | self._kept[1] | {self._folder / JOURNAL, self._folder / PREVIOUS}
         for path in set(self._folder.iterdir()) - known:
-            if path.is_file():
-                path.unlink()
+            if _OWN.fullmatch(path.name):
+                with writing(path):
+                    path.unlink(missing_ok=True)
 
     def _remove(self, paths: Iterable[Path]) -> None:
         """Remove files that neither a commit nor the present versions need."""
@@ -146,13 +162,14 @@ class Store:
         present = {file.path for file in self._files.values()}
         for path in paths:
             if path not in needed and path not in present:
-                path.unlink(missing_ok=True)
+                with writing(path):
+                    path.unlink(missing_ok=True)
                 self._unsynced.discard(path)
 
     def _sync(self) -> None:
         for path in self._unsynced:
             if path.exists():
-                with path.open("rb") as stream:
+                with writing(path), path.open("rb") as stream:
                     os.fsync(stream.fileno())
         self._unsynced.clear()
         self._synced = time.monotonic()
@@ -180,6 +197,20 @@ def read_journal(folder: Path) -> dict[str, Any]:
     raise RequestError(f"No run was started in {folder.parent}. Give the folder that `fedbench run` printed.")
 
 
+def clear(folder: Path) -> None:
+    """Remove the state that a kill behind the record left in a folder, if there is any."""
+    if folder.is_dir() and not folder.is_symlink():
+        Store(folder).clear()
+
+
+def _is_journal(path: Path) -> bool:
+    try:
+        _unsealed(path.read_bytes())
+    except (OSError, RunError):
+        return False
+    return True
+
+
 def _slug(key: Key) -> str:
     """A file name for a key; readable, and different for different keys."""
     text = "-".join(word for word in key if word)
@@ -197,9 +228,9 @@ def _unsealed(blob: bytes) -> dict[str, Any]:
         outer = parse_json(blob)
         content, digest = outer["content"], outer["digest"]
         whole = hashlib.sha256(content.encode()).hexdigest() == digest
-    except (ValueError, KeyError, TypeError, AttributeError):
+        journal: dict[str, Any] = parse_json(content)
+    except _MALFORMED:
         whole = False
-    if not whole:
+    if not whole or not isinstance(journal, dict):
         raise RunError("it is damaged")
-    journal: dict[str, Any] = parse_json(content)
     return journal

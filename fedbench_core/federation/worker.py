@@ -138,7 +138,7 @@ class Worker:
                 probabilities, scores[role] = self._scorer.score(net, call.split)
             local[role] = probabilities.numpy()[rows]
             if call.keep is not None:
-                path = call.keep.with_stem(f"{call.keep.stem}.{len(kept)}")
+                path = call.keep.with_name(f"{len(kept)}-{call.keep.name}")
                 kept[role] = keep(net, self._networks, self._run.modules, self._storage, path)
         return ScoreDone(call, scores, local, forwards, kept)
 

@@ -1,19 +1,23 @@
 """Run folders: their names, and the lock that a process holds on one while it writes."""
 
+import fcntl
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from fedbench_core.api import RunError
+from fedbench_core.federation.files import PART, writing
 from fedbench_core.federation.spec import RunSpec
-from fedbench_core.records.record import RECORD
+from fedbench_core.federation.store import was_begun
+from fedbench_core.records.record import RECORD, TABLES
 
-_LOCK = ".lock"
-_OWNER = ".owner"
+_ATTEMPTS = 1000
+
+
+class InUseError(RunError):
+    """Another process computes the run."""
 
 
 def folder_of(spec: RunSpec, out: Path, *, fresh: bool) -> Path:
@@ -28,29 +32,23 @@ def folder_of(spec: RunSpec, out: Path, *, fresh: bool) -> Path:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Create and lock a folder during the block; RunError if another process holds it or it can't be written."""
-    created = [path for path in (folder, *folder.parents) if not path.exists()]
+def claimed(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Create and lock a folder during the block; remove it afterwards if it is empty, with new parents.
+
+    wait: until no other process holds it; else InUseError. RunError if it can't be written, or holds what no run wrote.
+    The lock is one of the kernel (flock) on the folder itself: it leaves nothing behind, and ends with the process.
+    Processes on one machine exclude each other; those on several machines that share a folder may not.
+    """
+    created = [folder, *(path for path in folder.parents if not path.exists())]
+    descriptor = _locked(folder, wait=wait)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / _LOCK)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(f"{folder} is in use by process {_owner(folder)}. Wait for it to end, or end it.") from None
-    except OSError as error:
-        raise RunError(f"The run folder {folder} can't be written: {error.strerror}. Use another --out.") from error
-    try:
-        for partial in folder.glob(".*.part"):
-            partial.unlink()
-        (folder / _OWNER).write_text(str(os.getpid()), encoding="utf-8")
+        _check_own(folder)
         yield
     finally:
-        (folder / _OWNER).unlink(missing_ok=True)
-        lock.release()
-        (folder / _LOCK).unlink(missing_ok=True)
         with suppress(OSError):  # not empty: the run was started
             for path in created:
                 path.rmdir()
+        os.close(descriptor)
 
 
 def is_done(folder: Path) -> bool:
@@ -58,8 +56,52 @@ def is_done(folder: Path) -> bool:
     return (folder / RECORD).exists()
 
 
-def _owner(folder: Path) -> str:
+def _locked(folder: Path, *, wait: bool) -> int:
+    """A descriptor of the folder that holds its lock. A folder that was removed before it was locked is made again."""
+    why = None
+    for _ in range(_ATTEMPTS):
+        try:
+            if (descriptor := _try_to_lock(folder, wait=wait)) is not None:
+                return descriptor
+        except (FileNotFoundError, FileExistsError) as error:
+            why = error.strerror
+        except OSError as error:
+            why = error.strerror
+            break
+    raise RunError(f"The run folder {folder} can't be written: {why or 'it is removed at once'}. Use another --out.")
+
+
+def _try_to_lock(folder: Path, *, wait: bool) -> int | None:
+    _check_no_link(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        return (folder / _OWNER).read_text(encoding="utf-8")
-    except OSError:
-        return "unknown"
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if os.path.samestat(os.fstat(descriptor), folder.stat()):
+            return descriptor
+    except BlockingIOError:
+        os.close(descriptor)
+        raise InUseError(f"{folder} is in use by another process. Wait for it to end, or end it.") from None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _check_own(folder: Path) -> None:
+    """RunError for links and tables that no run wrote; incomplete files that a kill left are removed."""
+    for name in ("state", "models", RECORD, *TABLES):
+        _check_no_link(folder / name)
+    if not (is_done(folder) or was_begun(folder / "state")):
+        for path in (folder / name for name in TABLES):
+            if path.exists() and path.stat().st_size:
+                raise RunError(f"{path} is of no run that was started here. Move it, or use another --out.")
+    for path in [path for path in folder.iterdir() if PART.fullmatch(path.name)]:
+        with writing(path):
+            path.unlink(missing_ok=True)
+
+
+def _check_no_link(path: Path) -> None:
+    if path.is_symlink():
+        raise RunError(f"{path} is a link to {path.readlink()}. Remove the link, or use another --out.")

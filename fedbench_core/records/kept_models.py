@@ -12,12 +12,12 @@ from pydantic import BaseModel, Field
 from fedbench_core.api import DataError, RequestError, RunError
 from fedbench_core.api.limits import parse_json, read_text
 from fedbench_core.api.task import Kind
-from fedbench_core.federation.files import File, make_folder, read, replace_file
+from fedbench_core.federation.files import File, make_folder, read, replace_file, writing
 from fedbench_core.federation.keeper import LAST, NOT_WANTED, SELECTED
 from fedbench_core.federation.partition import Partition
 from fedbench_core.federation.progress import Progress
 from fedbench_core.federation.resolved import ResolvedRun
-from fedbench_core.federation.store import Store
+from fedbench_core.federation.store import INCOMPLETE_MODELS, Store
 
 MODELS, INDEX = "models", "index.json"
 
@@ -107,7 +107,7 @@ def write_models(folder: Path, store: Store, progress: Progress, run: ResolvedRu
         stored[SELECTED] = stored[LAST]
     if all(one["reason"] == NOT_WANTED for one in stored.values()):
         return
-    made = folder / "state" / MODELS
+    made = folder / "state" / INCOMPLETE_MODELS
     shutil.rmtree(made, ignore_errors=True)
     make_folder(made)
     where = {file.path.name: file for _, file in store.files()}
@@ -115,7 +115,8 @@ def write_models(folder: Path, store: Store, progress: Progress, run: ResolvedRu
     rounds = {which: _round(one, where, files, made) for which, one in stored.items()}
     index = Index(**_description(run, partition), rounds=rounds, files=files)
     replace_file(made / INDEX, f"{index.model_dump_json(indent=1)}\n".encode(), durable=True)
-    _move(made, folder / MODELS)
+    with writing(folder / MODELS):
+        _move(made, folder / MODELS)
 
 
 def _move(made: Path, target: Path) -> None:

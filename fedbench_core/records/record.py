@@ -17,6 +17,7 @@ from fedbench_core.federation.spec import completed, digest_of
 
 FORMAT = 3
 RECORD = "record.json"
+TABLES = ("clients.csv", "messages.csv")
 _DIGEST_LINE = re.compile(r'^"digest": ?"([0-9a-f]{64})",\n', re.MULTILINE)
 
 

@@ -28,7 +28,7 @@ from fedbench_core.federation.executors.scheduler import ATTEMPTS
 from fedbench_core.federation.files import replace_file
 from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.spec import RunSpec
-from fedbench_core.federation.store import Store
+from fedbench_core.federation.store import clear
 from fedbench_core.records.contents import versions
 from fedbench_core.records.folder import claimed, folder_of, is_done
 from fedbench_core.records.record import RECORD
@@ -97,8 +97,7 @@ def _deliver(job: Job, result: tuple[Kind, str, Mapping[str, Any]]) -> tuple[Kin
     if kind != "done":
         return kind, text
     with claimed(folder):
-        if (folder / "state").exists():
-            Store(folder / "state").clear()
+        clear(folder / "state")
         for name in FILES:
             replace_file(folder / name, files[name].data, durable=True)
     return kind, str(folder)

@@ -109,3 +109,10 @@ def test_closed_pipe_is_no_error():
         )
     assert done.stderr == ""
     assert done.returncode == 1
+
+
+def test_full_output_is_named_and_is_no_bug():
+    with open("/dev/full", "w") as full:  # noqa: PTH123  # a device
+        done = subprocess.run([*COMMAND, "plugins"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: The output could not be written: No space left on device")

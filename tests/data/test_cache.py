@@ -109,7 +109,7 @@ def test_cache_that_cannot_be_written_is_a_data_error(tmp_path):
 
 
 def test_file_is_complete_or_missing(tmp_path):
-    path = tmp_path / "sub" / "note"
+    path = tmp_path / "note"
 
     def stop():
         with replacing(path) as file:
@@ -118,7 +118,7 @@ def test_file_is_complete_or_missing(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         stop()
-    assert list(path.parent.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
     with replacing(path) as file:
         file.write(b"whole")
     assert path.read_bytes() == b"whole"
@@ -136,8 +136,11 @@ def test_md5_of_a_large_file_is_cached_until_the_file_changes(tmp_path, monkeypa
     assert [md5(path, entries) for _ in range(2)] == ["900150983cd24fb0d6963f7d28e17f72"] * 2
     assert len(list((entries / "md5").iterdir())) == 1
     (entry,) = (entries / "md5").iterdir()
-    entry.write_text("cached")
+    entry.write_text("cached cached")
     assert md5(path, entries) == "cached"
+    for damage in (b"cached cacheb", b"cached", b"\xff \xff", b""):
+        entry.write_bytes(damage)
+        assert md5(path, entries) == "900150983cd24fb0d6963f7d28e17f72"
     path.write_bytes(b"abd")
     os.utime(path, ns=(1, 1))
     assert md5(path, entries) == "4911e516e5aa21d327512e0c8b197616"

@@ -9,7 +9,7 @@ _SPEC = importlib.util.spec_from_file_location("kills", Path(__file__).parents[1
 kills = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(kills)
 
-FLAGS = "--dataset spots --clients 4 --rounds 30 --steps 2 --workers 2"
+FLAGS = "--dataset spots --clients 4 --rounds 30 --steps 2"
 RING = "--method kit-ring --backbones tiny,wide"
 
 
@@ -17,4 +17,5 @@ RING = "--method kit-ring --backbones tiny,wide"
 def test_killed_run_ends_with_the_same_record(method, kit, training_server, tmp_path) -> None:
     path = os.pathsep.join([str(kit), str(training_server), *filter(None, sys.path)])
     env = {**os.environ, "PYTHONPATH": path, "FEDBENCH_CACHE": str(tmp_path / "cache")}
-    kills.survive([*method.split(), *FLAGS.split()], 1, tmp_path, env=env)
+    how = ["--workers", "2"]
+    assert kills.Killer([*method.split(), *FLAGS.split()], how, tmp_path, env=env).survive(1)["records compared"] == 1

@@ -9,14 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fedbench_core.api import DataRequest
+from fedbench_core.api import DataRequest, RunError
 from fedbench_core.federation.calls import Call, Done, ScoreDone
 from fedbench_core.federation.executors.pooled import Pooled
 from fedbench_core.federation.executors.process_pool import ProcessPool
-from fedbench_core.federation.files import Blob
+from fedbench_core.federation.files import Blob, replace_file
 from fedbench_core.federation.partition import load, load_public, make_partition
 from fedbench_core.federation.resolved import ResolvedRun, resolve
 from fedbench_core.federation.spec import RunSpec
+from fedbench_core.federation.store import SUFFIX
 from fedbench_core.federation.torch_settings import set_up_torch
 from fedbench_core.federation.worker import Worker
 
@@ -67,8 +68,8 @@ def with_blobs(done: Done, change: Callable[[Any], Any]) -> Done:
 def _to_file(folder: Path, blob: Blob) -> Blob | Path:
     if len(blob) <= _INLINE_BYTES:
         return blob
-    path = folder / f".message.{os.getpid()}.{next(_numbers)}.part"
-    path.write_bytes(blob)
+    path = folder / f"message-{os.getpid()}-{next(_numbers)}{SUFFIX}"
+    replace_file(path, blob)
     return path
 
 
@@ -76,7 +77,10 @@ def _from_file(blob: Blob | Path) -> Blob:
     """The blob, mapped from its file, which is removed."""
     if not isinstance(blob, Path):
         return blob
-    with blob.open("rb") as stream:
-        view = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-    blob.unlink()
+    try:
+        with blob.open("rb") as stream:
+            view = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        blob.unlink()
+    except OSError as error:
+        raise RunError(f"{blob} could not be read: {error.strerror}.") from error
     return view
