@@ -18,6 +18,7 @@ from fedbench_core.suites.filed_records import records_folder
 from fedbench_core.suites.suite import GridPoint, read_suite
 
 CORRECT = {
+    "majority": (2, 2, 3),
     "local": (3, 4),
     "local, equal FLOPs": (4, 4, 5),
     "centralized": (28, 27, 27, 27),
@@ -26,11 +27,18 @@ CORRECT = {
 }
 """How many of 30 test images each entry predicts correctly: a number for each seed, repeated."""
 ENTRIES = [
+    {"name": "majority", "method": "majority"},
     {"name": "local", "method": "local"},
     {"name": "local, equal FLOPs", "method": "local", "steps": 4},
     *({"name": name, "method": name} for name in ("centralized", "fedavg", "fedavg-ft")),
 ]
-BASELINES = {"steps": "local", "flops": "local, equal FLOPs", "centralized": "centralized", "tuned": "fedavg-ft"}
+BASELINES = {
+    "majority": "majority",
+    "steps": "local",
+    "flops": "local, equal FLOPs",
+    "centralized": "centralized",
+    "tuned": "fedavg-ft",
+}
 
 
 class SuiteFolder:
@@ -92,10 +100,12 @@ class SuiteFolder:
             "backbones": list(settings["backbones"]),
         }
         method = grid_point.settings["method"]
-        sends = method not in ("local", "centralized")
+        sends = method not in ("majority", "local", "centralized")
         record["population"]["trained"] = 1 if method == "centralized" else record["population"]["clients"]
         record["costs"] |= {"bytes_up": 6_000_000 * sends, "bytes_down": 3_000_000 * sends}
         record["costs"]["training_gflops"] = 2.0 if grid_point.settings.get("steps") == 4 else 1.0
+        if method == "majority":
+            record["costs"]["training_gflops"] = 0.0
         if method == "fedavg-ft":
             record["costs"]["training_gflops"] = 2.1
             record["test"]["roles"] = {"global": {}}
@@ -125,6 +135,7 @@ def set_correct(record: dict[str, Any], correct: int, *, personal: bool = False)
     test = record["test"]
     test["correct"] = [bits] * (clients if personal else 1)
     test["matrix"]["predictor_of_client"] = list(range(clients)) if personal else [0] * clients
+    test["matrix"]["label"] = [_row(record, correct)] * (clients if personal else 1)
     groups, counts = test["groups"]["images"], json.dumps(record["population"]["counts"])
     shape = (images, clients, test["groups"]["kinds"])
     part = correct / images
@@ -132,6 +143,18 @@ def set_correct(record: dict[str, Any], correct: int, *, personal: bool = False)
     test["metrics"]["ece"] = 0.3 - 0.1 * part
     for number, point in enumerate(record["curve"]):
         point |= {"personalization": test["metrics"]["personalization"] / (len(record["curve"]) - number)}
+
+
+def _row(record: dict[str, Any], correct: int) -> list[float]:
+    """The scores on each client's label distribution of a model that predicts the first `correct` images correctly."""
+    codes = codes_of_text(
+        record["test"]["groups"]["images"], record["data"]["images"]["test"], record["test"]["groups"]["kinds"]
+    )
+    counts = np.array(record["population"]["counts"], float)
+    sizes = np.bincount(codes, minlength=counts.shape[1])
+    recalls = np.bincount(codes[:correct], minlength=counts.shape[1]) / np.maximum(sizes, 1)
+    weights = counts * (sizes > 0)
+    return list((weights @ recalls) / weights.sum(axis=1))
 
 
 @cache

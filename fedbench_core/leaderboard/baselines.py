@@ -8,14 +8,16 @@ from fedbench_core.statistics.intervals import defined_mean
 from fedbench_core.suites.suite import Suite
 
 MEANINGS = {
+    "majority": "each client's most frequent class",
     "steps": "local training with equal steps",
     "flops": "local training with equal FLOPs",
     "centralized": "centralized training on the images of all clients",
     "tuned": "a global model fine-tuned by each client",
     "unshared": "the same pair of models without communication",
 }
-ALWAYS = ("steps", "flops", "centralized")
+ALWAYS = ("majority", "steps", "flops", "centralized")
 """The baselines that every leaderboard needs."""
+_SILENT = ("majority", "steps", "flops", "unshared")
 _MIN_FLOPS = 0.9
 """Fraction of the FLOPs of the most expensive entry: whole epochs can't match it exactly."""
 
@@ -58,20 +60,23 @@ def _problems(kind: str, name: str | None, why: str, runs: Runs) -> Iterator[str
 
 def _fault(kind: str, name: str, runs: Runs) -> str:
     """How the records contradict the kind of baseline; empty if they don't."""
-    own = list(runs[name].values())
-    if kind in ("steps", "flops", "unshared") and any(map(bytes_per_turn, own)):
-        return "communicates"
-    if kind == "steps" and (budget := _other_budget(name, runs)):
-        return budget
-    if kind == "centralized" and any(record["population"]["trained"] != 1 for record in own):
-        return "trains more than one model"
-    if kind == "tuned" and not all(map(_personalizes, own)):
-        return "does not communicate, or has one model for all clients"
-    if kind == "flops":
-        most, spent = max(map(_gflops, runs.values())), _gflops(runs[name])
-        if spent < _MIN_FLOPS * most:
-            return f"trains with {spent:.4g} GFLOPs; the most expensive entry takes {most:.4g}"
-    return ""
+    own, spent, most = list(runs[name].values()), _gflops(runs[name]), max(map(_gflops, runs.values()))
+    budget = _other_budget(name, runs) if kind == "steps" else ""
+    faults = (
+        (kind in _SILENT and any(map(bytes_per_turn, own)), "communicates"),
+        (kind == "majority" and spent > 0, "trains"),
+        (bool(budget), budget),
+        (kind == "centralized" and any(one["population"]["trained"] != 1 for one in own), "trains more than one model"),
+        (
+            kind == "tuned" and not all(map(_personalizes, own)),
+            "does not communicate, or has one model for all clients",
+        ),
+        (
+            kind == "flops" and spent < _MIN_FLOPS * most,
+            f"trains with {spent:.4g} GFLOPs; the most expensive entry takes {most:.4g}",
+        ),
+    )
+    return next((fault for wrong, fault in faults if wrong), "")
 
 
 def _other_budget(name: str, runs: Runs) -> str:

@@ -1,6 +1,6 @@
 """The columns of a leaderboard, and where to find their values in a record."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fedbench_core.api.errors import unknown
@@ -76,6 +76,29 @@ _FURTHER = (
         more_is_better=False,
     ),
 )
+
+
+def hurt(baseline: Mapping[int, Record]) -> Column:
+    """The share of clients whose personalization is below that of a baseline, whose records are given by seed."""
+
+    def read(record: Record) -> float | None:
+        own, alone = _personal(record), _personal(baseline.get(record["spec"]["seed"]))
+        below = [one < other for one, other in zip(own, alone, strict=False) if one is not None and other is not None]
+        return sum(below) / len(below) if below else None
+
+    meaning = "share of clients whose personalization is below that of local training with equal steps and seed"
+    return Column("hurt", "clients hurt", read, more_is_better=False, meaning=meaning)
+
+
+def _personal(record: Record | None) -> list[float | None]:
+    """The personalization of each client."""
+    if record is None:
+        return []
+    matrix = record["test"]["matrix"]
+    rows = matrix[matrix["primary"]]
+    return [None if row is None else rows[row][client] for client, row in enumerate(matrix["predictor_of_client"])]
+
+
 COSTS = (
     Column("mb_up", "MB up", _per_turn("up"), more_is_better=False),
     Column("mb_down", "MB down", _per_turn("down"), more_is_better=False),

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from fedbench_core.leaderboard.baselines import MEANINGS
+from fedbench_core.leaderboard.baselines import ALWAYS, MEANINGS
 from fedbench_core.leaderboard.columns import heading, scores
 from fedbench_core.leaderboard.grouping import Record, all_records
 from fedbench_core.leaderboard.leaderboard import Leaderboard
@@ -182,7 +182,8 @@ def dataset_footnotes(over_datasets: DatasetRanks) -> list[str]:
 
 
 def _columns(leaderboard: Leaderboard) -> Iterator[str]:
-    meanings = "; ".join(f"{column.heading}: {column.meaning}" for column in scores(leaderboard.ranked_by))
+    columns = (*scores(leaderboard.ranked_by), *dict.fromkeys(table.hurt for table in leaderboard.tables[:1]))
+    meanings = "; ".join(f"{column.heading}: {column.meaning}" for column in columns if column is not None)
     yield (
         "Scores: after the last round, on test images, mean over seeds ± half of the 95 % interval (Student's t). "
         f"{meanings[0].upper()}{meanings[1:]}."
@@ -208,7 +209,7 @@ def _definitions(leaderboard: Leaderboard) -> Iterator[str]:
     if any(row.fidelity != "full" for table in leaderboard.tables for row in table.rows):
         yield "† Reconstruction: details that the paper leaves open are inferred; the plugin's README lists them."
     baselines = leaderboard.suite.baselines
-    named = [(kind, getattr(baselines, kind)) for kind in ("steps", "flops", "centralized", "tuned")]
+    named = [(kind, getattr(baselines, kind)) for kind in (*ALWAYS, "tuned")]
     rows = [f"{name} ({MEANINGS[kind]})" for kind, name in named if name]
     rows += [f"{name} (for {entry}: {MEANINGS['unshared']})" for entry, name in baselines.unshared.items()]
     yield f"Baselines: {'; '.join(rows)}."

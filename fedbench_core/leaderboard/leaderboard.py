@@ -50,7 +50,11 @@ def build_leaderboard(
     if not cases:
         raise RequestError(f"Suite {suite.name} has no records yet. Run it: fedbench suite run {suite.file}")
     tables = tuple(
-        build_table(case, runs, ranked_by, order, budgets, suite.planned_pairs, tuple(baselines.missing(suite, runs)))
+        build_table(
+            *(case, runs, ranked_by, order, budgets, suite.planned_pairs),
+            why_unranked=tuple(baselines.missing(suite, runs)),
+            alone=suite.baselines.steps,
+        )
         for case, runs in cases.items()
     )
     keys = {grid_point.key for grid_point in grid_points}

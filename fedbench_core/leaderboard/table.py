@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fedbench_core.leaderboard.budget import Budget, OverBudget, within_budgets
-from fedbench_core.leaderboard.columns import COSTS, Column, scores, selected
+from fedbench_core.leaderboard.columns import COSTS, Column, hurt, scores, selected
 from fedbench_core.leaderboard.grouping import Case, Record, Runs
 from fedbench_core.leaderboard.image_check import images_of
 from fedbench_core.statistics.intervals import Interval, mean_intervals
@@ -44,7 +44,8 @@ class Table:
     """The rows of a case in their order, the tests between all pairs of entries, and the records.
 
     image_check: whether the tests include the sampling of test images.
-    left_out: entries that exceed a budget. why_unranked: missing baselines, without which there are no ranks.
+    left_out: entries that exceed a budget. why_unranked: missing baselines, without which there are no ranks. hurt: the
+    column with the share of clients that an entry hurts.
     """
 
     case: Case
@@ -56,11 +57,23 @@ class Table:
     runs: Runs
     left_out: tuple[OverBudget, ...]
     why_unranked: tuple[str, ...] = ()
+    hurt: Column | None = None
 
     @property
     def quality(self) -> tuple[Column, ...]:
         """The score columns: the ranked one, the same after the best validation round, the others."""
-        return _quality(self.ranked_by)
+        return (*_quality(self.ranked_by), *([self.hurt] if self.hurt else []))
+
+    def better_than(self, baseline: str | None) -> list[str]:
+        """The entries that are significantly better than a baseline."""
+        found = []
+        for pair in self.pairs:
+            first, last = (
+                (pair.a, pair.b) if (pair.difference > 0) == self.ranked_by.more_is_better else (pair.b, pair.a)
+            )
+            if pair.significant and last == baseline:
+                found.append(first)
+        return found
 
     def scores(self) -> dict[str, dict[int, float | None]]:
         """The ranked scores: entry -> seed -> score."""
@@ -82,16 +95,19 @@ def build_table(
     budgets: Sequence[Budget] = (),
     planned: Collection[frozenset[str]] = frozenset(),
     why_unranked: tuple[str, ...] = (),
+    alone: str | None = None,
 ) -> Table:
     """The table of a case: the entries within the budgets, ranked by one column and sorted by another.
 
-    why_unranked: what is wrong with the compulsory baselines; without them there are no ranks.
+    why_unranked: what is wrong with the compulsory baselines; without them there are no ranks. alone: the entry of
+    local training with equal steps, if any.
     """
     kept, left_out = within_budgets(runs, budgets)
     images = images_of(kept, ranked_by.name)
     pairs = compare(_scores(kept, ranked_by), images, planned)
     ranks = rank_intervals(kept, pairs, more_is_better=ranked_by.more_is_better)
-    intervals = _intervals(kept, ranked_by)
+    harmed = hurt(runs[alone]) if alone is not None and alone in runs else None
+    intervals = _intervals(kept, (*_quality(ranked_by), *([harmed] if harmed else []), *COSTS))
     rows = [
         _row(name, list(own.values()), None if why_unranked else ranks[name], intervals[name])
         for name, own in kept.items()
@@ -107,6 +123,7 @@ def build_table(
         runs=kept,
         left_out=tuple(left_out),
         why_unranked=why_unranked,
+        hurt=harmed,
     )
 
 
@@ -126,9 +143,8 @@ def _sort_key(mean: float, order: Column) -> float:
     return -mean if order.more_is_better else mean
 
 
-def _intervals(runs: Runs, ranked_by: Column) -> dict[str, dict[str, Interval]]:
+def _intervals(runs: Runs, columns: Sequence[Column]) -> dict[str, dict[str, Interval]]:
     """The intervals of all columns of all entries, in one vectorized call."""
-    columns = (*_quality(ranked_by), *COSTS)
     longest = max(map(len, runs.values()), default=0)
     table = np.full((longest, len(runs), len(columns)), np.nan)
     for at, own in enumerate(runs.values()):

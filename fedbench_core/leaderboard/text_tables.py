@@ -32,7 +32,7 @@ def text_tables(table: Table) -> list[TextTable]:
 
 
 def _scores(table: Table) -> TextTable:
-    columns = scores(table.ranked_by)
+    columns = (*scores(table.ranked_by), *([table.hurt] if table.hurt else []))
     rows = [[rank_text(row.rank), row.name, *_values(row, columns)] for row in table.rows]
     return TextTable(["rank", "entry", *(column.arrowed for column in columns)], rows, frozenset({"entry"}))
 

@@ -10,7 +10,7 @@ from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.suites.suite import AXES, METRICS, Suite
 
-_BASELINES = {"local": "steps", "centralized": "centralized"}
+_BASELINES = {"majority": "majority", "local": "steps", "centralized": "centralized"}
 """Reference methods that are a baseline under their own name."""
 
 

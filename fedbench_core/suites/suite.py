@@ -136,11 +136,13 @@ class Entry(_Variant):
 class Baselines(_Strict):
     """The names of the entries that serve as baselines.
 
-    steps, flops: local training with equal steps, and with equal training FLOPs. centralized: centralized training.
+    majority: each client's most frequent class. steps, flops: local training with equal steps, and with equal training
+    FLOPs. centralized: centralized training.
     tuned: a global model that every client fine-tunes. unshared: for an entry with mutual distillation, the same pair
     without sharing; for another entry that evaluates two models per client, the baseline of equal steps.
     """
 
+    majority: Name | None = None
     steps: Name | None = None
     flops: Name | None = None
     centralized: Name | None = None
@@ -150,7 +152,7 @@ class Baselines(_Strict):
     @property
     def names(self) -> list[str]:
         """All names of entries."""
-        single = (self.steps, self.flops, self.centralized, self.tuned)
+        single = (self.majority, self.steps, self.flops, self.centralized, self.tuned)
         return [name for name in single if name] + [*self.unshared, *self.unshared.values()]
 
 

@@ -70,6 +70,7 @@ def test_tradeoff_has_bytes_per_client_and_round_and_centralized_training_as_ref
         "fedavg": 1_500_000,
         "local": 0,
         "local, equal FLOPs": 0,
+        "majority": 0,
     }
     assert [name for name, point in points.items() if point.reference] == ["centralized"]
     assert points["fedavg"].low < points["fedavg"].score < points["fedavg"].high

@@ -24,7 +24,7 @@ def test_json_has_unrounded_numbers(leaderboard) -> None:
     expected = next(row for row in leaderboard.tables[0].rows if row.entry == "fedavg")
     assert row["intervals"]["personalization"]["mean"] == expected.intervals["personalization"].mean
     assert row["rank"] == [2, 3]
-    assert len(table["pairs"]) == 10
+    assert len(table["pairs"]) == 15
     assert (value["ranked_by"], value["over_datasets"]) == ("personalization", None)
 
 
@@ -39,7 +39,7 @@ def test_undefined_values_are_null_in_json_and_empty_in_csv(suite_folder) -> Non
 
 def test_csv_has_a_line_for_each_row_with_unrounded_numbers(leaderboard) -> None:
     lines = list(csv.DictReader(io.StringIO(FORMATTED["csv"](leaderboard))))
-    assert len(lines) == 5
+    assert len(lines) == 6
     rows = {row.entry: row for row in leaderboard.tables[0].rows}
     for line in lines:
         assert float(line["auc_mean"]) == rows[line["entry"]].intervals["auc"].mean
@@ -51,7 +51,7 @@ def test_latex_is_escaped_and_balanced(leaderboard) -> None:
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 3
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 3
     rows = re.findall(r"^.* & .*\\\\$", text, re.MULTILINE)
-    assert [row.count(" & ") for row in rows] == [7] * 6 + [6] * 6 + [4] * 6
+    assert [row.count(" & ") for row in rows] == [8] * 7 + [6] * 7 + [4] * 7
     assert r"$\pm$" in text
     assert not re.search(r"[^\x00-\x7f]", text), "only ASCII"
     assert not re.search(r"(?<!\\)[_#%](?! fedbench|\n)", text)

@@ -8,7 +8,9 @@ import pytest
 
 from fedbench_core.api import RequestError, RunError
 from fedbench_core.leaderboard.budget import read_budget
+from fedbench_core.leaderboard.columns import hurt
 from fedbench_core.leaderboard.footnotes import leaderboard_footnotes, table_footnotes
+from fedbench_core.leaderboard.outcome import outcome
 from fedbench_core.leaderboard.pages import read_leaderboard
 from fedbench_core.statistics.pairs import compare
 from fedbench_core.suites.filed_records import read_filed_records, records_folder
@@ -42,8 +44,9 @@ def test_ranks_are_intervals_where_differences_are_not_significant(suite_folder)
         "centralized": (1, 1),
         "fedavg-ft": (2, 3),
         "fedavg": (2, 3),
-        "local, equal FLOPs": (4, 5),
-        "local": (4, 5),
+        "local, equal FLOPs": (4, 6),
+        "local": (4, 6),
+        "majority": (4, 6),
     }
     assert leaderboard.tables[0].winner() == "centralized"
     assert leaderboard.winners[0][1] is None, "without centralized training"
@@ -63,9 +66,9 @@ def test_difference_that_may_be_due_to_the_test_images_is_not_significant(suite_
     assert table.image_check
     assert not any(pair.significant for pair in table.pairs)
     assert any(pair.significant for pair in compare(table.scores()))
-    assert {row.rank for row in table.rows} == {(1, 5)}
+    assert {row.rank for row in table.rows} == {(1, 6)}
     notes = " ".join(table_footnotes(table))
-    assert "0 of 10 pairs" in notes
+    assert "0 of 15 pairs" in notes
     assert re.search("Not placed.*: .*“local, equal FLOPs”", notes)
 
 
@@ -102,7 +105,8 @@ def test_scores_are_those_of_the_last_round_even_if_another_is_better(suite_fold
 
 
 def test_method_under_two_names_has_one_rank(suite_folder) -> None:
-    entries = [{"name": name, "method": name} for name in ("local", "centralized", "fedavg", "fedavg-ft")]
+    names = ("majority", "local", "centralized", "fedavg", "fedavg-ft")
+    entries = [{"name": name, "method": name} for name in names]
     entries += [{"name": "local, equal FLOPs", "method": "local", "steps": 4}, {"name": "again", "method": "fedavg"}]
     file = suite_folder.suite(entries=entries)
     suite_folder.fill(
@@ -129,10 +133,10 @@ def test_entries_with_different_seeds_are_not_tested(suite_folder) -> None:
             assert not pair.significant
             assert math.isnan(pair.p)
             assert "fedavg has no seed 3, 4" in pair.why_not
-    assert next(row for row in table.rows if row.entry == "fedavg").rank == (1, 5)
+    assert next(row for row in table.rows if row.entry == "fedavg").rank == (1, 6)
 
 
-@pytest.mark.parametrize("missing", ["steps", "flops", "centralized", "tuned"])
+@pytest.mark.parametrize("missing", ["majority", "steps", "flops", "centralized", "tuned"])
 def test_table_without_a_compulsory_baseline_is_not_ranked(missing, suite_folder) -> None:
     file = suite_folder.suite()
     suite_folder.fill(file)
@@ -155,6 +159,8 @@ def test_table_without_records_of_a_baseline_is_not_ranked(suite_folder) -> None
         ({"flops": "local"}, r"'local', which trains with 1 GFLOPs.* 2\.1"),
         ({"centralized": "local"}, "'local', which trains more than one model"),
         ({"tuned": "fedavg"}, "'fedavg', which does not communicate"),
+        ({"majority": "local"}, "'local', which trains"),
+        ({"majority": "fedavg"}, "'fedavg', which communicates"),
     ],
 )
 def test_table_with_a_baseline_of_another_kind_is_not_ranked(baselines, message, suite_folder) -> None:
@@ -194,7 +200,7 @@ def test_tuned_baseline_is_not_required_without_personal_models(suite_folder) ->
     baselines = {name: entry for name, entry in suite_folder.baselines.items() if name != "tuned"}
     file = suite_folder.suite(entries=entries, baselines=baselines)
     suite_folder.fill(file)
-    assert len(rows(file)) == 4
+    assert len(rows(file)) == 5
 
 
 def test_suite_without_records_is_refused_with_the_command_to_run_it(suite_folder) -> None:
@@ -217,7 +223,7 @@ def test_sorting_by_a_cost_keeps_the_ranks(suite_folder) -> None:
     file = suite_folder.suite()
     suite_folder.fill(file)
     by_cost = read_leaderboard(file, "gflops").tables[0]
-    assert [row.intervals["gflops"].mean for row in by_cost.rows] == [1, 1, 1, 2, 2.1]
+    assert [row.intervals["gflops"].mean for row in by_cost.rows] == [0, 1, 1, 1, 2, 2.1]
     assert {row.entry: row.rank for row in by_cost.rows} == {name: row.rank for name, row in rows(file).items()}
 
 
@@ -232,9 +238,9 @@ def test_budget_leaves_entries_out_of_table_and_tests(suite_folder) -> None:
     file = suite_folder.suite()
     suite_folder.fill(file)
     table = read_leaderboard(file, budgets=[read_budget("bytes=1MB")]).tables[0]
-    assert {row.entry for row in table.rows} == {"local", "local, equal FLOPs", "centralized"}
+    assert {row.entry for row in table.rows} == {"majority", "local", "local, equal FLOPs", "centralized"}
     assert [(over.entry, over.cost) for over in table.left_out] == [("fedavg", 1.5e6), ("fedavg-ft", 1.5e6)]
-    assert len(table.pairs) == 3
+    assert len(table.pairs) == 6
 
 
 def test_megabytes_are_per_client_and_round(suite_folder) -> None:
@@ -285,7 +291,7 @@ def test_mean_ranks_are_tested_from_six_datasets_on(suite_folder) -> None:
     assert over_datasets.significant
     assert over_datasets.ranks["centralized"] == 1
     assert read_leaderboard(file, "ece").over_datasets.ranks["centralized"] == 1, "the lowest ECE"
-    assert over_datasets.critical_difference == pytest.approx(2.49, abs=0.01)  # 2.728 sqrt(5 x 6 / 36)
+    assert over_datasets.critical_difference == pytest.approx(3.08, abs=0.01)  # 2.850 sqrt(6 x 7 / 36)
 
 
 def test_records_of_no_grid_point_are_ignored_and_counted(suite_folder) -> None:
@@ -293,7 +299,7 @@ def test_records_of_no_grid_point_are_ignored_and_counted(suite_folder) -> None:
     suite_folder.fill(file)
     more = suite_folder.suite(seeds=4)
     leaderboard = read_leaderboard(more)
-    assert (leaderboard.records, leaderboard.grid_points, leaderboard.unmatched) == (20, 20, 5)
+    assert (leaderboard.records, leaderboard.grid_points, leaderboard.unmatched) == (24, 24, 6)
 
 
 @pytest.mark.parametrize(
@@ -438,3 +444,29 @@ def test_planned_comparisons_are_a_family_of_their_own(suite_folder) -> None:
 def test_planned_comparison_of_unknown_equal_or_repeated_entries_is_refused(planned, named, suite_folder) -> None:
     with pytest.raises(RequestError, match=named):
         read_leaderboard(suite_folder.suite(planned=planned))
+
+
+def test_clients_that_an_entry_hurts_are_those_below_local_training_with_the_same_seed() -> None:
+    """The second of three clients is below in seed 0, none in seed 1; a client without a model is left out."""
+
+    def record(seed, own, rows=(0, 1, 2)) -> dict:
+        matrix = {"primary": "label", "label": [own] * 3, "predictor_of_client": list(rows)}
+        return {"spec": {"seed": seed}, "test": {"matrix": matrix}}
+
+    column = hurt({seed: record(seed, [0.5, 0.5, 0.5]) for seed in (0, 1)})
+    assert column.read(record(0, [0.6, 0.4, 0.5])) == pytest.approx(1 / 3)
+    assert column.read(record(1, [0.6, 0.5, 0.5])) == 0
+    assert column.read(record(0, [0.6, 0.4, 0.5], (0, 1, None))) == 1 / 2
+    assert column.read(record(2, [0.6, 0.4, 0.5])) is None
+
+
+def test_page_says_in_its_first_line_that_no_entry_is_above_the_most_frequent_class(suite_folder) -> None:
+    equal, better = suite_folder.suite("equal"), suite_folder.suite("better")
+    suite_folder.fill(equal, lambda grid_point: 10 + grid_point.seed % 2)
+    suite_folder.fill(better)
+    first = [outcome(read_leaderboard(file))[0] for file in (equal, better)]
+    assert "No entry is significantly above the most frequent class" in first[0]
+    assert first[1] == "Ranked by **personalization**."
+    last = outcome(read_leaderboard(better))[-1]
+    assert "most frequent class: centralized, fedavg, fedavg-ft." in last
+    assert "equal FLOPs: centralized, fedavg, fedavg-ft." in last

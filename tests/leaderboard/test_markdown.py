@@ -38,7 +38,7 @@ def test_tables_are_rectangular_and_padded(text) -> None:
 def test_tables_have_the_columns_of_a_leaderboard(text) -> None:
     assert [cell.strip() for table in tables(text)[:3] for cell in table[0]] == [
         *("rank", "entry", "personalization ↑", "generalization ↑", "macro-AUC ↑", "balanced accuracy ↑"),
-        *("worst client ↑", "ECE (pooled) ↓"),
+        *("worst client ↑", "ECE (pooled) ↓", "clients hurt ↓"),
         *("entry", "personalization, best validation round", "MB up", "MB down", "MB peer", "GFLOPs", "seconds"),
         *("entry", "method", "plugin and version", "fidelity", "backbones"),
     ]
@@ -52,7 +52,7 @@ def test_tables_have_the_columns_of_a_leaderboard(text) -> None:
         "3 clients with 60 training images in total",
         "24 validation and 30 test images",
         "5 seeds (0 to 4), the same for all entries",
-        "of 10 pairs of entries differ significantly",
+        "of 15 pairs of entries differ significantly",
         "Minimum detectable difference in personalization (power 80%): 0.",
         "The tests include the sampling of test images.",
         "No undefined scores",
@@ -61,7 +61,7 @@ def test_tables_have_the_columns_of_a_leaderboard(text) -> None:
         "papers quote 2R",
         "pooled over clients before binning",
         "local, equal FLOPs (local training with equal FLOPs)",
-        "25 of 25 runs recorded.",
+        "30 of 30 runs recorded.",
         "`fedbench suite run leaderboards/suites/small.toml`, and `fedbench leaderboard small --write`",
     ],
 )
@@ -92,9 +92,9 @@ def test_seeds_that_differ_between_entries_are_listed(suite_folder) -> None:
     )
     text = page(read_leaderboard(file))
     assert "**Seeds differ between entries**" in text
-    assert "(0 to 4: local, “local, equal FLOPs”, centralized, fedavg-ft; 0, 2 to 3: fedavg)" in text
+    assert "(0 to 4: majority, local, “local, equal FLOPs”, centralized, fedavg-ft; 0, 2 to 3: fedavg)" in text
     assert "No undefined scores" in text, "a seed without a record is not an undefined score"
-    assert "23 of 25 runs recorded (2 missing)." in text
+    assert "28 of 30 runs recorded (2 missing)." in text
 
 
 def test_undefined_scores_are_counted(suite_folder) -> None:
@@ -137,7 +137,7 @@ def test_single_seed_has_no_interval_and_no_test(suite_folder) -> None:
     suite_folder.fill(file)
     text = page(read_leaderboard(file))
     assert "±" not in text.split("## Reading guide")[0]
-    assert "10 not tested" in text
+    assert "15 not tested" in text
 
 
 def test_markdown_characters_in_cells_are_escaped() -> None:
@@ -168,7 +168,8 @@ def test_outcomes_of_several_tables_are_labelled_by_what_differs(suite_folder) -
     )
     leaderboard = read_leaderboard(file)
     text = page(leaderboard)
-    assert re.search(r"- IID: \*\*fedavg\*\* .*centralized.*\n- Dirichlet 0\.3: no significant winner", text)
+    assert re.search(r"IID:\n\n- \*\*fedavg\*\* .*centralized.*\n- .*class: fedavg\.", text)
+    assert re.search(r"Dirichlet 0\.3:\n\n- No significant winner\.\n- .*class: none\.\n- .*FLOPs: none\.", text)
     assert "## spots, IID, tiny" in text
     assert "IID: fedavg; Dirichlet 0.3: no significant winner" in index_page([(leaderboard.suite, leaderboard)])
 
@@ -180,5 +181,5 @@ def test_index_has_the_winner_and_the_number_of_records(suite_folder) -> None:
     )
     suite = read_suite(file)
     text = index_page([(suite, read_leaderboard(file)), (read_suite(suite_folder.suite("later")), None)])
-    assert re.search(r"\| \[small\]\(small\.md\) +\| Who wins\? +\| fedavg +\| +25 \|", text)
+    assert re.search(r"\| \[small\]\(small\.md\) +\| Who wins\? +\| fedavg +\| +30 \|", text)
     assert re.search(r"\| later +\| Does it help\? +\| not run yet +\| +0 \|", text)

@@ -1,0 +1,52 @@
+"""What a leaderboard shows, in its first lines: the winners, and which entries are above the baselines."""
+
+from collections.abc import Iterable, Sequence
+
+from fedbench_core.leaderboard.leaderboard import Leaderboard, case_labels
+from fedbench_core.leaderboard.table import Table
+from fedbench_core.suites.suite import Baselines
+
+
+def outcome(leaderboard: Leaderboard) -> list[str]:
+    """Paragraphs in Markdown: how the entries are ranked, the winner, and who is significantly above which baseline."""
+    heading, tables = leaderboard.ranked_by.heading, leaderboard.tables
+    if all(table.why_unranked for table in tables):
+        return [f"**Not ranked**, sorted by **{heading}**: compulsory baselines are missing (see below)."]
+    baselines = leaderboard.suite.baselines
+    lines = [f"Ranked by **{heading}**."]
+    if not any(table.better_than(baselines.majority) for table in tables):
+        lines.insert(0, "**No entry is significantly above the most frequent class of the clients.**")
+    found = [[*_winner(leaderboard, winner), *_above(table, baselines)] for table, winner in leaderboard.winners]
+    if len(found) == 1:
+        return [*lines, bullets(found[0])]
+    labels = case_labels(leaderboard)
+    return [
+        *lines,
+        *(f"{label}:\n\n{bullets(sentences)}" for label, sentences in zip(labels, found, strict=True)),
+    ]
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    """A Markdown list."""
+    return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _winner(leaderboard: Leaderboard, winner: str | None) -> list[str]:
+    excluded = f" (not counting {leaderboard.suite.baselines.centralized})"
+    if winner is None:
+        return ["No significant winner."]
+    return [f"**{winner}** is significantly better than all other entries{excluded}."]
+
+
+def _above(table: Table, baselines: Baselines) -> list[str]:
+    controls = {entry: control for entry, control in baselines.unshared.items() if entry in table.runs}
+    own = [entry for entry, control in controls.items() if entry in table.better_than(control)]
+    sentences = [
+        f"Significantly above the most frequent class: {_names(table.better_than(baselines.majority))}.",
+        f"Above local training with equal FLOPs: {_names(table.better_than(baselines.flops))}.",
+    ]
+    return sentences + ([f"Above the same models without communication: {_names(own)}."] if controls else [])
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
