@@ -6,6 +6,7 @@ import click
 
 from fedbench_core.cli.output import print_sentence, print_table
 from fedbench_core.cli.units import bytes_text, seconds_text
+from fedbench_core.records.majority import constant_predictors, majority_scores
 
 if TYPE_CHECKING:
     from fedbench_core.runner import Finished
@@ -33,7 +34,7 @@ def print_report(finished: "Finished") -> None:
     record = finished.record
     if finished.before:
         click.echo("This run is already finished: its recorded scores follow. Use --fresh to repeat it.\n")
-    columns = _columns(record)
+    columns = {**_columns(record), "most frequent class": majority_scores(record)}
     rows = [[label, *(_score(metrics.get(name)) for metrics in columns.values())] for name, label in SCORES.items()]
     print_table(("test set", *columns), [row for row in rows if any(cell != "-" for cell in row[1:])])
     click.echo()
@@ -95,6 +96,11 @@ def _notes(record: dict[str, Any]) -> list[str]:
         "All other scores: on the whole test set.",
         f"ECE and Brier score: over the {test['metrics']['n']} predictions of all clients for their own test images.",
     ]
+    if constant := constant_predictors(record):
+        notes.append(
+            f"The models of {constant} of {clients} clients predict the same class for every test image: they have not "
+            "learned. Train longer, or try another --lr."
+        )
     if test["undefined"]:
         left_out = ", ".join(f"{name} {count}" for name, count in test["undefined"].items())
         notes.append(f"Undefined, and excluded from the means: {left_out}.")
