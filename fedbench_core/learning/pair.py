@@ -34,7 +34,8 @@ Terms = Callable[[ForwardPass, ForwardPass], Mapping[str, Tensor]]
 class Side:
     """One network of a pair. role: its name in the metrics; matrices: further tensors that are trained with it.
 
-    task_weight: the weight of its task loss beside its terms; the task loss in the metrics is without it.
+    task_weight: the weight of its task loss beside its terms; the task loss in the metrics is without it. rate: its
+    learning rate, and that of its matrices, as a multiple of the run's.
     """
 
     role: str
@@ -42,6 +43,7 @@ class Side:
     terms: Terms
     matrices: Sequence[Tensor] = ()
     task_weight: float = 1.0
+    rate: float = 1.0
 
 
 def fit_pair(first: Side, second: Side, data: Data, ctx: RoundContext, *, joint: bool = False) -> dict[str, float]:
@@ -53,7 +55,7 @@ def fit_pair(first: Side, second: Side, data: Data, ctx: RoundContext, *, joint:
     its terms and the mean norm of its embeddings, all as ROLE_NAME; and `steps`.
     """
     sides = first, second
-    step = optimizer(_parameters(sides), ctx)
+    step = optimizer([{"params": _parameters([side]), "lr": ctx.lr * side.rate} for side in sides], ctx)
     totals: dict[str, Tensor] = {}
     seen = steps = 0
     for side in sides:

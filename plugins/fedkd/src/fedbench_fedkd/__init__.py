@@ -31,6 +31,7 @@ from fedbench_core.learning import (
     learnable,
     projection,
 )
+from fedbench_fedkd.attention import attention_maps, blocks, distance
 
 PAPER = (
     "Wu et al., Communication-efficient federated learning via knowledge distillation, Nature Communications 13, 2022"
@@ -51,7 +52,10 @@ class FedKD(LocalUpdate):
     student: Annotated[str, Field(min_length=1, description="backbone of the common student")] = "mobilenetv3_small_050"
     mutual: Annotated[bool, Field(description="each network learns from the other's predictions")] = True
     hidden: Annotated[bool, Field(description="each network learns from the other's embeddings, projected")] = True
-    adaptive: Annotated[bool, Field(description="divide both terms by the sum of the task losses, CE_t + CE_s")] = True
+    attention: Annotated[
+        bool, Field(description="each network learns from the other's attention maps, if both are transformers")
+    ] = True
+    adaptive: Annotated[bool, Field(description="divide all terms by the sum of the task losses, CE_t + CE_s")] = True
     detach_denominator: Annotated[
         bool, Field(description="treat that sum as a constant; false is the paper as printed")
     ] = True
@@ -62,6 +66,9 @@ class FedKD(LocalUpdate):
         Literal["own", "joint"],
         Field(description="own: each loss trains its own network; joint: both losses train both, as in public code"),
     ] = "own"
+    student_lr: Annotated[
+        float | None, Field(gt=0, description="learning rate of the student, with the run's schedule; none: the run's")
+    ] = None
     share: Annotated[bool, Field(description="false: nothing is sent; the same pair trains locally")] = True
 
     @property
@@ -70,8 +77,12 @@ class FedKD(LocalUpdate):
         return (self.student,)
 
     def check(self, client: Client, ctx: RoundContext) -> Sequence[str]:
-        """A note on a student that is larger than this client's teacher."""
-        return check_pair(ctx.build(client.backbone), ctx.build(self.student, STUDENT), client)
+        """Notes on a student that is larger than this client's teacher, and on a single transformer in a pair."""
+        teacher, student = ctx.build(client.backbone), ctx.build(self.student, STUDENT)
+        notes = check_pair(teacher, student, client)
+        if self.attention and bool(blocks(teacher)) != bool(blocks(student)):
+            notes.append(f"Of {teacher.name} and {student.name} only one has attention maps, so none are aligned.")
+        return notes
 
     def setup(self, client: Client, ctx: RoundContext) -> None:
         """Teacher and student, with different initial weights even if they have the same backbone; the projection."""
@@ -98,9 +109,12 @@ class FedKD(LocalUpdate):
             apply_delta(received, student)
         return {TEACHER: client.models[TEACHER], STUDENT: student}
 
-    def terms(self, task: Task, own: ForwardPass, other: ForwardPass, hidden: Tensor | None) -> dict[str, Tensor]:
-        """The terms added to the task loss of `own`: KL(other || own) / D and hidden / D, where D = CE_t + CE_s."""
-        terms = {} if hidden is None else {"hidden": hidden}
+    def terms(
+        self, task: Task, own: ForwardPass, other: ForwardPass, hidden: Tensor | None, attention: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The terms added to the loss of `own`: (KL(other || own) + hidden + attention) / D, where D = CE_t + CE_s."""
+        given = {"hidden": hidden, "attention": attention}
+        terms = {name: term for name, term in given.items() if term is not None}
         if self.mutual:
             terms["mutual"] = task.divergence(other.outputs.logits, own.outputs.logits)
         if not self.adaptive:
@@ -114,19 +128,27 @@ class FedKD(LocalUpdate):
         matrix = learnable(client, _HINT, ctx) if self.hidden else None
         fixed = matrix if joint or matrix is None else matrix.detach()
 
-        def of_teacher(own: ForwardPass, other: ForwardPass) -> dict[str, Tensor]:
-            return self.terms(ctx.task, own, other, _hidden(own, other, fixed))
+        teacher, lr = client.models[TEACHER], self.student_lr
+        with attention_maps(teacher) as theirs, attention_maps(student) as ours:
 
-        def of_student(own: ForwardPass, other: ForwardPass) -> dict[str, Tensor]:
-            return self.terms(ctx.task, own, other, _hidden(other, own, matrix))
+            def of_teacher(own: ForwardPass, other: ForwardPass) -> dict[str, Tensor]:
+                return self.terms(ctx.task, own, other, _hidden(own, other, fixed), self._aligned(theirs, ours, joint))
 
-        return fit_pair(
-            Side(TEACHER, client.models[TEACHER], of_teacher),
-            Side(STUDENT, student, of_student, [] if matrix is None else [matrix]),
-            client.train,
-            ctx,
-            joint=joint,
-        )
+            def of_student(own: ForwardPass, other: ForwardPass) -> dict[str, Tensor]:
+                return self.terms(ctx.task, own, other, _hidden(other, own, matrix), self._aligned(ours, theirs, joint))
+
+            rate = 1.0 if lr is None else lr / ctx.training.lr
+            return fit_pair(
+                Side(TEACHER, teacher, of_teacher),
+                Side(STUDENT, student, of_student, [] if matrix is None else [matrix], rate=rate),
+                client.train,
+                ctx,
+                joint=joint,
+            )
+
+    def _aligned(self, own: Sequence[Tensor], other: Sequence[Tensor], joint: bool) -> Tensor | None:
+        """The difference of attention maps; those of the other network are fixed unless `joint`."""
+        return distance(own, other if joint else [one.detach() for one in other]) if self.attention else None
 
     def _copy(self, student: Backbone, ctx: RoundContext) -> Backbone:
         copy = ctx.build(self.student, STUDENT)
