@@ -25,7 +25,7 @@ from fedbench_core.federation.executors.serial import Serial
 from fedbench_core.federation.keeper import Keep
 from fedbench_core.federation.partition import Partition, load_public, make_partition
 from fedbench_core.federation.partition import load as load_splits
-from fedbench_core.federation.progress import Progress, Watch
+from fedbench_core.federation.progress import Event, Progress, Watch
 from fedbench_core.federation.resolved import ResolvedRun, assemble, check, resolve
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.store import Store, clear, read_journal, was_begun
@@ -186,10 +186,12 @@ def _run(run: ResolvedRun, folder: Path, how: How, watch: Watch, say: Say, split
     if note := bf16_note(run.spec):
         say(note)
     with claimed(folder):
+        watch(_stage(run, f"loading {run.spec.dataset}"))
         splits = splits or load(run, how, say)
         partition = partition_of(run, how, say, splits)
         if is_done(folder):
             return _same(_finished(folder), run, partition)
+        watch(_stage(run, f"building {', '.join(dict.fromkeys(run.backbones))}"))
         probe = Probe(run, partition)
         notes = probe.check()
         store = Store(folder / "state")
@@ -239,6 +241,8 @@ def _train(
     stamp = _stamp(run, partition, how)
     progress = _progress(stamp, store)
     executor = _executor(run, partition, folder / "state", how)
+    workers = f"{executor.workers} workers" if executor.workers > 1 else "1 worker"
+    watch(_stage(run, f"training on {workers}", progress.round))
     try:
         engine = Engine(run, partition, executor, store, folder, progress, stamp, how.keep or "auto")
         test = engine.run(watch, how.checkpoint_every)
@@ -251,6 +255,11 @@ def _train(
         "aggregation_seconds": progress.totals.aggregation_seconds,
     }
     return progress, test, made
+
+
+def _stage(run: ResolvedRun, stage: str, done: int = 0) -> Event:
+    """An event between rounds."""
+    return Event(done, run.spec.rounds, 0, 0, done, 0, stage=stage)
 
 
 def _executor(run: ResolvedRun, partition: Partition, folder: Path, how: How) -> Executor:

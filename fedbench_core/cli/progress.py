@@ -87,11 +87,13 @@ def _bar(progress: Progress) -> Watch:
     task = progress.add_task("starting", total=None, status="")
 
     def watch(event: "Event") -> None:
-        done = event.round + event.turns / max(1, event.expected) if event.point is None else event.done
+        if event.stage:
+            progress.update(task, description=event.stage)
+            return
         progress.update(
             task,
             total=event.rounds,
-            completed=min(done, event.rounds),
+            completed=_rounds(event),
             description=f"{event.done}/{event.rounds} rounds",
             status=_status(event),
         )
@@ -100,17 +102,40 @@ def _bar(progress: Progress) -> Watch:
 
 
 def _lines() -> Watch:
-    start, before = time.monotonic(), -1
+    clock, before = Clock(), 0
+    click.echo("starting", err=True)
 
     def watch(event: "Event") -> None:
         nonlocal before
-        if event.done <= max(before, 0):
+        if event.stage:
+            click.echo(event.stage, err=True)
             return
-        before = event.done
-        left = (time.monotonic() - start) / before * (event.rounds - before)
-        click.echo(f"{before}/{event.rounds} rounds  {_status(event)}  {seconds_text(left)} left", err=True)
+        left = clock.left(_rounds(event), event.rounds)
+        if event.done > before:
+            before = event.done
+            ends = "" if left is None else f"  {seconds_text(left)} left"
+            click.echo(f"{before}/{event.rounds} rounds  {_status(event)}{ends}", err=True)
 
     return watch
+
+
+class Clock:
+    """How long the rest of a run takes, judged by what it took since its first turn: the start is not repeated."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._first: tuple[float, float] | None = None
+
+    def left(self, done: float, total: float) -> float | None:
+        """The seconds left when `done` of `total` are done; None before a second call with more."""
+        first = self._first = self._first or (self._now(), done)
+        return (self._now() - first[0]) / (done - first[1]) * (total - done) if done > first[1] else None
+
+
+def _rounds(event: "Event") -> float:
+    """The rounds that are done, with the fraction of the present one; its evaluation counts as one more turn."""
+    part = 0.0 if event.point is not None else event.turns / (event.expected + 1)
+    return min(max(event.done, event.round + part), event.rounds)
 
 
 def _status(event: "Event") -> str:

@@ -29,8 +29,11 @@ SCORES = {
 }
 
 
-def print_report(finished: "Finished") -> None:
-    """Print the scores by role and round, the bytes sent, and notes on how to read them."""
+def print_report(finished: "Finished", seconds: float) -> None:
+    """Print the scores by role and round, the bytes sent, and notes on how to read them.
+
+    seconds: how long the command took; of a run that was finished before, the recorded time is printed.
+    """
     record = finished.record
     if finished.before:
         click.echo("This run is already finished: its recorded scores follow. Use --fresh to repeat it.\n")
@@ -43,7 +46,8 @@ def print_report(finished: "Finished") -> None:
     click.echo()
     for line in _notes(record):
         print_sentence(line)
-    print_sentence(f"{seconds_text(record['how']['seconds'])}; recorded in {finished.folder}")
+    took = record["how"]["seconds"] if finished.before else seconds
+    print_sentence(f"{seconds_text(took)}; recorded in {finished.folder}")
     _print_models(finished)
 
 
@@ -106,7 +110,7 @@ def _notes(record: dict[str, Any]) -> list[str]:
         notes.append(f"Undefined, and excluded from the means: {left_out}.")
     if record["rounds_skipped"]:
         rounds = ", ".join(map(str, record["rounds_skipped"]))
-        notes.append(f"Rounds without participating clients (the first round is 0): {rounds}.")
+        notes.append(f"Rounds without participating clients (rounds are numbered from 0): {rounds}.")
     if record["costs"]["bytes_up"]:
         notes.append(
             "All clients start from equal weights, so there is no initial download: R uploads and R - 1 downloads per "

@@ -1,5 +1,6 @@
 """`fedbench run`: run one experiment and print its scores."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,15 +57,15 @@ HOW = (
 
 def carry_out(start: "Callable[[How, Watch, Log], Finished]", how: dict[str, Any], *, as_json: bool) -> None:
     """Compute a run by `start`, show its progress, and print its record or its scores."""
-    with serving(processes=how["executor"] == "processes"):
+    started = time.monotonic()
+    with serving(processes=how["executor"] == "processes"), watching(quiet=as_json) as (watch, log):
         from fedbench_core.registry import registry  # noqa: PLC0415  # imports torch: slow, and --help does not need it
         from fedbench_core.runner import How  # noqa: PLC0415  # as above
 
         registry()  # so that a broken plugin is reported before the run, not after it
         warn_of_broken_plugins()
-        with watching(quiet=as_json) as (watch, log):
-            finished = start(How(**how), watch, log)
+        finished = start(How(**how), watch, log)
     if as_json:
         print_json(finished.record)
     else:
-        print_report(finished)
+        print_report(finished, time.monotonic() - started)

@@ -102,7 +102,8 @@ class Progress:
 class Event:
     """News for who watches a run: `turns` of `expected` in round `round` are done; a new point of the curve, if any.
 
-    done: rounds that are over; curve: the last point measured so far, new or not.
+    done: rounds that are over; curve: the last point measured so far, new or not; stage: what begins now, before the
+    first turn and after the last round, "" otherwise.
     """
 
     round: int
@@ -113,6 +114,7 @@ class Event:
     bytes_sent: int
     point: Mapping[str, Any] | None = None
     curve: Mapping[str, Any] | None = None
+    stage: str = ""
 
 
 Watch = Callable[[Event], None]
