@@ -13,7 +13,7 @@ import PIL
 from pydantic import Field
 
 from fedbench_core.api.datasets import SPLITS, DataRequest, Splits
-from fedbench_core.api.errors import DataError
+from fedbench_core.api.errors import DataError, RequestError
 from fedbench_core.api.seeds import stream
 from fedbench_core.data import labels_csv, layout
 from fedbench_core.data.cache import contents, mapped
@@ -23,6 +23,7 @@ from fedbench_core.data.pictures import SUFFIXES, Fit, has_color, read_picture
 
 VERSION: Final = 1
 DEFAULT_SIZE: Final = 28
+MOST_PIXELS: Final = 4096
 NAMED: Final = 3
 
 Fraction = Annotated[float, Field(gt=0, lt=0.5)]
@@ -63,6 +64,8 @@ class Folder:
         table = self._with_splits(labels_csv.read(labels_csv.find(folder)))
         _say_left_out(folder, table.rows, request)
         size = request.image_size or DEFAULT_SIZE
+        if size > MOST_PIXELS:
+            raise RequestError(f"--image-size {size}: images of a folder are resized to at most {MOST_PIXELS} pixels.")
         cache = request.cache / f"folder-{self._key(folder, table.rows, size)}"
         arrays = mapped(cache, lambda: self._fill(folder, table, size, request))
         task = layout.task(table.path, arrays, self.kind, list(classes(table.rows)))

@@ -146,6 +146,8 @@ class DatasetContract(PartContract[Dataset]):
             assert sites.shape == (count,), f"{sites.shape} sites for {count} {split} images"
             assert sites.dtype.kind in "iu", f"{split} sites are {sites.dtype}; expected integers"
             assert sites.min() >= 0, f"{split} has the site {sites.min()}; expected 0 or more"
+            named = len(splits.site_names)
+            assert not named or sites.max() < named, f"{split} has the site {sites.max()}, but there are {named} names"
 
     def test_writes_to_its_cache_only(self, part: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """It writes files below `request.cache` only."""

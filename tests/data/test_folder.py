@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedbench_core.api import DataError, DataRequest
+from fedbench_core.api import DataError, DataRequest, RequestError
 from fedbench_core.data import DATASETS
 from fedbench_core.data.folder import _drawn
 from fedbench_core.data.labels_csv import Row
@@ -112,6 +112,11 @@ def test_images_are_resized_to_the_requested_size(own, request_):
     small, large = load(folder, request_), load(folder, replace(request_, image_size=64))
     assert (small.image_size, large.image_size) == (28, 64)
     assert small.digest != large.digest
+
+
+def test_size_that_no_memory_holds_is_refused(own, request_):
+    with pytest.raises(RequestError, match=r"--image-size 100000.*4096"):
+        load(own(), replace(request_, image_size=100_000))
 
 
 def test_one_color_image_makes_all_images_color(own, request_):
@@ -237,7 +242,7 @@ def bomb(side):
     )
 
 
-def test_unreadable_images_are_refused_by_row_and_file(own, request_):
+def test_unreadable_images_are_refused_by_row_and_file(own, request_, tmp_path):
     folder = own()
     whole = (folder / "train/1.png").read_bytes()
     (folder / "train/1.png").write_bytes(whole[:60])
@@ -251,7 +256,15 @@ def test_unreadable_images_are_refused_by_row_and_file(own, request_):
         (folder / "train/1.png").write_bytes(damaged)
         with pytest.raises(DataError, match=f"row 3: {folder}/train/1.png"):
             load(folder, request_)
-    (folder / "train/1.png").write_bytes(whole)
+    Image.fromarray(picture(0, (64, 64)).astype(np.uint8)).save(tmp_path / "whole.jpg")
+    for name in ("train/1.png", "test/0.png"):  # what has no checksums fails when it is decoded
+        (folder / name).write_bytes((tmp_path / "whole.jpg").read_bytes()[:-300])
+    with pytest.raises(DataError) as error:
+        load(folder, request_)
+    assert f"row 3: {folder}/train/1.png" in str(error.value)
+    assert f"row 8: {folder}/test/0.png" in str(error.value)
+    for name in ("train/1.png", "test/0.png"):
+        (folder / name).write_bytes(whole)
     assert len(load(folder, request_).train) == 4
 
 

@@ -161,6 +161,12 @@ class SitesByName(Loaded):
         return replace(splits, sites=names)
 
 
+class SiteWithoutName(Loaded):
+    def change(self, splits):
+        numbers = {split: np.arange(count) % 2 for split, count in self.counts().items()}
+        return replace(splits, sites=numbers, site_names=("a",))
+
+
 class Tuples(Loaded):
     def change(self, splits):
         return splits.train, splits.val, splits.test
@@ -210,6 +216,7 @@ DEFECTS = {
     "d-one-digest": (OneDigest, "image_size_is_kept_or_refused", "include the size"),
     "d-no-digest": (NoDigest, "is_named", "no digest"),
     "d-sites-of-some": (SitesOfSome, "sites_are_numbered", "sites for train"),
+    "d-site-without-name": (SiteWithoutName, "sites_are_numbered", "there are 1 names"),
     "d-sites-by-name": (SitesByName, "sites_are_numbered", "expected integers"),
     "d-tuples-of-splits": (Tuples, "depends_on_nothing_outside[clock]", "expected Splits"),
     "d-speechless": (Speechless, "image_size_is_kept_or_refused", "explains nothing"),
