@@ -70,7 +70,7 @@ class FD(LocalUpdate):
     def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
         """Train, and average the predictions of all steps by class."""
         seen = ClassSums(ctx.task.outputs, ctx.device)
-        targets, known = self.targets(client, received, ctx.task)
+        targets, known = (one.to(ctx.device) for one in self.targets(client, received, ctx.task))
 
         def loss(batch: Batch, outputs: Outputs, _net: nn.Module) -> dict[str, Tensor]:
             members, logits = ctx.task.members(batch.labels), outputs.logits
