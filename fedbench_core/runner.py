@@ -35,7 +35,7 @@ from fedbench_core.records.contents import build, versions
 from fedbench_core.records.differences import differences
 from fedbench_core.records.folder import claimed, folder_of, is_done
 from fedbench_core.records.kept_models import check_models_folder, write_models
-from fedbench_core.records.record import RECORD, read_record, write_record
+from fedbench_core.records.record import RECORD, check_table, read_record, write_record
 from fedbench_core.registry import registry
 
 Say = Callable[[str], None]
@@ -46,10 +46,11 @@ class How:
     """How a run is computed: nothing that its numbers depend on.
 
     base: the folder of a relative npz:PATH or folder:PATH. workers: processes, None for all cores. fresh: run again
-    what is recorded, in a new folder. checkpoint_every: rounds between commits; at most this many are repeated after a
-    crash. client_timeout: seconds per turn. ray_address: HOST:PORT or "auto", None for a cluster on this machine;
-    gpus_per_client: the fraction of a GPU that a turn takes there, a whole one by default. keep: whether models stay in
-    the run folder; None is as a resumed run was started, or else "auto", which keeps those of up to 128 MB together.
+    what is recorded, in a new folder. wait: for another process that computes the same run, instead of an error.
+    checkpoint_every: rounds between commits; at most this many are repeated after a crash. client_timeout: seconds per
+    turn. ray_address: HOST:PORT or "auto", None for a cluster on this machine; gpus_per_client: the fraction of a GPU
+    that a turn takes there, a whole one by default. keep: whether models stay in the run folder; None is as a resumed
+    run was started, or else "auto", which keeps those of up to 128 MB together.
     """
 
     out: Path = Path("runs")
@@ -63,6 +64,7 @@ class How:
     ray_address: str | None = None
     gpus_per_client: float | None = None
     fresh: bool = False
+    wait: bool = False
     keep: Keep | None = None
 
     def request(self, spec: RunSpec, say: Say | None = None) -> DataRequest:
@@ -82,12 +84,16 @@ class Finished:
     @property
     def clients(self) -> pd.DataFrame:
         """`clients.csv`: a row per client, round and phase."""
-        return pd.read_csv(self.folder / "clients.csv")
+        return self._table("clients.csv")
 
     @property
     def messages(self) -> pd.DataFrame:
         """`messages.csv`: a row per message, with its bytes."""
-        return pd.read_csv(self.folder / "messages.csv")
+        return self._table("messages.csv")
+
+    def _table(self, name: str) -> pd.DataFrame:
+        check_table(self.folder / name, self.record)
+        return pd.read_csv(self.folder / name)
 
 
 def _ignore(_news: object) -> None:
@@ -185,7 +191,7 @@ def partition_of(run: ResolvedRun, how: How, say: Say | None = None, splits: Spl
 def _run(run: ResolvedRun, folder: Path, how: How, watch: Watch, say: Say, splits: Splits | None = None) -> Finished:
     if note := bf16_note(run.spec):
         say(note)
-    with claimed(folder):
+    with claimed(folder, wait=how.wait):
         watch(_stage(run, f"loading {run.spec.dataset}"))
         splits = splits or load(run, how, say)
         partition = partition_of(run, how, say, splits)

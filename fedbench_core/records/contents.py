@@ -51,6 +51,7 @@ def build(
         "selected": _selected(progress, test),
         "curve": progress.curve,
         "rounds_skipped": progress.skipped,
+        "tables": {name: digest for name, (_, digest) in progress.tables.items()},
         "notes": [*notes, *progress.notes],
         "costs": _costs(progress, probe),
         "versions": versions(run),

@@ -31,13 +31,25 @@ def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in ("how", "digest", "grid_point")}
 
 
+def comparable_pair(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The comparable blocks of two records; `tables` only if both have it, which earlier versions did not write."""
+    blocks = comparable(one), comparable(other)
+    if not all("tables" in block for block in blocks):
+        for block in blocks:
+            block.pop("tables", None)
+    return blocks
+
+
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write a sealed record and then rename it to `path`, so that a file of that name is always complete."""
     replace_file(path, _text(record).encode(), durable=True)
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The record in a run folder or file; RunError if it can't be read, was altered, or has another format."""
+    """The record in a run folder or file; RunError if it can't be read, was altered, or has another format.
+
+    The CSV files beside the record of a run must be those that the run wrote, if they are there.
+    """
     file = path / RECORD if path.is_dir() else path
     try:
         text = read_text(file)
@@ -54,7 +66,22 @@ def read_record(path: Path) -> dict[str, Any]:
             f"{file} was altered: its digest does not match its contents. "
             f"Restore the original file, or run it again: fedbench run --config {file}"
         )
+    if file.name == RECORD:
+        for table in (file.with_name(name) for name in TABLES):
+            if table.exists():
+                check_table(table, record)
     return _completed(record)
+
+
+def check_table(path: Path, record: Mapping[str, Any]) -> None:
+    """RunError if a CSV file of a run can't be read, or has another digest than its record; older ones have none."""
+    tables = record.get("tables")
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise RunError(f"{path} could not be read: {error.strerror}.") from error
+    if tables is not None and (not isinstance(tables, dict) or tables.get(path.name) != digest):
+        raise RunError(f"{path} was altered: its digest is not that in the record. Restore the file, or use --fresh.")
 
 
 def _completed(record: dict[str, Any]) -> dict[str, Any]:

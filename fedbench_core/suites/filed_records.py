@@ -6,7 +6,7 @@ from typing import Any
 
 from fedbench_core.api.errors import RunError
 from fedbench_core.federation.files import make_folder
-from fedbench_core.records.record import comparable, read_record, sealed, write_record
+from fedbench_core.records.record import comparable_pair, read_record, sealed, write_record
 from fedbench_core.suites.suite import GridPoint
 
 Record = dict[str, Any]
@@ -57,7 +57,7 @@ def filed_by_key(folder: Path) -> dict[str, tuple[Path, Record]]:
 
 def check_agreement(first: Path, one: Mapping[str, Any], second: Path, other: Mapping[str, Any]) -> None:
     """RunError that names both records and the blocks that differ, if they are not of equal runs."""
-    old, new = comparable(one), comparable(other)
+    old, new = comparable_pair(one, other)
     if old != new:
         blocks = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
         raise RunError(

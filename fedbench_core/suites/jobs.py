@@ -10,12 +10,13 @@ from fedbench_core.federation.executors.process_pool import ProcessPool
 from fedbench_core.federation.executors.scheduler import LostError, News, Pool, Scheduler
 from fedbench_core.federation.progress import Event
 from fedbench_core.federation.spec import RunSpec
+from fedbench_core.records.folder import InUseError
 from fedbench_core.runner import How, run
 
 PRELOAD = "fedbench_core.suites.jobs"
 """What the fork server imports for runs."""
 
-Kind = Literal["progress", "line", "done", "refused", "failed"]
+Kind = Literal["progress", "line", "done", "busy", "refused", "failed"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Job:
 class Report:
     """What is known of a job.
 
-    progress: the fraction of its rounds that is done; line: what it prints; done: its folder; refused: a RequestError;
-    failed: another error.
+    progress: the fraction of its rounds that is done; line: what it prints; done: its folder; busy: another process
+    computes it; refused: a RequestError; failed: another error.
     """
 
     job: Job
@@ -65,6 +66,8 @@ def end_of(value: Any) -> tuple[Kind, str]:
         return kind, text
     if isinstance(value, LostError):
         return "failed", f"{str(value)[:1].upper()}{str(value)[1:]}."
+    if isinstance(value, InUseError):
+        return "busy", str(value)
     if isinstance(value, FedbenchError):
         return "refused" if isinstance(value, RequestError) else "failed", str(value)
     return "failed", f"This should not happen: {type(value).__name__}: {value}".removesuffix(": ")

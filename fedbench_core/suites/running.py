@@ -117,6 +117,18 @@ def run_suite(plan: SuitePlan, how: How, workers: int, watch: Callable[[SuitePro
 
 
 def _computed(jobs: list[Job], how: How, workers: int) -> Generator[Report, None, None]:
+    """The reports of all jobs; those that another process computes come last, when it is done with them."""
+    busy = []
+    for report in _reports(jobs, how, workers):
+        if report.kind == "busy":
+            busy.append(replace(report.job, how=replace(jobs[report.job.number].how, wait=True)))
+        else:
+            yield report
+    if busy:
+        yield from compute(busy, workers)
+
+
+def _reports(jobs: list[Job], how: How, workers: int) -> Generator[Report, None, None]:
     if how.executor != "ray":
         return compute(jobs, workers)
     from fedbench_core.suites import ray_jobs  # noqa: PLC0415  # Ray is optional

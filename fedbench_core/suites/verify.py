@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from fedbench_core.federation.progress import Watch
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.records.differences import Difference, differences
-from fedbench_core.records.record import comparable, read_record
+from fedbench_core.records.record import comparable_pair, read_record
 from fedbench_core.runner import How, Say, run
 
 
@@ -30,10 +30,9 @@ def verify(path: Path, how: How, watch: Watch, say: Say) -> Verdict:
     RunError if it isn't a complete record, or the run fails; RequestError if it can't run here, such as for a missing
     plugin.
     """
-    before = comparable(read_record(path))
+    recorded = read_record(path)
     with TemporaryDirectory(prefix="fedbench-verify-") as scratch:
-        now = comparable(
-            run(RunSpec.of(before["spec"]), replace(how, out=Path(scratch), keep="none"), watch, say).record
-        )
+        again = run(RunSpec.of(recorded["spec"]), replace(how, out=Path(scratch), keep="none"), watch, say).record
+    before, now = comparable_pair(recorded, again)
     versions = differences(before.pop("versions"), now.pop("versions"))
     return Verdict(list(versions), list(differences(before, now)))

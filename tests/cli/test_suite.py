@@ -7,16 +7,20 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
 from click.testing import CliRunner
 
 from fedbench_core.cli.group import fedbench
+from fedbench_core.federation.resolved import resolve
+from fedbench_core.records.folder import claimed, folder_of
 from fedbench_core.records.record import comparable, read_record, sealed, write_record
 from fedbench_core.suites.filed_records import read_filed_records
+from fedbench_core.suites.suite import read_suite
 
 MAIN = "from fedbench_core.cli import main; main()"
 # A shell that starts pytest in the background makes its children ignore SIGINT.
@@ -148,6 +152,23 @@ def test_failed_and_invalid_runs_are_named_and_stop_no_other_run(go, suite, tmp_
     again = go("suite", "run", path)
     assert (again.exit_code, len(filed(path))) == (1, 3 + 2)
     assert "2 runs failed" in again.stderr
+
+
+def test_run_that_another_process_computes_is_done_last_and_filed(go, suite) -> None:
+    path = suite(*TWO, seeds=1)
+    held = [folder_of(resolve(point.spec).spec, Path("runs"), fresh=False) for point in read_suite(path).grid_points()]
+
+    def release_after_the_other() -> None:
+        while len(filed(path)) < 1:
+            time.sleep(0.05)
+        holding.close()
+
+    with ExitStack() as holding:
+        holding.enter_context(claimed(held[0]))
+        Thread(target=release_after_the_other, daemon=True).start()
+        done = go("suite", "run", path, "--workers", 1)
+    assert done.exit_code == 0, done.stderr
+    assert len(filed(path)) == 2
 
 
 def states(go, path: Path) -> dict[tuple[str, str], str]:

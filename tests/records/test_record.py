@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import RunError
-from fedbench_core.records.record import read_record
+from fedbench_core.records.record import comparable, comparable_pair, read_record, sealed, write_record
 from fedbench_core.runner import How
 
 SMALL = {"backbones": "tiny", "dataset": "spots", "clients": 3, "rounds": 2, "steps": 2, "batch_size": 8}
@@ -28,7 +28,7 @@ def test_record_is_strict_json_with_the_documented_blocks(finished) -> None:
     record = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert set(record) == {
         *("format", "spec", "spec_digest", "method", "data", "population", "test", "selected", "curve"),
-        *("rounds_skipped", "notes", "costs", "versions", "how", "digest"),
+        *("rounds_skipped", "tables", "notes", "costs", "versions", "how", "digest"),
     }
     assert record == finished().record
 
@@ -171,3 +171,25 @@ def test_record_without_its_digest_is_refused(finished, tmp_path) -> None:
     (tmp_path / "record.json").write_text(json.dumps(contents))
     with pytest.raises(RunError, match="was altered"):
         read_record(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["clients.csv", "messages.csv"])
+def test_altered_table_of_a_finished_run_is_refused_by_name(name, kit, tmp_path) -> None:  # noqa: ARG001  # installed
+    first = run(RunSpec.of({**SMALL, "method": "fedavg"}), How(out=tmp_path, executor="serial"))
+    assert len(getattr(first, name.removesuffix(".csv")))
+    table = first.folder / name
+    table.write_text(table.read_text().replace("1", "2", 1))
+    for read in (
+        lambda: read_record(first.folder),
+        lambda: read_record(first.folder / "record.json"),
+        lambda: getattr(first, name.removesuffix(".csv")),
+    ):
+        with pytest.raises(RunError, match=f"{table} was altered"):
+            read()
+    table.unlink()
+    assert read_record(first.folder) == first.record
+    earlier = {key: value for key, value in first.record.items() if key not in ("tables", "digest")}
+    table.write_text("anything")
+    write_record(first.folder / "record.json", sealed(earlier))
+    assert "tables" not in read_record(first.folder)
+    assert comparable_pair(first.record, earlier) == (comparable(earlier), comparable(earlier))
