@@ -248,7 +248,7 @@ def _train(
     progress = _progress(stamp, store)
     executor = _executor(run, partition, folder / "state", how)
     workers = f"{executor.workers} workers" if executor.workers > 1 else "1 worker"
-    watch(_stage(run, f"training on {workers}", progress.round))
+    watch(_stage(run, f"training on {workers}"))
     try:
         engine = Engine(run, partition, executor, store, folder, progress, stamp, how.keep or "auto")
         test = engine.run(watch, how.checkpoint_every)
@@ -263,9 +263,9 @@ def _train(
     return progress, test, made
 
 
-def _stage(run: ResolvedRun, stage: str, done: int = 0) -> Event:
-    """An event between rounds."""
-    return Event(done, run.spec.rounds, 0, 0, done, 0, stage=stage)
+def _stage(run: ResolvedRun, stage: str) -> Event:
+    """An event before the first turn."""
+    return Event(0, run.spec.rounds, 0, 0, 0, 0, stage=stage)
 
 
 def _executor(run: ResolvedRun, partition: Partition, folder: Path, how: How) -> Executor:

@@ -53,7 +53,7 @@ def test_the_same_command_goes_on(stopped, whole) -> None:
     finished = run(
         RunSpec.of(SMALL),
         How(out=stopped.parent, executor="serial"),
-        lambda event: rounds.append(event.done),
+        lambda event: event.stage or rounds.append(event.done),
     )
     assert finished.folder == stopped
     assert min(rounds) == 3

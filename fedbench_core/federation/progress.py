@@ -103,7 +103,7 @@ class Event:
     """News for who watches a run: `turns` of `expected` in round `round` are done; a new point of the curve, if any.
 
     done: rounds that are over; curve: the last point measured so far, new or not; stage: what begins now, before the
-    first turn and after the last round, "" otherwise.
+    first turn; then only this and `rounds` are set.
     """
 
     round: int
