@@ -56,6 +56,17 @@ def is_done(folder: Path) -> bool:
     return (folder / RECORD).exists()
 
 
+def in_use(folder: Path) -> bool:
+    """Whether a process computes the run in a folder that exists."""
+    try:
+        descriptor = _try_to_lock(folder, wait=False)
+    except InUseError:
+        return True
+    if descriptor is not None:
+        os.close(descriptor)
+    return False
+
+
 def _locked(folder: Path, *, wait: bool) -> int:
     """A descriptor of the folder that holds its lock. A folder that was removed before it was locked is made again."""
     why = None

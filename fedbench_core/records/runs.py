@@ -1,0 +1,69 @@
+"""The runs in a folder of run folders: which are finished, which were interrupted; and the removal of the latter."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from fedbench_core.api import FedbenchError, RequestError
+from fedbench_core.federation.files import writing
+from fedbench_core.federation.store import clear, read_journal, was_begun
+from fedbench_core.records.folder import claimed, in_use, is_done
+from fedbench_core.records.record import TABLES, read_record
+
+State = Literal["finished", "interrupted", "running", "damaged"]
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run folder. rounds: those that are done; score: the personalization on test images, of a finished run."""
+
+    folder: Path
+    state: State
+    size: int
+    method: str = ""
+    dataset: str = ""
+    seed: int | None = None
+    rounds: int | None = None
+    score: float | None = None
+
+
+def runs(out: Path) -> Iterator[RunRow]:
+    """The runs in the folder `out`, by name; RequestError if there is no such folder."""
+    if not out.is_dir():
+        raise RequestError(f"There is no folder {out}. Give the --out of your runs.")
+    for folder in sorted(path for path in out.iterdir() if path.is_dir() and not path.is_symlink()):
+        if is_done(folder) or was_begun(folder / "state"):
+            yield _row(folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove what an interrupted run has written, and its folder if nothing else is in it.
+
+    RequestError for a finished run, InUseError if a process computes it.
+    """
+    with claimed(folder):
+        if is_done(folder):
+            raise RequestError(f"{folder} holds a finished run, which is not removed.")
+        clear(folder / "state")
+        for path in (folder / name for name in TABLES):
+            with writing(path):
+                path.unlink(missing_ok=True)
+
+
+def _row(folder: Path) -> RunRow:
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    try:
+        if is_done(folder):
+            record = read_record(folder)
+            score = record["test"]["metrics"]["personalization"]
+            return RunRow(folder, "finished", size, *_spec(record["spec"]), record["spec"]["rounds"], score)
+        journal = read_journal(folder / "state")
+        state: State = "running" if in_use(folder) else "interrupted"
+        return RunRow(folder, state, size, *_spec(journal["spec"]), journal["progress"]["round"])
+    except (FedbenchError, KeyError, TypeError):
+        return RunRow(folder, "damaged", size)
+
+
+def _spec(spec: dict[str, Any]) -> tuple[str, str, int]:
+    return spec["method"], spec["dataset"], spec["seed"]
