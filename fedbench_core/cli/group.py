@@ -35,7 +35,10 @@ COMMANDS = {
     ),
     "data": ("fedbench_core.cli.data", "Check a dataset: classes, sites, duplicates, and what is wrong in which file."),
     "list": ("fedbench_core.cli.list_", "List the installed methods, datasets, backbones or parts."),
-    "show": ("fedbench_core.cli.show", "Show a method, part, dataset or backbone: its description and its options."),
+    "show": (
+        "fedbench_core.cli.show",
+        "Show a method, part, dataset or backbone with its options, or the scores of a run.",
+    ),
     "plugins": (
         "fedbench_core.cli.plugins",
         "List the installed plugins: what each registers, or why it failed to load.",

@@ -1,5 +1,7 @@
 """`fedbench show NAME`."""
 
+from pathlib import Path
+
 import click
 
 from fedbench_core.cli.entries import EMPTY, METHOD_FIELDS, OPTION_COLUMNS, Entry, option_row, option_text
@@ -10,10 +12,14 @@ from fedbench_core.cli.output import json_option, print_json, print_sentence, pr
 @click.argument("name")
 @json_option
 def command(name: str, as_json: bool) -> None:
-    """Show a method, part, dataset or backbone: its description and its options.
+    """Show a method, part, dataset or backbone with its options, or the scores of a run.
 
-    A name that belongs to several kinds is shown once for each of them.
+    A name that belongs to several kinds is shown once for each of them. A run is named by its folder; its scores are
+    those that it printed, and the recall of each class.
     """
+    if (Path(name) / "record.json").is_file():
+        _show_run(Path(name), as_json=as_json)
+        return
     from fedbench_core.cli.catalog import shown  # noqa: PLC0415  # imports torch: slow, and --help does not need it
 
     entries = shown(name)
@@ -23,6 +29,24 @@ def command(name: str, as_json: bool) -> None:
     for position, entry in enumerate(entries):
         click.echo("\n" * (position > 0), nl=False)
         _show_method(entry) if entry["kind"] == "method" else _show_part(entry)
+
+
+def _show_run(folder: Path, *, as_json: bool) -> None:
+    from fedbench_core.cli.report import print_report  # noqa: PLC0415  # imports torch: slow, and --help does not need it
+    from fedbench_core.records.correctness import class_recalls  # noqa: PLC0415  # as above
+    from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
+    from fedbench_core.runner import Finished  # noqa: PLC0415  # as above
+
+    record = read_record(folder)
+    if as_json:
+        print_json(record)
+        return
+    print_report(Finished(folder, record), record["how"]["seconds"])
+    recalls = class_recalls(record)
+    if recalls:
+        click.echo()
+        columns = ("class", "test images", "recall, mean over clients", "worst client")
+        print_table(columns, [(one.name, one.images, f"{one.mean:.3f}", f"{one.worst:.3f}") for one in recalls])
 
 
 def _show_part(entry: Entry) -> None:

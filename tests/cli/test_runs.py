@@ -78,3 +78,12 @@ def test_clean_leaves_a_run_that_is_computed(out) -> None:
 
 def test_folder_that_does_not_exist_is_refused(tmp_path) -> None:
     assert CliRunner().invoke(fedbench, ["runs", "--out", str(tmp_path / "none")]).exit_code == 2
+
+
+def test_show_prints_the_scores_of_a_run_and_of_each_class(out) -> None:
+    (finished,) = (row["folder"] for row in listed(out) if row["state"] == "finished")
+    text = CliRunner().invoke(fedbench, ["show", str(out / finished)]).stdout
+    record = CliRunner().invoke(fedbench, ["show", str(out / finished), "--json"]).stdout
+    score = json.loads(record)["test"]["metrics"]["personalization"]
+    assert f"{score:.3f}" in text
+    assert [line.split()[:2] for line in text.splitlines()[-3:]] == [["kind", "0"], ["kind", "1"], ["kind", "2"]]
