@@ -80,8 +80,7 @@ def _losses(net: nn.Module, batch: Batch, loss: Loss | None, ctx: RoundContext) 
 def autocast(ctx: RoundContext) -> torch.autocast:
     """The precision of the recipe, for forward passes and losses; does nothing for fp32."""
     device = ctx.device.partition(":")[0]
-    # without the cache: a network that runs first without and then with gradients would get none
-    return torch.autocast(device, torch.bfloat16, enabled=ctx.training.precision == "bf16", cache_enabled=False)
+    return torch.autocast(device, torch.bfloat16, enabled=ctx.training.precision == "bf16")
 
 
 def clip(parameters: Iterable[Tensor], ctx: RoundContext) -> None:

@@ -129,20 +129,6 @@ def test_half_precision_is_that_of_forward_passes_and_losses_get_single_precisio
     assert all(parameter.dtype == parameter.grad.dtype == torch.float32 for parameter in net.parameters())
 
 
-def test_network_that_first_runs_without_gradients_still_gets_them_in_half_precision(client) -> None:
-    net = _net()
-    ctx = replace(CTX, training=Training(steps=1, precision="bf16"))
-
-    def loss(batch, _outputs, now):
-        with torch.no_grad():
-            now(batch.images)
-        return ctx.task.loss(now(batch.images), batch.labels)
-
-    before = _weights(net)
-    fit(net, client.train, ctx, loss=loss)
-    assert _weights(net) != before
-
-
 def test_frozen_modules_are_in_evaluation_mode_and_stay_as_they_are(client) -> None:
     net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 3))
     body = {name: value.clone() for name, value in net[1].state_dict().items()}
