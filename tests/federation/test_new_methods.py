@@ -25,6 +25,7 @@ KINDS = {
 METHODS = ("scaffold", "feddf", "fedamp", "fedmd")
 BASELINES = {
     "fedproto": {"method": "fedproto", **MIXED, "fraction": 0.75, "set": {"local_update.size": 4}},
+    "ditto": {"method": "ditto", "fraction": 0.75},
     "fedbn": {"method": "fedbn", "fraction": 0.75},
     "fml": {"method": "fml", **MIXED, "fraction": 0.75, "set": {"local_update.meme": "tiny"}},
     "lg-fedavg": {"method": "lg-fedavg", **MIXED, "fraction": 0.75},
