@@ -24,6 +24,8 @@ KINDS = {
 }
 METHODS = ("scaffold", "feddf", "fedamp", "fedmd")
 BASELINES = {
+    "fedper": {"method": "fedper", "fraction": 0.75},
+    "fedrep": {"method": "fedrep", "fraction": 0.75},
     "fedproto": {"method": "fedproto", **MIXED, "fraction": 0.75, "set": {"local_update.size": 4}},
     "ditto": {"method": "ditto", "fraction": 0.75},
     "fedbn": {"method": "fedbn", "fraction": 0.75},
