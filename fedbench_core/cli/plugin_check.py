@@ -7,34 +7,36 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedbench_core.api.errors import RequestError, RunError
 from fedbench_core.cli.flags import read_option
 from fedbench_core.cli.output import json_option, print_json, print_sentence, print_table
+from fedbench_core.federation.spec import RunSpec
 
 if TYPE_CHECKING:
     from fedbench_core.testing.check import Checked
 
 _COLUMNS = ("part", "name", "plugin", "run", "passed", "failed", "skipped")
 _SET = "set an option of the tested part; repeatable"
+_RUN = "a setting of the runs that test a method, as for `fedbench run`, such as lr=0.05; repeatable"
 
 
 @click.command("check")
 @click.argument("name", default="")
 @click.option("--set", "options", multiple=True, metavar="PART.OPTION=VALUE", help=_SET)
+@click.option("--run", "settings", multiple=True, metavar="SETTING=VALUE", help=_RUN)
 @click.option("--timeout", type=click.IntRange(min=1), default=300, help="seconds per test case  [default: 300]")
 @json_option
-def command(name: str, options: tuple[str, ...], timeout: int, as_json: bool) -> None:
+def command(name: str, options: tuple[str, ...], settings: tuple[str, ...], timeout: int, as_json: bool) -> None:
     """Run the contract tests on installed parts.
 
     NAME is a part, a method or a distribution; without it, the parts of all plugins are tested, except those of the
     core. The exit status is 1 if a case fails.
     """
-    from fedbench_core.api.errors import RequestError, RunError  # noqa: PLC0415  # as below
-
     if find_spec("pytest") is None:
         raise RequestError("The contract tests need pytest, which is not installed: pip install pytest")
     from fedbench_core.testing.check import check  # noqa: PLC0415  # imports torch: slow, and --help does not need it
 
-    parts = check(name, _by_kind(options), _print_progress, timeout)
+    parts = check(name, _by_kind(options), _print_progress, timeout, settings=_settings(settings))
     if as_json:
         print_json([_counts(part) | {"cases": [asdict(case) for case in part.cases]} for part in parts])
     else:
@@ -42,6 +44,17 @@ def command(name: str, options: tuple[str, ...], timeout: int, as_json: bool) ->
     failed = sum(part.count("failed") for part in parts)
     if failed:
         raise RunError(f"{failed} of {sum(_run(part) for part in parts)} cases failed.")
+
+
+def _settings(texts: Iterable[str]) -> dict[str, str]:
+    """Run settings; RequestError for another form, an unknown name, or a value out of range."""
+    given = [text.partition("=") for text in texts]
+    for name, equals, _ in given:
+        if not (name and equals):
+            raise RequestError(f"--run {name}{equals}: expected SETTING=VALUE, such as lr=0.05.")
+    settings = {name.replace("-", "_"): value for name, _, value in given}
+    RunSpec.of({"method": "any", **settings})
+    return settings
 
 
 def _by_kind(options: Iterable[str]) -> dict[str, dict[str, object]]:

@@ -8,6 +8,7 @@ from fedbench_core.cli.entries import EMPTY, METHOD_FIELDS, OPTION_COLUMNS, Entr
 from fedbench_core.cli.list_ import KINDS
 from fedbench_core.cli.output import words
 from fedbench_core.cli.sources import Item, code, doc, exported, is_required, load, members, unexported
+from fedbench_core.cli.suite_reference import suite_reference
 
 API, LEARNING, TESTING = (f"fedbench_core.{package}" for package in ("api", "learning", "testing"))
 CORE = "fedbench-core"
@@ -30,9 +31,10 @@ _PARTS = "The same as `fedbench show NAME`. Set an option with `--set KIND.OPTIO
 
 
 @click.command("reference")
-def command() -> None:
-    """Print the plugin API and every option of the core's parts, as Markdown."""
-    click.echo("\n".join(_lines()))
+@click.argument("page", type=click.Choice(["plugins", "suites"]), default="plugins")
+def command(page: str) -> None:
+    """Print the plugin API and every option of the core's parts, as Markdown; or the keys of suite files."""
+    click.echo("\n".join(suite_reference() if page == "suites" else _lines()))
 
 
 def _lines() -> Iterator[str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from fedbench_core.suites.running import SuitePlan
     from fedbench_core.suites.status import StatusRow, Unrecorded
+    from fedbench_core.suites.suite import Suite
 
 _MOST_NAMES = 12
 
@@ -77,6 +78,8 @@ def run(
 
         computed = How(out=out, fresh=fresh, workers=workers, **how)
         made = plan_runs(suite, records or records_folder(file), computed, str(file))
+        if not as_json:
+            _warn_of_missing_baselines(suite)
         if made.runs and not as_json:
             click.echo(f"{suite.name}: {made.recorded} runs already recorded, {len(made.runs)} to run", err=True)
         try:
@@ -114,6 +117,17 @@ def status(file: Path, out: Path, records: Path | None, as_json: bool) -> None:
     cells = {(row.entry, _where(row, rows)): _counts(row.counts) for row in rows}
     entries = list(dict.fromkeys(row.entry for row in rows))
     print_table(("entry", *grid), [(entry, *(cells[entry, where] for where in grid)) for entry in entries])
+
+
+def _warn_of_missing_baselines(suite: "Suite") -> None:
+    from fedbench_core.leaderboard.baselines import unnamed  # noqa: PLC0415  # as above
+
+    if names := unnamed(suite):
+        click.echo(
+            f"The table of {suite.name} will not be ranked: [baselines] in {suite.file} does not name "
+            f"{', '.join(names)}.",
+            err=True,
+        )
 
 
 def _where(row: "StatusRow", rows: "list[StatusRow]") -> str:

@@ -134,20 +134,22 @@ class Entry(_Variant):
 
 
 class Baselines(_Strict):
-    """The names of the entries that serve as baselines.
+    """The names of the entries that serve as baselines. A table without the compulsory ones is not ranked."""
 
-    majority: each client's most frequent class. steps, flops: local training with equal steps, and with equal training
-    FLOPs. centralized: centralized training.
-    tuned: a global model that every client fine-tunes. unshared: for an entry with mutual distillation, the same pair
-    without sharing; for another entry that evaluates two models per client, the baseline of equal steps.
-    """
-
-    majority: Name | None = None
-    steps: Name | None = None
-    flops: Name | None = None
-    centralized: Name | None = None
-    tuned: Name | None = None
-    unshared: dict[Name, Name] = Field(default_factory=dict)
+    majority: Name | None = Field(default=None, description="each client's most frequent class; compulsory")
+    steps: Name | None = Field(default=None, description="local training with equal steps; compulsory")
+    flops: Name | None = Field(
+        default=None, description="local training with the FLOPs of the costliest entry; compulsory"
+    )
+    centralized: Name | None = Field(default=None, description="training on the images of all clients; compulsory")
+    tuned: Name | None = Field(
+        default=None,
+        description="a global model that every client fine-tunes; compulsory if an entry has personal models",
+    )
+    unshared: dict[Name, Name] = Field(
+        default_factory=dict,
+        description="for each entry with two models per client, the entry with the same models and no communication",
+    )
 
     @property
     def names(self) -> list[str]:
@@ -157,23 +159,33 @@ class Baselines(_Strict):
 
 
 class Suite(_Strict):
-    """A comparison of entries x datasets x partitions x backbones x seeds, and the question that it answers.
+    """A comparison of entries x datasets x partitions x backbones x seeds, and the question that it answers."""
 
-    metric: ranks the entries. backbones: each as on the command line; "a,b" alternates two among the clients. planned:
-    pairs of entries that the suite was made to compare; they form a family of tests of their own.
-    """
-
-    name: Name
-    question: Name
-    metric: Name = "personalization"
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = tuple(range(12))
-    datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
-    backbones: Annotated[tuple[Name, ...], Field(min_length=1)]
-    settings: Settings = Field(default_factory=dict)
-    partitions: Annotated[tuple[Partition, ...], Field(min_length=1)]
-    entries: Annotated[tuple[Entry, ...], Field(min_length=1)]
-    baselines: Baselines = Baselines()
-    planned: tuple[tuple[Name, Name], ...] = ()
+    name: Name = Field(description="the name of the file, without `.toml`")
+    question: Name = Field(description="what the suite is to find out, in one sentence")
+    metric: Name = Field(
+        default="personalization", description=f"the score that ranks the entries: {', '.join(METRICS)}"
+    )
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = Field(
+        default=tuple(range(12)), description="how many seeds, or a list of seeds; every run is repeated with each"
+    )
+    datasets: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(
+        description="datasets as for `fedbench run --dataset`"
+    )
+    backbones: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(
+        description='backbones as for `fedbench run --backbones`; `"a,b"` alternates two among the clients'
+    )
+    settings: Settings = Field(default_factory=dict, description="settings of all runs, see below")
+    partitions: Annotated[tuple[Partition, ...], Field(min_length=1)] = Field(
+        default=(Partition.model_validate({}),),
+        description="how training images are split among the clients; by default as the settings have it",
+    )
+    entries: Annotated[tuple[Entry, ...], Field(min_length=1)] = Field(description="the rows of the leaderboard")
+    baselines: Baselines = Field(default=Baselines(), description="which entries are baselines")
+    planned: tuple[tuple[Name, Name], ...] = Field(
+        default=(),
+        description="pairs of entries that the suite was made to compare; they are a family of tests of their own",
+    )
     _file: Path = PrivateAttr(Path())
 
     @property
@@ -224,7 +236,7 @@ def read_suite(path: Path) -> Suite:
     """The suite in a TOML file; RequestError names the file and describes what is wrong with it."""
     try:
         values = parse_toml(read_text(path))
-        suite = Suite(**{"partitions": [{}], **values})
+        suite = Suite(**values)
         suite._file = path  # noqa: SLF001  # pydantic has no other way for what is no key of the file
         _check(suite, path)
     except FileNotFoundError:

@@ -67,13 +67,19 @@ def _unwatched(_checked: Checked) -> None:
 
 
 def check(
-    target: str = "", options: Options = NONE, watch: Watch = _unwatched, limit: int = SECONDS, only: Only = _all
+    target: str = "",
+    options: Options = NONE,
+    watch: Watch = _unwatched,
+    limit: int = SECONDS,
+    only: Only = _all,
+    settings: Mapping[str, object] = MappingProxyType({}),
 ) -> list[Checked]:
     """The outcomes of the contract suites for the parts of `target`.
 
     target: the name of a part, a distribution, or "" for all parts except the core's. options: of parts, by kind.
     watch: called after each part. limit: seconds per case. only: whether to run a case, by the names of its part and
-    itself. RequestError for an unknown target.
+    itself. settings: of the runs that test a method, as the flags of `fedbench run`. RequestError for an unknown
+    target.
     """
     parts = _parts(target)
     broken = _plugins(target, named=not parts)
@@ -81,7 +87,7 @@ def check(
         names = {name for kind in KINDS for name in registry().names(kind)}
         raise unknown("part or plugin", target, names | {plugin.distribution for plugin in registry().plugins()})
     if parts:
-        _run(parts, options, _Collector(parts, _printing(watch), limit, only))
+        _run(parts, options, settings, _Collector(parts, _printing(watch), limit, only))
     return broken + parts
 
 
@@ -110,12 +116,12 @@ def _is_meant(target: str, distribution: str, names: Iterable[str]) -> bool:
     return target in {distribution, *names} if target else distribution != "fedbench-core"
 
 
-def _run(parts: Sequence[Checked], options: Options, collector: "_Collector") -> None:
+def _run(parts: Sequence[Checked], options: Options, settings: Mapping[str, object], collector: "_Collector") -> None:
     """Run a suite for each part with pytest."""
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
         module = folder / f"test_{folder.name}.py"  # unique, because pytest caches modules by name
-        module.write_text(_source(parts, options))
+        module.write_text(_source(parts, options, settings))
         (folder / "pytest.ini").write_text("[pytest]\n")
         flags = ["--rootdir", scratch, "-c", str(folder / "pytest.ini"), "--basetemp", str(folder / "temporary")]
         output = io.StringIO()
@@ -125,7 +131,7 @@ def _run(parts: Sequence[Checked], options: Options, collector: "_Collector") ->
         raise RuntimeError(f"pytest ended with {status!r}: {output.getvalue()}")
 
 
-def _source(parts: Sequence[Checked], options: Options) -> str:
+def _source(parts: Sequence[Checked], options: Options, settings: Mapping[str, object]) -> str:
     """A test module with a class for each part, in order."""
     suites = [f"{part.kind.title().replace('_', '')}Contract" for part in parts]
     lines = [f"from fedbench_core.testing import {suite}" for suite in sorted(set(suites))]
@@ -133,6 +139,8 @@ def _source(parts: Sequence[Checked], options: Options) -> str:
         lines += ["", "", f"class Test{number}({suite}):", f"    name = {part.name!r}"]
         if part.kind in options:
             lines.append(f"    options = {dict(options[part.kind])!r}")
+        if part.kind == "method":
+            lines.append(f"    settings = {dict(settings)!r}")
     return "\n".join([*lines, ""])
 
 

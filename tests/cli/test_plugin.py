@@ -43,6 +43,9 @@ def test_new_plugin_is_created_and_the_next_commands_are_printed(cli, tmp_path) 
         (["new", "idea", "--kind", "local_update"], "local_update"),
         (["check", "test-nobody"], "test-nobody"),
         (["check", "dense", "--set", "rank"], "PART.OPTION=VALUE"),
+        (["check", "dense", "--run", "lr"], "SETTING=VALUE"),
+        (["check", "dense", "--run", "lrr=1"], "lr"),
+        (["check", "dense", "--run", "lr=-1"], "--lr"),
     ],
 )
 def test_wrong_request_is_refused(cli, arguments, named) -> None:

@@ -11,7 +11,9 @@ from fedbench_core.cli import fedbench
 from fedbench_core.cli.entries import option_row
 from fedbench_core.cli.list_ import KINDS
 from fedbench_core.cli.output import words
+from fedbench_core.federation.spec import RunSpec
 from fedbench_core.registry import HOOKS, registry
+from fedbench_core.suites.suite import Baselines, Suite, read_suite
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 CORE = "fedbench-core"
@@ -54,6 +56,17 @@ CORE_PARTS = [
 def test_page_is_up_to_date(reference) -> None:
     page = (PLUGINS / "REFERENCE.md").read_text(encoding="utf-8")
     assert page == reference, "plugins/REFERENCE.md is out of date: fedbench reference > plugins/REFERENCE.md"
+
+
+def test_page_of_suite_files_is_up_to_date_and_its_example_is_one(cli, tmp_path) -> None:
+    result = cli("reference", "suites")
+    page = PLUGINS.parent / "leaderboards" / "suites" / "README.md"
+    assert page.read_text(encoding="utf-8") == result.stdout, f"fedbench reference suites > {page}"
+    file = tmp_path / "mine.toml"
+    file.write_text(re.findall(r"```toml\n(.*?)```", result.stdout, re.DOTALL)[0])
+    assert [point.entry for point in read_suite(file).grid_points()] == ["local", "fedavg"] * 3
+    keys = set(re.findall(r"^\| `(\w+)` \|", result.stdout, re.MULTILINE))
+    assert keys == {*Suite.model_fields, *Baselines.model_fields, *RunSpec.model_fields} - {"dataset", "seed"}
 
 
 @pytest.mark.usefixtures("plugin")

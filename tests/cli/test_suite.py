@@ -77,6 +77,7 @@ def test_missing_runs_are_run_once_and_filed(go, suite) -> None:
     first = go("suite", "run", path, "--workers", 2)
     assert first.exit_code == 0, first.stderr
     assert "4 of 4" in first.stdout
+    assert re.search(r"will not be ranked: .*majority \(.*, steps \(.*, flops \(.*, centralized \(", first.stderr)
     assert re.search(r"4/4 runs  .*-s1-\w{8}  .* left", first.stderr)
     names = {f"{method}-spots-as-set-s{seed}" for method in ("local", "fedavg") for seed in (0, 1)}
     assert {name.rpartition("-")[0] for name in filed(path)} == names
