@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from fedbench_core.api import DataRequest, RequestError, RunError, Splits
-from fedbench_core.data import default_cache
+from fedbench_core.api.folders import default_cache
 from fedbench_core.federation.costs import Probe
 from fedbench_core.federation.engine import Engine
 from fedbench_core.federation.executors import Executor

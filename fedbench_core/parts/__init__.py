@@ -37,7 +37,7 @@ def fedbench_register_topologies() -> Mapping[str, Callable[..., Topology]]:
 @hookimpl
 def fedbench_register_datasets() -> Mapping[str, Callable[..., Dataset]]:
     """The MedMNIST sets, npz and phantom."""
-    from fedbench_core.data import DATASETS  # noqa: PLC0415  # slow to import, and not needed for a part alone
+    from fedbench_core.data.datasets import DATASETS  # noqa: PLC0415  # slow to import, and not needed for a part alone
 
     return DATASETS
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fedbench_core.api import DataError, DataRequest, RequestError
-from fedbench_core.data import DATASETS
+from fedbench_core.data.datasets import DATASETS
 from fedbench_core.data.folder import _drawn
 from fedbench_core.data.labels_csv import Row
 from fedbench_core.data.pictures import has_color, read_picture

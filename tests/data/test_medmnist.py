@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from fedbench_core.api import DataError, DataRequest, RequestError
-from fedbench_core.data import DATASETS, medmnist
+from fedbench_core.data import medmnist
+from fedbench_core.data.datasets import DATASETS
 
 VOLUMES = {"organmnist3d", "nodulemnist3d", "adrenalmnist3d", "fracturemnist3d", "vesselmnist3d", "synapsemnist3d"}
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedbench_core.api import DataError, DataRequest, RequestError
-from fedbench_core.data import DATASETS
+from fedbench_core.data.datasets import DATASETS
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "npz"
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedbench_core.api import DataRequest, RequestError
-from fedbench_core.data import DATASETS
 from fedbench_core.data.cells import CLASSES, KINDS, SCANNERS, draw
+from fedbench_core.data.datasets import DATASETS
 from fedbench_core.data.phantom import _assign, _corrupted, _decreasing
 from fedbench_core.registry.options import bind, read_options
 

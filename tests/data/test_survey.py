@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedbench_core.api import DataRequest
-from fedbench_core.data import DATASETS
+from fedbench_core.data.datasets import DATASETS
 from fedbench_core.data.survey import survey
 
 
