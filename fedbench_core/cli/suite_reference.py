@@ -12,7 +12,7 @@ Every key of a suite file. `fedbench reference suites` generates this page from 
 
 ```toml
 name = "mine" # the file is mine.toml
-question = "Does FedAvg help four hospitals?"
+question = "Is one model for all hospitals better than one for each?"
 seeds = 3
 datasets = ["phantom"]
 backbones = ["resnet18"]
@@ -29,10 +29,11 @@ set = {"partitioner.alpha" = 0.3}
 method = "local"
 
 [[entries]]
-method = "fedavg"
+method = "centralized"
 
 [baselines]
 steps = "local"
+centralized = "centralized"
 ```
 
 Every entry is run on every dataset, partition and list of backbones, with every seed. `fedbench suite run mine.toml`

@@ -64,7 +64,7 @@ def test_page_of_suite_files_is_up_to_date_and_its_example_is_one(cli, tmp_path)
     assert page.read_text(encoding="utf-8") == result.stdout, f"fedbench reference suites > {page}"
     file = tmp_path / "mine.toml"
     file.write_text(re.findall(r"```toml\n(.*?)```", result.stdout, re.DOTALL)[0])
-    assert [point.entry for point in read_suite(file).grid_points()] == ["local", "fedavg"] * 3
+    assert [point.entry for point in read_suite(file).grid_points()] == ["local", "centralized"] * 3
     keys = set(re.findall(r"^\| `(\w+)` \|", result.stdout, re.MULTILINE))
     assert keys == {*Suite.model_fields, *Baselines.model_fields, *RunSpec.model_fields} - {"dataset", "seed"}
 
