@@ -101,6 +101,9 @@ def _print_error(error: BaseException) -> int:
     if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
         click.echo(f"Error: {error.filename or 'The output'} could not be written: {error.strerror}.", err=True)
         return 1
+    if isinstance(error, MemoryError):
+        click.echo(f"Error: there is not enough memory for this run. {error}".strip(), err=True)
+        return 1
     message = f"{type(error).__name__}: {error}".removesuffix(": ")
     hint = f"fedbench --debug {' '.join(sys.argv[1:])}".strip()
     click.echo(f"Error: unexpected {message}. This is a bug; `{hint}` prints the traceback.", err=True)

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -13,7 +13,11 @@ from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.api.limits import parse_json, parse_toml, read_text
 from fedbench_core.api.training import Augmentation, ClassWeights, Optimizer, Precision, Schedule, Training
 
-Positive = Annotated[int, Field(ge=1)]
+MANY: Final = 10**9
+"""More than any count that a run could finish with; larger numbers overflow."""
+MOST_CLIENTS: Final = 100_000
+MOST_SEED: Final = 2**63 - 1
+Positive = Annotated[int, Field(ge=1, le=MANY)]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -36,11 +40,13 @@ class RunSpec(BaseModel):
     image_size: Annotated[
         Positive | None, Field(description="pixels per side; the dataset's smallest if not given")
     ] = None
-    clients: Annotated[int, Field(ge=1, description="hospitals in the federation; by sites, one per site")] = 4
-    rounds: Annotated[int, Field(ge=1, description="communication rounds")] = 4
+    clients: Annotated[
+        int, Field(ge=1, le=MOST_CLIENTS, description="hospitals in the federation; by sites, one per site")
+    ] = 4
+    rounds: Annotated[int, Field(ge=1, le=MANY, description="communication rounds")] = 4
     epochs: Annotated[Positive | None, Field(description="local epochs per turn; 1 if not given")] = None
     steps: Annotated[Positive | None, Field(description="local steps per turn, in place of epochs")] = None
-    batch_size: Annotated[int, Field(ge=1, description="images per local batch")] = 32
+    batch_size: Annotated[int, Field(ge=1, le=MANY, description="images per local batch")] = 32
     lr: Annotated[float, Field(gt=0, description="local learning rate")] = 0.02
     optimizer: Annotated[Optimizer, Field(description="local optimizer, new in each turn")] = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1, description="momentum of sgd")] = 0.9
@@ -48,7 +54,7 @@ class RunSpec(BaseModel):
     schedule: Annotated[
         Schedule, Field(description="learning rate over the rounds; step: x0.1 at half and at three quarters")
     ] = "constant"
-    warmup: Annotated[int, Field(ge=0, description="rounds in which the learning rate rises linearly")] = 0
+    warmup: Annotated[int, Field(ge=0, le=MANY, description="rounds in which the learning rate rises linearly")] = 0
     augmentation: Annotated[
         Augmentation, Field(description="random changes of training images; medical: flips, small moves, light")
     ] = "none"
@@ -82,13 +88,15 @@ class RunSpec(BaseModel):
         Name | None,
         Field(description="public images without labels: a fraction of the training images, such as 0.1, or a dataset"),
     ] = None
-    seed: Annotated[int, Field(ge=0, description="seed of all random draws")] = 0
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED, description="seed of all random draws")] = 0
     pretrained: Annotated[bool, Field(description="start from pretrained weights")] = False
     evaluate_on: Annotated[Literal["val", "test"], Field(description="split of the learning curve")] = "val"
     evaluate_every: Annotated[
-        int, Field(ge=0, description="rounds between points of the learning curve; 0 for none")
+        int, Field(ge=0, le=MANY, description="rounds between points of the learning curve; 0 for none")
     ] = 1
-    threads: Annotated[int, Field(ge=1, description="torch threads per process; another number changes the bits")] = 1
+    threads: Annotated[
+        int, Field(ge=1, le=1024, description="torch threads per process; another number changes the bits")
+    ] = 1
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")] = "cpu"
     allow_unofficial: Annotated[bool, Field(description="accept a file that differs from the published one")] = False
     set: Annotated[dict[str, Any], Field(description="an option of a part: see `fedbench show PART`")] = Field(

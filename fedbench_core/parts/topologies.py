@@ -26,7 +26,9 @@ class Star(Topology):
 class Ring(Topology):
     """Every client receives from its own inbox and sends to the inbox of the next participating client."""
 
-    hops: Annotated[int, Field(ge=0, description="phases per round; 0 for a full circle of the participants")] = 1
+    hops: Annotated[
+        int, Field(ge=0, le=1000, description="phases per round; 0 for a full circle of the participants")
+    ] = 1
 
     def receives_from(self, client: int) -> Node:
         """The client's own inbox."""

@@ -115,8 +115,13 @@ def _parsed(label: str, option: Option, value: object) -> object:
         first = error.errors()[0] if isinstance(error, ValidationError) else None
         reason = f" ({first['msg']})" if first and first["type"] in _PLUGIN_ERRORS else ""
         raise RequestError(
-            f"{label} does not accept {option.name}={value!s}{reason}: {option.name} must be {option.accepts}."
+            f"{label} does not accept {option.name}={_shown(value)}{reason}: {option.name} must be {option.accepts}."
         ) from error
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if text.isprintable() else repr(text)
 
 
 def _hints(factory: Callable[..., object]) -> dict[str, Any]:

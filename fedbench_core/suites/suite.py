@@ -19,13 +19,14 @@ from pydantic_core import PydanticCustomError
 
 from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.api.limits import parse_toml, read_text
-from fedbench_core.federation.spec import RunSpec, plain
+from fedbench_core.federation.spec import MOST_SEED, RunSpec, plain
 
 METRICS = (
     *("personalization", "generalization", "worst_client", "worst_decile", "global_accuracy", "balanced_accuracy"),
     *("auc", "f1", "rarest_recall", "ece", "brier", "mae"),
 )
 """Metrics that a suite can rank by: keys of test.metrics in a record."""
+MOST_SEEDS = 10_000
 AXES = ("dataset", "backbones", "seed")
 """Settings that the suite's lists provide; an entry may set its own backbones."""
 
@@ -166,7 +167,7 @@ class Suite(_Strict):
     metric: Name = Field(
         default="personalization", description=f"the score that ranks the entries: {', '.join(METRICS)}"
     )
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = Field(
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=MOST_SEED)], ...], Field(min_length=1)] = Field(
         default=tuple(range(12)), description="how many seeds, or a list of seeds; every run is repeated with each"
     )
     datasets: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(
@@ -204,7 +205,11 @@ class Suite(_Strict):
     @field_validator("seeds", mode="before")
     @classmethod
     def _count(cls, seeds: Any) -> Any:
-        return tuple(range(seeds)) if isinstance(seeds, int) else seeds
+        if not isinstance(seeds, int) or isinstance(seeds, bool):
+            return seeds
+        if seeds > MOST_SEEDS:
+            raise PydanticCustomError("seeds", "expected at most {most} seeds", {"most": MOST_SEEDS})
+        return tuple(range(seeds))
 
     @field_validator("settings", mode="before")
     @classmethod

@@ -1,0 +1,93 @@
+"""Wrong inputs end with exit status 1 or 2 and one sentence, and nothing is written or deleted."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, event, given, settings
+
+from fedbench_core import RunSpec, run
+from fedbench_core.cli import fedbench
+from fedbench_core.runner import How
+
+_spec = importlib.util.spec_from_file_location("wrong_inputs", Path(__file__).parent / "wrong_inputs.py")
+wrong_inputs = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(wrong_inputs)
+
+
+@pytest.fixture(scope="module")
+def finished(kit, tmp_path_factory) -> bytes:  # noqa: ARG001  # installed
+    """A record."""
+    settings_ = {**wrong_inputs.SMALL, "clients": 3, "rounds": 2, "steps": 2}
+    done = run(RunSpec.of(settings_), How(out=tmp_path_factory.mktemp("runs"), executor="serial"))
+    return (done.folder / "record.json").read_bytes()
+
+
+@pytest.fixture
+def folder(finished, kit, tmp_path, monkeypatch) -> Path:  # noqa: ARG001  # installed
+    """The working directory, with a record and a suite."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "record.json").write_bytes(finished)
+    (tmp_path / "suites").mkdir()
+    lines = [f"{key} = {wrong_inputs.toml(value)}" for key, value in wrong_inputs.SUITE.items()]
+    (tmp_path / "suites" / "small.toml").write_text("\n".join(lines))
+    (tmp_path / "precious.txt").write_text("precious")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FEDBENCH_CACHE", str(tmp_path.parent / f"{tmp_path.name}-cache"))
+    return tmp_path
+
+
+def _contents(folder: Path) -> dict[str, Any]:
+    paths = sorted(folder.rglob("*"))
+    return {str(path): path.read_bytes() if path.is_file() else None for path in paths}
+
+
+def _check(folder: Path, family: Any, wrong: Any) -> None:
+    arguments = family.command(folder, wrong)
+    before = _contents(folder)
+    result = CliRunner().invoke(fedbench, arguments, prog_name="fedbench")
+    event(f"exit status {result.exit_code}")
+    if result.exit_code == 0:  # the value happened to be a right one
+        for made in _contents(folder).keys() - before.keys():
+            Path(made).unlink()
+        return
+    _check_refusal(result, arguments)
+    assert _contents(folder) == before, arguments
+
+
+def _check_refusal(result: Result, arguments: list[str]) -> None:
+    assert result.exit_code in (1, 2), (arguments, result.output, result.exception)
+    for word in ("This is a bug", "Traceback"):
+        assert word not in result.stderr, (arguments, result.stderr)
+    if "Options:" in result.stderr:  # a group without a command prints its help
+        return
+    sentence = result.stderr.partition("Error: ")[2].rstrip("\n")
+    assert sentence, (arguments, result.stderr)
+    assert "\n" not in sentence.replace("\n\t", ""), (arguments, result.stderr)  # click indents the choices
+
+
+def _sweep(name: str, folder: Path, examples: int, *, random: bool) -> None:
+    family = wrong_inputs.FAMILIES[name]
+    checks = settings(
+        max_examples=examples, derandomize=not random, database=None, suppress_health_check=list(HealthCheck)
+    )
+
+    @checks
+    @given(family.inputs)
+    def check(wrong: Any) -> None:
+        _check(folder, family, wrong)
+
+    check()
+
+
+@pytest.mark.parametrize("name", wrong_inputs.FAMILIES)
+def test_wrong_input_is_refused_in_one_sentence_and_changes_no_file(folder, name) -> None:
+    _sweep(name, folder, 20, random=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", wrong_inputs.FAMILIES)
+def test_thousands_of_wrong_inputs_are_refused_in_one_sentence(folder, name) -> None:
+    _sweep(name, folder, 500, random=True)
