@@ -3,18 +3,19 @@
 import copy
 import json
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fedbench_core import RunSpec, run
-from fedbench_core.federation.bits import codes_of_text, text_of_bits
+from fedbench_core.federation.bits import text_of_bits
+from fedbench_core.federation.spec import digest_of
+from fedbench_core.records.recomputed import scores_of
 from fedbench_core.records.record import _text, sealed
 from fedbench_core.runner import How
-from fedbench_core.statistics.contributions import METRICS, contributions
 from fedbench_core.suites.filed_records import records_folder
+from fedbench_core.suites.held import expected_spec
 from fedbench_core.suites.suite import GridPoint, read_suite
 
 CORRECT = {
@@ -73,11 +74,16 @@ class SuiteFolder:
         return file
 
     def fill(
-        self, file: Path, correct: Callable[[GridPoint], int | None] | None = None, change: Any = None
+        self,
+        file: Path,
+        correct: Callable[[GridPoint], int | None] | None = None,
+        change: Any = None,
+        forge: Any = None,
     ) -> list[Path]:
         """Write a record for each grid point and give the files.
 
-        correct: gives the number of correct images of a grid point, None for no record. change: alters the record.
+        correct: gives the number of correct images of a grid point, None for no record. change: alters the record,
+        before what follows from it is computed again; forge: alters it afterwards.
         """
         made = []
         for grid_point in read_suite(file).grid_points():
@@ -86,32 +92,48 @@ class SuiteFolder:
                 record = self.record(grid_point, count)
                 if change is not None:
                     change(record, grid_point)
+                settle(record)
+                if forge is not None:
+                    forge(record, grid_point)
                 made.append(_write(record, grid_point, records_folder(file)))
         return made
 
     def record(self, grid_point: GridPoint, correct: int) -> dict[str, Any]:
         """A record of the grid point in which all clients predict the first `correct` images correctly."""
         record = copy.deepcopy(self.template)
-        settings = {**grid_point.settings, "set": {}}
-        record["spec"] |= {
-            **settings,
-            "dataset": grid_point.dataset,
-            "seed": grid_point.seed,
-            "backbones": list(settings["backbones"]),
-        }
+        record["grid_point"] = grid_point.block
+        record["spec"] = copy.deepcopy(expected_spec(grid_point)) or _spec(record["spec"], grid_point)
+        backbones, clients = record["spec"]["backbones"], record["population"]["clients"]
         method = grid_point.settings["method"]
         sends = method not in ("majority", "local", "centralized")
-        record["population"]["trained"] = 1 if method == "centralized" else record["population"]["clients"]
-        record["costs"] |= {"bytes_up": 6_000_000 * sends, "bytes_down": 3_000_000 * sends}
+        record["population"]["trained"] = 1 if method == "centralized" else clients
+        used = [backbones[client % len(backbones)] for client in range(record["population"]["trained"])]
+        record["population"]["backbones"] = used
+        size = next(iter(record["costs"]["backbones"].values()))
+        costs = {"bytes_up": 6_000_000 * sends, "bytes_down": 3_000_000 * sends, "bytes_dense": 9_000_000 * sends}
+        record["costs"] |= {**costs, "backbones": dict.fromkeys(used, size)}
         record["costs"]["training_gflops"] = 2.0 if grid_point.settings.get("steps") == 4 else 1.0
         if method == "majority":
             record["costs"]["training_gflops"] = 0.0
-        if method == "fedavg-ft":
-            record["costs"]["training_gflops"] = 2.1
-            record["test"]["roles"] = {"global": {}}
         record["how"]["seconds"] = 3.0 + grid_point.seed
         set_correct(record, correct, personal=method not in ("centralized", "fedavg"))
+        record["test"]["metrics"]["brier"] = 0.5 + grid_point.seed / 1000  # no two seeds have the same results
+        if method == "fedavg-ft":
+            record["costs"]["training_gflops"] = 2.1
+            self.add_role(record, "global")
         return record
+
+    @staticmethod
+    def add_role(record: dict[str, Any], role: str) -> None:
+        """Add a role with the predictions of the headline."""
+        names = ("metrics", "undefined", "rarest_class", "matrix", "correct")
+        record["test"]["roles"][role] = copy.deepcopy({name: record["test"][name] for name in names})
+
+
+def _spec(template: dict[str, Any], grid_point: GridPoint) -> dict[str, Any]:
+    """The spec of a grid point whose dataset is not installed."""
+    settings = {**grid_point.settings, "set": {}}
+    return {**template, **settings, "backbones": list(settings["backbones"])}
 
 
 def _default(grid_point: GridPoint) -> int:
@@ -124,7 +146,7 @@ def _write(record: dict[str, Any], grid_point: GridPoint, folder: Path) -> Path:
     path = folder / f"{grid_point.name}.json"
     folder.mkdir(parents=True, exist_ok=True)
     contents = {name: value for name, value in record.items() if name != "digest"}
-    path.write_text(_text(sealed({**contents, "grid_point": grid_point.block})), encoding="utf-8")
+    path.write_text(_text(sealed(contents)), encoding="utf-8")
     return path
 
 
@@ -135,35 +157,38 @@ def set_correct(record: dict[str, Any], correct: int, *, personal: bool = False)
     test = record["test"]
     test["correct"] = [bits] * (clients if personal else 1)
     test["matrix"]["predictor_of_client"] = list(range(clients)) if personal else [0] * clients
-    test["matrix"]["label"] = [_row(record, correct)] * (clients if personal else 1)
-    groups, counts = test["groups"]["images"], json.dumps(record["population"]["counts"])
-    shape = (images, clients, test["groups"]["kinds"])
     part = correct / images
-    test["metrics"] |= {**_means(correct, groups, counts, shape), "auc": 0.5 + 0.3 * part, "worst_client": 0.8 * part}
-    test["metrics"]["ece"] = 0.3 - 0.1 * part
+    test["metrics"] |= {"auc": 0.5 + 0.3 * part, "ece": 0.3 - 0.1 * part}
     for number, point in enumerate(record["curve"]):
-        point |= {"personalization": test["metrics"]["personalization"] / (len(record["curve"]) - number)}
+        point["personalization"] = part / (len(record["curve"]) - number)
 
 
-def _row(record: dict[str, Any], correct: int) -> list[float]:
-    """The scores on each client's label distribution of a model that predicts the first `correct` images correctly."""
-    codes = codes_of_text(
-        record["test"]["groups"]["images"], record["data"]["images"]["test"], record["test"]["groups"]["kinds"]
-    )
-    counts = np.array(record["population"]["counts"], float)
-    sizes = np.bincount(codes, minlength=counts.shape[1])
-    recalls = np.bincount(codes[:correct], minlength=counts.shape[1]) / np.maximum(sizes, 1)
-    weights = counts * (sizes > 0)
-    return list((weights @ recalls) / weights.sum(axis=1))
+def settle(record: dict[str, Any]) -> None:
+    """Compute what follows from the spec, the predictions and the curve again."""
+    record["spec_digest"] = digest_of(record["spec"])
+    for summary in (record["test"], *record["test"]["roles"].values()):
+        _settle_scores(record, summary)
+    on_val = [point for point in record["curve"] if point["split"] == "val" and point["personalization"] is not None]
+    best = max(on_val, key=lambda point: point["personalization"], default=None)
+    if best is None:
+        record["selected"] = None
+    else:
+        last = best["round"] == record["test"]["round"]
+        metrics = record["test"]["metrics"] if last else record["selected"]["metrics"]
+        record["selected"] = {"round": best["round"], "validation": best["personalization"], "metrics": metrics}
 
 
-@cache
-def _means(correct: int, groups: str, counts: str, shape: tuple[int, int, int]) -> dict[str, float]:
-    """The scores that are means over images, for one model that predicts the first `correct` images correctly."""
-    images, clients, kinds = shape
-    found = np.arange(images)[None] < correct, codes_of_text(groups, images, kinds), np.array(json.loads(counts))
-    scores = {metric: contributions(metric, *found, [0] * clients) for metric in METRICS}
-    return {metric: float(score.sum()) for metric, score in scores.items()}
+def _settle_scores(record: dict[str, Any], summary: dict[str, Any]) -> None:
+    clients = record["population"]["clients"]
+    for name in ("label", "local"):
+        summary["matrix"][name] = [[None] * clients for _ in summary["correct"]]
+    expected = scores_of(record, summary)
+    matrix = [[None if np.isnan(value) else value for value in row] for row in expected.matrix.tolist()]
+    summary["matrix"] |= {"primary": expected.primary, expected.primary: matrix}
+    summary["metrics"] |= expected.metrics
+    found = {name: count for name, count in expected.undefined.items() if count}
+    summary["undefined"] = {**summary["undefined"], **found}
+    summary["rarest_class"] = expected.rarest_class
 
 
 def _toml(value: Any) -> str:

@@ -106,10 +106,12 @@ def _show(suite: "Suite", out: Path, *, as_json: bool) -> None:
     from fedbench_core.leaderboard.formats import to_json  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.leaderboard import build_leaderboard  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.text_tables import pair_table  # noqa: PLC0415  # as above
-    from fedbench_core.suites.filed_records import filed_by_key  # noqa: PLC0415  # as above
+    from fedbench_core.suites.filed_records import Filed, filed_by_key  # noqa: PLC0415  # as above
 
-    filed = filed_by_key(out / "records")
-    leaderboard = build_leaderboard(suite, [filed[one.key][1] for one in suite.grid_points() if one.key in filed])
+    filed, keys = filed_by_key(out / "records"), {one.key for one in suite.grid_points()}
+    leaderboard = build_leaderboard(suite, Filed({key: filed[key] for key in filed if key in keys}, refused=[]))
+    for error in leaderboard.refused:
+        click.echo(f"Refused: {error}", err=True)
     if as_json:
         click.echo(to_json(leaderboard), nl=False)
         return

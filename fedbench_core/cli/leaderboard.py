@@ -82,6 +82,10 @@ def _publish(folder: Path, suite: str | None, *, check: bool) -> None:
         return
     for path in pages.write(rendered):
         click.echo(f"Wrote {path}")
+    for error in rendered.refused:
+        click.echo(f"Refused: {error}", err=True)
+    for entries in rendered.unresolved:
+        click.echo(f"{entries}: {pages.UNRESOLVED}.", err=True)
 
 
 def _print_index(folder: Path, *, as_json: bool) -> None:
@@ -98,9 +102,11 @@ def _print_index(folder: Path, *, as_json: bool) -> None:
 def _print_leaderboard(folder: Path, suite: str, sort: str | None, budgets: Sequence[str], form: str | None) -> None:
     from fedbench_core.leaderboard.budget import read_budget  # noqa: PLC0415  # imports pandas: slow
     from fedbench_core.leaderboard.formats import FORMATTED  # noqa: PLC0415  # as above
-    from fedbench_core.leaderboard.pages import read_leaderboard, suite_file  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.pages import UNRESOLVED, read_leaderboard, suite_file  # noqa: PLC0415  # as above
 
     leaderboard = read_leaderboard(suite_file(folder, suite), sort, [read_budget(text) for text in budgets])
+    if leaderboard.unresolved:
+        click.echo(f"{', '.join(leaderboard.unresolved)}: {UNRESOLVED}.", err=True)
     if form is not None:
         click.echo(FORMATTED[form](leaderboard), nl=False)
         return

@@ -15,11 +15,10 @@ import torch
 from fedbench_core.api import RunError
 from fedbench_core.federation.bits import text_of_bits, text_of_codes
 from fedbench_core.federation.calls import ModelScore, ScoreDone
+from fedbench_core.federation.matrix import Matrix, divided, expanded, mean_of_defined, read_matrix
 from fedbench_core.federation.partition import Partition
 
-Matrix = npt.NDArray[np.float64]
 Probabilities = npt.NDArray[np.float32]
-DECILE_FROM = 20
 
 
 @dataclass(frozen=True)
@@ -90,15 +89,15 @@ def _summary(models: _Role, partition: Partition, split: str, primary: str) -> d
     digests = [score.digest for score in distinct]
     rows = [None if score is None else digests.index(score.digest) for score in models.scores]
     matrices = {"label": _by_label(distinct, partition), "local": _by_images(distinct, partition, split)}
-    summary, undefined = _read(_expanded(matrices[primary], rows))
+    summary, undefined = read_matrix(expanded(matrices[primary], rows))
     names = distinct[0].scores if distinct else {}
     for name in names:
-        summary["global_accuracy" if name == "accuracy" else name], undefined[name] = _mean(
+        summary["global_accuracy" if name == "accuracy" else name], undefined[name] = mean_of_defined(
             [None if score is None else score.scores[name] for score in models.scores]
         )
     rarest = int(_rarest(partition))
     recalls = [None if score is None else float(score.recalls[rarest]) for score in models.scores]
-    summary["rarest_recall"], undefined["rarest_recall"] = _mean(recalls)
+    summary["rarest_recall"], undefined["rarest_recall"] = mean_of_defined(recalls)
     summary |= _calibration(models, partition, split)
     return {
         "metrics": summary,
@@ -113,15 +112,6 @@ def _summary(models: _Role, partition: Partition, split: str, primary: str) -> d
     }
 
 
-def _expanded(matrix: Matrix, rows: Sequence[int | None]) -> Matrix:
-    """The matrix with a row per client; undefined for a client without a model."""
-    full = np.full((len(rows), len(rows)), np.nan)
-    for client, row in enumerate(rows):
-        if row is not None:
-            full[client] = matrix[row]
-    return full
-
-
 def _by_label(distinct: Sequence[ModelScore], partition: Partition) -> Matrix:
     """A[i, j] = sum_k share_j(k) recall_i(k): p(image | label) is the same everywhere, so all images serve."""
     if partition.splits.task.kind == "multi-label":
@@ -132,7 +122,7 @@ def _by_label(distinct: Sequence[ModelScore], partition: Partition) -> Matrix:
     counts = partition.counts[:, : recalls.shape[1]].astype(np.float64)
     known = ~np.isnan(recalls)
     weights = known.astype(np.float64) @ counts.T
-    return _divide(np.where(known, recalls, 0.0) @ counts.T, weights)
+    return divided(np.where(known, recalls, 0.0) @ counts.T, weights)
 
 
 def _by_images(distinct: Sequence[ModelScore], partition: Partition, split: str) -> Matrix:
@@ -145,34 +135,7 @@ def _by_images(distinct: Sequence[ModelScore], partition: Partition, split: str)
     right = np.stack([b.reshape(len(examples), width).mean(axis=1) for b in bits])
     owned = partition.indices[split]
     sums = np.stack([right[:, rows].sum(axis=1) for rows in owned], axis=1)
-    return _divide(sums, np.broadcast_to([float(len(rows)) for rows in owned], sums.shape))
-
-
-def _divide(sums: Matrix, weights: Matrix) -> Matrix:
-    quotients = np.full(sums.shape, np.nan)
-    np.divide(sums, weights, out=quotients, where=weights > 0)
-    return quotients
-
-
-def _read(matrix: Matrix) -> tuple[dict[str, float | None], dict[str, int]]:
-    """Personalization, generalization and the worst clients, off the full (clients, clients) matrix."""
-    own = np.diag(matrix)
-    others = matrix[~np.eye(len(matrix), dtype=bool)]
-    metrics: dict[str, float | None] = {}
-    undefined: dict[str, int] = {}
-    metrics["personalization"], undefined["personalization"] = _mean(own)
-    metrics["generalization"], undefined["generalization"] = _mean(others)
-    known = np.sort(own[~np.isnan(own)])
-    metrics["worst_client"] = float(known[0]) if len(known) else None
-    if len(own) >= DECILE_FROM and len(known):
-        metrics["worst_decile"] = float(known[: max(1, len(known) // 10)].mean())
-    return metrics, undefined
-
-
-def _mean(values: Sequence[float | None] | npt.NDArray[np.float64]) -> tuple[float | None, int]:
-    """The mean of what is defined, and how many were not."""
-    known = [float(value) for value in values if value is not None and not np.isnan(value)]
-    return (float(np.mean(known)) if known else None), len(values) - len(known)
+    return divided(sums, np.broadcast_to([float(len(rows)) for rows in owned], sums.shape))
 
 
 def _rarest(partition: Partition) -> int:

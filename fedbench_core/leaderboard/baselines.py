@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from fedbench_core.leaderboard.budget import bytes_per_turn
-from fedbench_core.leaderboard.grouping import Record, Runs
+from fedbench_core.leaderboard.misfits import Record, Runs
 from fedbench_core.statistics.intervals import defined_mean
 from fedbench_core.suites.suite import Suite
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fedbench_core.api import RequestError
 from fedbench_core.leaderboard.columns import COSTS
-from fedbench_core.leaderboard.grouping import Record, Runs
+from fedbench_core.leaderboard.misfits import Record, Runs
 from fedbench_core.leaderboard.rounding import round_significant
 from fedbench_core.statistics.intervals import defined_mean
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fedbench_core.api.errors import unknown
-from fedbench_core.leaderboard.grouping import Record
+from fedbench_core.leaderboard.misfits import Record
 
 _MEGA = 1e6
 

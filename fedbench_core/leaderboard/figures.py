@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from fedbench_core.leaderboard.budget import bytes_per_turn
 from fedbench_core.leaderboard.columns import Column
-from fedbench_core.leaderboard.grouping import Record, Runs, all_records
 from fedbench_core.leaderboard.leaderboard import Leaderboard
+from fedbench_core.leaderboard.misfits import Record, Runs, all_records
 from fedbench_core.leaderboard.table import Table
 from fedbench_core.plots.curves import Curve, draw_curves
 from fedbench_core.plots.partition import draw_partition

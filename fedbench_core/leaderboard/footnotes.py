@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from fedbench_core.leaderboard.baselines import ALWAYS, MEANINGS
 from fedbench_core.leaderboard.columns import heading, scores
-from fedbench_core.leaderboard.grouping import Record, all_records
 from fedbench_core.leaderboard.leaderboard import Leaderboard
+from fedbench_core.leaderboard.misfits import Record, all_records
 from fedbench_core.leaderboard.table import Table
 from fedbench_core.statistics.friedman import DatasetRanks
 from fedbench_core.statistics.pairs import POWER, STRONG_SKEW, Pair
+
+_MOST_REFUSED = 10
 
 
 def table_footnotes(table: Table) -> list[str]:
@@ -226,6 +228,11 @@ def _reproduction(leaderboard: Leaderboard) -> Iterator[str]:
     missing = leaderboard.grid_points - leaderboard.records
     recorded = f"{leaderboard.records} of {_count(leaderboard.grid_points, 'run')} recorded"
     yield f"{recorded} ({missing} missing)." if missing else f"{recorded}."
+    if leaderboard.refused:
+        files = "; ".join(f"{error.path.name} {error.reason}" for error in leaderboard.refused[:_MOST_REFUSED])
+        more = len(leaderboard.refused) - _MOST_REFUSED
+        further = f"; and {more} more, which `fedbench leaderboard --check` lists" if more > 0 else ""
+        yield f"**Refused and left out: {_count(len(leaderboard.refused), 'record')}** ({files}{further})."
     if leaderboard.unmatched:
         yield f"Ignored because they belong to no run of the suite: {_count(leaderboard.unmatched, 'record')}."
     yield f"Reproduce: `fedbench suite run {suite.file}`, and `fedbench leaderboard {suite.name} --write`."

@@ -7,10 +7,15 @@ from fedbench_core.api import RequestError
 from fedbench_core.leaderboard import baselines
 from fedbench_core.leaderboard.budget import Budget
 from fedbench_core.leaderboard.columns import COSTS, Column, column, metric
-from fedbench_core.leaderboard.grouping import Record, group_by_case
+from fedbench_core.leaderboard.grouping import group_by_case
+from fedbench_core.leaderboard.misfits import all_records
 from fedbench_core.leaderboard.table import Table, build_table
+from fedbench_core.records.record import RecordError
 from fedbench_core.statistics.friedman import DatasetRanks, dataset_means, rank_over_datasets
+from fedbench_core.suites.filed_records import Filed
 from fedbench_core.suites.suite import Suite
+
+_MOST_REFUSED = 10
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,8 @@ class Leaderboard:
     """The tables of a suite, and mean ranks over datasets if it has several.
 
     records: the number of records compared; grid_points: the number of runs in the suite; unmatched: the number of
-    records that belong to no grid point of the suite in its present state.
+    records that belong to no grid point of the suite in its present state; refused: files that are not counted;
+    unresolved: entries with a part that is not installed, whose records were compared with the suite file only.
     """
 
     suite: Suite
@@ -28,6 +34,8 @@ class Leaderboard:
     records: int
     grid_points: int
     unmatched: int
+    refused: tuple[RecordError, ...] = ()
+    unresolved: tuple[str, ...] = ()
 
     @property
     def winners(self) -> list[tuple[Table, str | None]]:
@@ -36,7 +44,7 @@ class Leaderboard:
 
 
 def build_leaderboard(
-    suite: Suite, filed: Sequence[Record], sort: str | None = None, budgets: Sequence[Budget] = ()
+    suite: Suite, filed: Filed, sort: str | None = None, budgets: Sequence[Budget] = ()
 ) -> Leaderboard:
     """The leaderboard of a suite from its records. A table without its compulsory baselines is not ranked.
 
@@ -46,20 +54,31 @@ def build_leaderboard(
     order = column(sort or suite.metric)
     ranked_by = metric(suite.metric) if order in COSTS else order
     grid_points = suite.grid_points()
-    cases = group_by_case(suite, grid_points, filed)
-    if not cases:
-        raise RequestError(f"Suite {suite.name} has no records yet. Run it: fedbench suite run {suite.file}")
+    grouped = group_by_case(suite, grid_points, filed)
+    if not grouped.cases:
+        refused = "".join(f"\nRefused: {error}" for error in grouped.refused[:_MOST_REFUSED])
+        raise RequestError(f"Suite {suite.name} has no records yet. Run it: fedbench suite run {suite.file}{refused}")
     tables = tuple(
         build_table(
             *(case, runs, ranked_by, order, budgets, suite.planned_pairs),
             why_unranked=tuple(baselines.missing(suite, runs)),
             alone=suite.baselines.steps,
         )
-        for case, runs in cases.items()
+        for case, runs in grouped.cases.items()
     )
     keys = {grid_point.key for grid_point in grid_points}
-    known = sum(record["grid_point"]["key"] in keys for record in filed)
-    return Leaderboard(suite, ranked_by, tables, _over_datasets(tables), known, len(keys), len(filed) - known)
+    known = {record["grid_point"]["key"] for table in grouped.cases.values() for record in all_records(table)}
+    return Leaderboard(
+        suite,
+        ranked_by,
+        tables,
+        _over_datasets(tables),
+        records=len(known),
+        grid_points=len(keys),
+        unmatched=len(filed.by_key.keys() - keys),
+        refused=grouped.refused,
+        unresolved=grouped.unresolved,
+    )
 
 
 def case_labels(leaderboard: Leaderboard) -> list[str]:

@@ -14,22 +14,30 @@ from fedbench_core.leaderboard.budget import Budget
 from fedbench_core.leaderboard.index import index_page
 from fedbench_core.leaderboard.leaderboard import Leaderboard, build_leaderboard
 from fedbench_core.leaderboard.markdown import page
-from fedbench_core.suites.filed_records import read_filed_records, records_folder
+from fedbench_core.records.record import RecordError
+from fedbench_core.suites.filed_records import read_folder, records_folder
 from fedbench_core.suites.suite import Suite, read_suite
 
 if TYPE_CHECKING:
     from fedbench_core.leaderboard.figures import PageFigure
 
 INDEX = "README.md"
+UNRESOLVED = "a part is not installed, so records are compared with the settings in the suite file only"
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """Pages and figures by path; `orphans` are files that belong to no suite with records."""
+    """Pages and figures by path.
+
+    orphans: files that belong to no suite with records; refused: records that the pages leave out; unresolved: suites
+    with a part that is not installed, and the entries whose settings could not be checked completely.
+    """
 
     pages: dict[Path, str]
     figures: "dict[Path, PageFigure]"
     orphans: list[Path]
+    refused: list[RecordError]
+    unresolved: list[str]
 
 
 def suite_file(folder: Path, name: str) -> Path:
@@ -48,17 +56,17 @@ def suite_files(folder: Path) -> list[Path]:
 
 
 def read_leaderboard(file: Path, sort: str | None = None, budgets: Sequence[Budget] = ()) -> Leaderboard:
-    """The leaderboard of one suite; errors as in `read_suite`, `read_filed_records` and `build_leaderboard`."""
+    """The leaderboard of one suite; errors as in `read_suite` and `build_leaderboard`."""
     with _no_garbage_collection():
-        return build_leaderboard(read_suite(file), read_filed_records(records_folder(file)), sort, budgets)
+        return build_leaderboard(read_suite(file), read_folder(records_folder(file)), sort, budgets)
 
 
 def read_leaderboards(folder: Path) -> Iterator[tuple[Suite, Leaderboard | None]]:
     """Each suite of a folder with its leaderboard, or None without records."""
     for file in suite_files(folder):
         with _no_garbage_collection():
-            suite, filed = read_suite(file), read_filed_records(records_folder(file))
-            leaderboard = build_leaderboard(suite, filed) if filed else None
+            suite, filed = read_suite(file), read_folder(records_folder(file))
+            leaderboard = build_leaderboard(suite, filed) if filed.by_key or filed.refused else None
         yield suite, leaderboard
 
 
@@ -92,7 +100,14 @@ def render(folder: Path, only: str | None = None) -> Rendered:
             found = [figure for group in (*of_tables, over_datasets) for figure in group]
             figures |= {folder / FOLDER / f"{figure.name}.svg": figure for figure in found}
     pages[folder / INDEX] = index_page(leaderboards)
-    return Rendered(pages, figures, [] if only else _orphans(folder, {*pages, *figures}))
+    ranked = [leaderboard for _, leaderboard in leaderboards if leaderboard is not None]
+    return Rendered(
+        pages,
+        figures,
+        orphans=[] if only else _orphans(folder, {*pages, *figures}),
+        refused=[error for leaderboard in ranked for error in leaderboard.refused],
+        unresolved=[f"{one.suite.name}: {', '.join(one.unresolved)}" for one in ranked if one.unresolved],
+    )
 
 
 def _orphans(folder: Path, rendered: set[Path]) -> list[Path]:
@@ -115,12 +130,19 @@ def write(rendered: Rendered) -> list[Path]:
 
 
 def check(rendered: Rendered) -> None:
-    """RunError if a file differs from what the records give: names the files, and the first such line of a page."""
+    """RunError if a file differs from what the records give, or if a record is refused or could not be checked.
+
+    It names the files, and the first line of a page that differs.
+    """
     wrong = [fault for path, text in rendered.pages.items() if (fault := _page_fault(path, text))]
     wrong += [fault for path, figure in rendered.figures.items() if (fault := _figure_fault(path, figure))]
     wrong += [f"{path} belongs to no suite with records. Remove it." for path in rendered.orphans]
     if wrong:
-        raise RunError("\n".join([*wrong, "Generate the files again: fedbench leaderboard --write"]))
+        wrong.append("Generate the files again: fedbench leaderboard --write")
+    wrong += [f"Refused: {error}" for error in rendered.refused]
+    wrong += [f"{entries}: {UNRESOLVED}" for entries in rendered.unresolved]
+    if wrong:
+        raise RunError("\n".join(wrong))
 
 
 def _page_fault(path: Path, text: str) -> str:

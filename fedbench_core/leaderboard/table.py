@@ -8,8 +8,9 @@ import numpy as np
 
 from fedbench_core.leaderboard.budget import Budget, OverBudget, within_budgets
 from fedbench_core.leaderboard.columns import COSTS, Column, hurt, scores, selected
-from fedbench_core.leaderboard.grouping import Case, Record, Runs
+from fedbench_core.leaderboard.grouping import Case
 from fedbench_core.leaderboard.image_check import images_of
+from fedbench_core.leaderboard.misfits import Record, Runs
 from fedbench_core.statistics.intervals import Interval, mean_intervals
 from fedbench_core.statistics.pairs import Pair, compare, minimum_detectable_difference
 from fedbench_core.statistics.ranks import rank_intervals

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 from fedbench_core.api import RequestError
@@ -21,7 +22,13 @@ def names(pattern: str = "") -> list[str]:
 
 def knows(name: str) -> bool:
     """Whether `name` is an alias or a timm id, with or without a tag of pretrained weights."""
-    return name in ALIASES or name.partition(".")[0] in names()
+    return name in ALIASES or name.partition(".")[0] in _known()
+
+
+@cache
+def _known() -> frozenset[str]:
+    """Cached: timm sorts its thousand names each time."""
+    return frozenset(names())
 
 
 def resolve(name: str) -> str:
@@ -30,7 +37,7 @@ def resolve(name: str) -> str:
 
     exact = ALIASES.get(name, name)
     base, _, tag = exact.partition(".")
-    known = timm.list_models()
+    known = _known()
     if base not in known:
         raise _unknown_name(name, known)
     if tag and exact not in (tagged := timm.list_models(f"{base}.*", pretrained=True)):

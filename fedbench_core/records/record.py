@@ -10,10 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedbench_core.api.errors import RunError
-from fedbench_core.api.limits import parse_json, read_text
+from pydantic_core import from_json
+
+from fedbench_core.api.errors import DataError, RunError
+from fedbench_core.api.limits import read_text
 from fedbench_core.federation.files import replace_file
 from fedbench_core.federation.spec import completed, digest_of
+from fedbench_core.records.consistency import contradiction
+from fedbench_core.records.schema import schema_fault, short
 
 FORMAT = 3
 RECORD = "record.json"
@@ -45,26 +49,43 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     replace_file(path, _text(record).encode(), durable=True)
 
 
+class RecordError(RunError):
+    """A file that is no record of a run: its path, what is wrong, and what to do."""
+
+    def __init__(self, path: Path, reason: str, advice: str = "") -> None:
+        super().__init__(f"{path} {reason}.{advice and ' ' + advice}")
+        self.path = path
+        self.reason = reason
+
+
 def read_record(path: Path) -> dict[str, Any]:
-    """The record in a run folder or file; RunError if it can't be read, was altered, or has another format.
+    """The record in a run folder or file.
+
+    RecordError if it can't be read, was altered, has another format, lacks a value, or contradicts itself: what can be
+    computed from other values of the record is computed again.
 
     The CSV files beside the record of a run must be those that the run wrote, if they are there.
     """
     file = path / RECORD if path.is_dir() else path
+    again = f"run it again: fedbench run --config {file}"
     try:
         text = read_text(file)
-        record: dict[str, Any] = parse_json(text)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} could not be read as a record: {error}.") from None
+        record: dict[str, Any] = from_json(text, allow_inf_nan=False)
+    except (OSError, ValueError, DataError) as error:
+        raise RecordError(file, f"could not be read as a record: {error}") from None
     if not isinstance(record, dict):
-        raise RunError(f"{file} could not be read as a record: it holds a {type(record).__name__}.")
+        raise RecordError(file, f"could not be read as a record: it holds a {type(record).__name__}")
     if record.get("format") != FORMAT:
         number = record.get("format")
-        raise RunError(f"{file} has format {number}; this fedbench reads format {FORMAT}. {_advice(file, number)}")
+        newer = isinstance(number, int) and number > FORMAT
+        advice = "Upgrade fedbench-core." if newer else f"{again[0].upper()}{again[1:]}"
+        raise RecordError(file, f"has format {short(number)}; this fedbench reads format {FORMAT}", advice)
     if not _is_intact(text, record):
-        raise RunError(
-            f"{file} was altered: its digest does not match its contents. "
-            f"Restore the original file, or run it again: fedbench run --config {file}"
+        advice = f"Restore the original file, or {again}"
+        raise RecordError(file, "was altered: its digest does not match its contents", advice)
+    if fault := schema_fault(record) or contradiction(record):
+        raise RecordError(
+            file, f"is not the record of a finished run: {fault}", "Submit the record that the run wrote."
         )
     if file.name == RECORD:
         for table in (file.with_name(name) for name in TABLES):
@@ -86,18 +107,8 @@ def check_table(path: Path, record: Mapping[str, Any]) -> None:
 
 def _completed(record: dict[str, Any]) -> dict[str, Any]:
     """A record of an earlier version with all settings of this one."""
-    spec = record.get("spec")
-    if not isinstance(spec, dict) or completed(spec) == spec:
-        return record
-    whole = completed(spec)
-    # a digest that was wrong stays wrong
-    digest = digest_of(whole) if record.get("spec_digest") == digest_of(spec) else record.get("spec_digest")
-    return {**record, "spec": whole, "spec_digest": digest}
-
-
-def _advice(file: Path, number: object) -> str:
-    newer = isinstance(number, int) and number > FORMAT
-    return "Upgrade fedbench-core." if newer else f"Run it again: fedbench run --config {file}"
+    whole = completed(record["spec"])
+    return record if whole == record["spec"] else {**record, "spec": whole, "spec_digest": digest_of(whole)}
 
 
 def _is_intact(text: str, record: Mapping[str, Any]) -> bool:
@@ -107,7 +118,7 @@ def _is_intact(text: str, record: Mapping[str, Any]) -> bool:
         return True
     try:
         return record.get("digest") == _digest(_canonical(record))
-    except ValueError:  # infinity or NaN, which a record can't contain
+    except ValueError:  # a number with more digits than Python converts
         return False
 
 

@@ -1,12 +1,12 @@
 """Records filed under a suite: one file per grid point, so that contributions never conflict."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedbench_core.api.errors import RunError
 from fedbench_core.federation.files import make_folder
-from fedbench_core.records.record import comparable_pair, read_record, sealed, write_record
+from fedbench_core.records.record import RecordError, comparable_pair, read_record, sealed, write_record
 from fedbench_core.suites.suite import GridPoint
 
 Record = dict[str, Any]
@@ -32,35 +32,64 @@ def file_record(record: Mapping[str, Any], grid_point: GridPoint, folder: Path, 
     return path
 
 
-def read_filed_records(folder: Path) -> list[Record]:
-    """Every record in a folder, one per grid point; empty if there is no folder.
+@dataclass(frozen=True)
+class Filed:
+    """The path and the record of each grid point, by its key, and the files that are refused."""
 
-    RunError names a file that is damaged, has another format or no grid point, or two files that disagree.
-    """
+    by_key: Mapping[str, tuple[Path, Record]]
+    refused: list[RecordError]
+
+
+def read_folder(folder: Path) -> Filed:
+    """Every record in a folder; empty if there is no folder. One bad file is refused, and the others are read."""
+    found: dict[str, tuple[Path, Record]] = {}
+    refused: list[RecordError] = []
+    disagreeing = set()
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = _read_filed(path)
+            key = record["grid_point"]["key"]
+            check_agreement(*found.setdefault(key, (path, record)), path, record)
+        except DisagreementError as error:
+            disagreeing.add(key)
+            refused.append(error)
+        except RecordError as error:
+            refused.append(error)
+    return Filed({key: value for key, value in found.items() if key not in disagreeing}, refused)
+
+
+def read_filed_records(folder: Path) -> list[Record]:
+    """Every record in a folder, one per grid point; RecordError for the first bad file."""
     return [record for _, record in filed_by_key(folder).values()]
 
 
-def filed_by_key(folder: Path) -> dict[str, tuple[Path, Record]]:
-    """The path and the record of each grid point, by its key; errors as for `read_filed_records`."""
-    found: dict[str, tuple[Path, Record]] = {}
-    for path in sorted(folder.glob("*.json")):
-        record = read_record(path)
-        if not isinstance(record.get("grid_point"), dict) or "key" not in record["grid_point"]:
-            raise RunError(
-                f"{path} belongs to no grid point of a suite. File it with: fedbench submit {path} --suite FILE"
-            )
-        first_path, first = found.setdefault(record["grid_point"]["key"], (path, record))
-        if first_path != path:
-            check_agreement(first_path, first, path, record)
-    return found
+def filed_by_key(folder: Path) -> Mapping[str, tuple[Path, Record]]:
+    """The path and the record of each grid point, by its key; RecordError for the first bad file."""
+    filed = read_folder(folder)
+    if filed.refused:
+        raise filed.refused[0]
+    return filed.by_key
+
+
+def _read_filed(path: Path) -> Record:
+    record = read_record(path)
+    if record.get("grid_point") is None:
+        advice = f"File it with: fedbench submit {path} --suite FILE"
+        raise RecordError(path, "belongs to no grid point of a suite", advice)
+    return record
+
+
+class DisagreementError(RecordError):
+    """Two records of one grid point that differ."""
 
 
 def check_agreement(first: Path, one: Mapping[str, Any], second: Path, other: Mapping[str, Any]) -> None:
-    """RunError that names both records and the blocks that differ, if they are not of equal runs."""
+    """DisagreementError names both records and the blocks that differ, if they are not of equal runs."""
     old, new = comparable_pair(one, other)
     if old != new:
-        blocks = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-        raise RunError(
-            f"{first} and {second} are records of one grid point and disagree in {', '.join(blocks)}. "
-            "Check both with `fedbench verify`, and delete the wrong one."
+        blocks = ", ".join(name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name))
+        raise DisagreementError(
+            second,
+            f"and {first.name} are records of one grid point and disagree in {blocks}",
+            f"Check both with `fedbench verify`, and delete the wrong one. The other is {first}",
         )

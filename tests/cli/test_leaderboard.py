@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -121,5 +122,21 @@ def test_plugins_need_not_be_installed(tmp_path) -> None:
         check=False,
         cwd=tmp_path,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert re.fullmatch(r"local, .*fedavg-ft: a part is not installed, .*\.\n", done.stderr)
     assert "fedavg-ft" in done.stdout
+
+
+def test_page_is_written_without_a_bad_record_which_is_named_until_it_is_removed(go) -> None:
+    [bad, *_] = sorted(Path("leaderboards/records/small").iterdir())
+    bad.write_text("{")
+    written = go("--write")
+    assert written.exit_code == 0
+    assert bad.name in written.stderr
+    assert bad.name in Path("leaderboards/small.md").read_text()
+    checked = go("--check")
+    assert (checked.exit_code, checked.stdout) == (1, "")
+    assert bad.name in checked.stderr
+    bad.unlink()
+    go("--write")
+    assert go("--check").exit_code == 0

@@ -357,15 +357,20 @@ def test_record_that_is_not_reproducible_is_shown_with_values_and_versions(go) -
     go(*RUN, "--method", "local")
     (run,) = Path("mine").iterdir()
     record = read_record(run)
-    test = {**record["test"], "metrics": {**record["test"]["metrics"], "auc": 0.25}}
-    alter(run / "record.json", versions={**record["versions"], "timm": "0.1"}, test=test, notes=["x"])
+    costs = {**record["costs"], "training_gflops": 0.25}
+    alter(run / "record.json", versions={**record["versions"], "timm": "0.1"}, costs=costs, notes=["x"])
     result = go("verify", run, "--workers", 1)
     assert (result.exit_code, result.stderr.count("Error")) == (1, 0)
-    assert re.search(rf"^test.metrics.auc +0.25 +{record['test']['metrics']['auc']!r}$", result.stdout, re.MULTILINE)
+    assert re.search(
+        rf"^costs.training_gflops +0.25 +{record['costs']['training_gflops']!r}$", result.stdout, re.MULTILINE
+    )
     assert "2 values" in result.stdout
     assert "timm 0.1" in result.stdout
     verdict = json.loads(go("verify", run, "--json").stdout)
-    assert (verdict["agrees"], [value["path"] for value in verdict["values"]]) == (False, ["notes", "test.metrics.auc"])
+    assert (verdict["agrees"], [value["path"] for value in verdict["values"]]) == (
+        False,
+        ["costs.training_gflops", "notes"],
+    )
     assert verdict["versions"][0]["before"] == "0.1"
 
 

@@ -4,20 +4,35 @@ import json
 import math
 import re
 
+import numpy as np
 import pytest
 
-from fedbench_core.api import RequestError, RunError
+from fedbench_core.api import RequestError
+from fedbench_core.federation.bits import text_of_codes
+from fedbench_core.federation.spec import digest_of
 from fedbench_core.leaderboard.budget import read_budget
 from fedbench_core.leaderboard.columns import hurt
 from fedbench_core.leaderboard.footnotes import leaderboard_footnotes, table_footnotes
+from fedbench_core.leaderboard.markdown import page
 from fedbench_core.leaderboard.outcome import outcome
 from fedbench_core.leaderboard.pages import read_leaderboard
+from fedbench_core.records.record import sealed, write_record
 from fedbench_core.statistics.pairs import compare
 from fedbench_core.suites.filed_records import read_filed_records, records_folder
 
 
 def rows(file, **how) -> dict:
     return {row.entry: row for row in read_leaderboard(file, **how).tables[0].rows}
+
+
+def refused(file) -> dict[str, str]:
+    """The records that are left out: the reason by the first words of the file's name."""
+    return {error.path.name.split("-spots")[0]: error.reason for error in read_leaderboard(file).refused}
+
+
+def only(entry, seed, change):
+    """A change of one record."""
+    return lambda record, grid_point: change(record) if (grid_point.entry, grid_point.seed) == (entry, seed) else None
 
 
 def records_of_entry(file, entry) -> list[dict]:
@@ -75,12 +90,14 @@ def test_difference_that_may_be_due_to_the_test_images_is_not_significant(suite_
 def test_image_check_requires_the_same_test_images_per_client_in_all_runs(suite_folder) -> None:
     """As with a partition of the test images that depends on the seed."""
 
-    def reverse(record, grid_point) -> None:
-        groups = record["test"]["groups"]
-        groups["images"] = groups["images"][::-1] if grid_point.seed else groups["images"]
+    def deal(record, grid_point) -> None:
+        images = np.roll(np.arange(30) % 3, grid_point.seed)
+        record["test"]["groups"] = {"of": "client", "kinds": 4, "images": text_of_codes(images, 4)}
+        record["population"]["images"]["test"] = [10, 10, 10]
+        record["test"]["metrics"]["balanced_accuracy"] = 0.5
 
     file = suite_folder.suite()
-    suite_folder.fill(file, change=reverse)
+    suite_folder.fill(file, change=deal)
     table = read_leaderboard(file).tables[0]
     assert not table.image_check
     assert any(pair.significant for pair in table.pairs)
@@ -91,9 +108,8 @@ def test_scores_are_those_of_the_last_round_even_if_another_is_better(suite_fold
     """Trap 1: selection on test data."""
 
     def improve_earlier_rounds(record, grid_point) -> None:  # noqa: ARG001  # the signature that `fill` calls
-        better = {**record["test"]["metrics"], "personalization": 0.99}
-        record["selected"] = {"round": 0, "validation": 0.9, "metrics": better}
-        record["curve"] = [{**point, "personalization": 0.98, "split": "test"} for point in record["curve"]]
+        record["selected"]["metrics"] = {**record["test"]["metrics"], "personalization": 0.99}
+        record["curve"][0]["personalization"] = 0.98
 
     file = suite_folder.suite()
     suite_folder.fill(file, change=improve_earlier_rounds)
@@ -184,7 +200,7 @@ def test_baseline_of_equal_flops_has_nine_tenths_of_the_most_expensive_entry(gfl
 def test_entry_with_two_models_per_client_requires_an_unshared_baseline(suite_folder) -> None:
     def add_student(record, grid_point) -> None:
         if grid_point.entry == "fedavg":
-            record["test"]["roles"] = {"student": {}}
+            suite_folder.add_role(record, "student")
 
     file = suite_folder.suite()
     suite_folder.fill(file, change=add_student)
@@ -306,102 +322,136 @@ def test_records_of_no_grid_point_are_ignored_and_counted(suite_folder) -> None:
     ("changed", "message"),
     [
         ({"seed": 7}, "seed 7 (the suite: 1)"),
-        ({"steps": 9, "rounds": 20}, "rounds 20 (the suite: 2); steps 9 (the suite: 2)"),
-        ({"set": {"partitioner.alpha": 5.0}}, "partitioner.alpha 5.0 (the suite: 0.5)"),
+        ({"optimizer": "adam"}, "optimizer adam (the suite: sgd)"),
+        ({"set": {"partitioner.alpha": 5.0}}, "set.partitioner.alpha 5.0 (the suite: 0.5)"),
+        (
+            {"set": {"partitioner.alpha": 0.5, "aggregator.uniform": True}},
+            "set.aggregator.uniform True (the suite: False)",
+        ),
+        ({"set": {}}, "set.partitioner.alpha None (the suite: 0.5)"),
+        ({"compressor": "topk"}, "compressor topk (the suite: dense)"),
     ],
 )
 def test_record_with_other_settings_than_its_grid_point_is_refused(changed, message, suite_folder) -> None:
-    """Its digest is valid: a record that is copied by hand may name any grid point."""
-
-    def alter(record, grid_point) -> None:
-        if (grid_point.entry, grid_point.seed) == ("fedavg", 1):
-            record["spec"] |= changed
-
+    """Its digests are valid: a record that is edited and sealed again may name any grid point."""
     settings = {"clients": 3, "rounds": 2, "steps": 2, "set": {"partitioner.alpha": 0.5}}
     file = suite_folder.suite(settings=settings)
-    suite_folder.fill(file)
-    assert read_leaderboard(file)
-    suite_folder.fill(file, change=alter)
-    with pytest.raises(RunError, match=rf"fedavg, seed 1 .*{re.escape(message)}"):
-        read_leaderboard(file)
+    suite_folder.fill(file, change=only("fedavg", 1, lambda record: record["spec"].update(changed)))
+    found = refused(file)
+    assert list(found) == ["fedavg"]
+    assert message in found["fedavg"]
 
 
-def test_record_that_lacks_blocks_is_refused_despite_a_valid_digest(suite_folder) -> None:
-    def cut(record, grid_point) -> None:
-        if (grid_point.entry, grid_point.seed) == ("fedavg", 1):
-            del record["test"], record["costs"]
-
+def test_option_that_an_older_version_lacks_is_no_difference(suite_folder) -> None:
     file = suite_folder.suite()
-    suite_folder.fill(file, change=cut)
-    with pytest.raises(RunError, match=r"fedavg, seed 1 has no test, costs.*fedbench submit"):
-        read_leaderboard(file)
+    suite_folder.fill(file, change=only("fedavg", 1, lambda record: record["spec"]["set"].pop("partitioner.min_size")))
+    assert not refused(file)
 
 
-def test_settings_match_their_resolved_values(suite_folder) -> None:
-    """A record has the resolved name of a backbone, and a number where the suite has text."""
-
-    def resolve(record, grid_point) -> None:  # noqa: ARG001  # the signature that `fill` calls
-        record["spec"] |= {"backbones": ["tiny_v1"], "set": {"partitioner.alpha": 0.5}}
-
+def test_number_that_the_suite_writes_as_text_is_no_difference(suite_folder) -> None:
     file = suite_folder.suite(settings={"clients": 3, "rounds": 2, "steps": 2, "set": {"partitioner.alpha": "0.5"}})
-    suite_folder.fill(file, change=resolve)
-    assert read_leaderboard(file)
+    suite_folder.fill(file)
+    assert not refused(file)
+    unknown = suite_folder.suite("unknown", datasets=["d0"], settings={"clients": 3, "rounds": 2, "steps": "2"})
+    suite_folder.fill(unknown, change=lambda record, _: record["spec"].update(steps=int(record["spec"]["steps"])))
+    assert not refused(unknown)
+    assert set(read_leaderboard(unknown).unresolved) == {entry["name"] for entry in suite_folder.entries}
 
 
-def test_records_of_one_entry_that_differ_in_more_than_the_seed_are_refused(suite_folder) -> None:
-    def update(record, grid_point) -> None:
-        if grid_point.entry == "fedavg-ft":
-            record["spec"]["set"] = {"local_update.tuning": 1 if grid_point.seed < 3 else 2}
+def test_settings_of_a_suite_whose_dataset_is_not_installed_are_compared(suite_folder) -> None:
+    file = suite_folder.suite(datasets=["d0"])
+    suite_folder.fill(file, change=only("fedavg", 1, lambda record: record["spec"].update(steps=9)))
+    assert [error.reason for error in read_leaderboard(file).refused] == ["was run with steps 9 (the suite: 2)"]
 
-    def extend(record, grid_point) -> None:
-        if grid_point.entry == "fedavg-ft" and grid_point.seed > 2:
-            record["spec"]["set"] = {"local_update.new": 1}
 
-    def unset(record, grid_point) -> None:
-        if grid_point.entry == "fedavg-ft" and grid_point.seed > 2:
-            record["spec"]["lr"] = None
+MISFITS = {
+    "images": (lambda record: record["data"].update(digest="other"), "other images, unlike"),
+    "classes": (
+        lambda record: record["test"]["groups"].update(images=text_of_codes(np.arange(30) // 10, 3)),
+        "other images, unlike",
+    ),
+    "partition": (
+        lambda record: record["population"].update(
+            counts=record["population"]["counts"][::-1],
+            images={**record["population"]["images"], "train": record["population"]["images"]["train"][::-1]},
+        ),
+        "another partition, unlike",
+    ),
+}
 
+
+@pytest.mark.parametrize("what", MISFITS)
+def test_record_that_does_not_fit_the_others_of_its_case_is_refused(what, suite_folder) -> None:
+    change, message = MISFITS[what]
     file = suite_folder.suite()
-    suite_folder.fill(file, change=extend)
-    assert read_leaderboard(file), "an option that older versions lack"
-    suite_folder.fill(file, change=unset)
-    with pytest.raises(RunError, match=r"fedavg-ft, seed 0 and fedavg-ft, seed 3 .*lr"):
-        read_leaderboard(file)
-    suite_folder.fill(file, change=update)
-    with pytest.raises(RunError, match=r"fedavg-ft, seed 0 and fedavg-ft, seed 3 .*tuning 1 \(now 2\).*--fresh"):
-        read_leaderboard(file)
+    suite_folder.fill(file, change=only("centralized", 1, change))
+    found = refused(file)
+    assert list(found) == ["centralized"]
+    assert message in found["centralized"]
 
 
-def test_records_with_different_images_are_refused(suite_folder) -> None:
-    def swap(record, grid_point) -> None:
-        if grid_point.entry == "centralized" and grid_point.seed == 1:
-            record["data"]["digest"] = "other"
-
+def test_record_of_one_seed_does_not_pass_as_anothers(suite_folder) -> None:
     file = suite_folder.suite()
-    suite_folder.fill(file, change=swap)
-    with pytest.raises(RunError, match=r"centralized, seed 1 have different images .*other"):
-        read_leaderboard(file)
+    paths = suite_folder.fill(file)
+    [_, _, _, third, fourth] = sorted(path for path in paths if path.name.startswith("fedavg-ft"))
+    one, other = (json.loads(path.read_text()) for path in (third, fourth))
+    relabelled = {**one, "grid_point": other["grid_point"], "spec": {**one["spec"], "seed": 4}}
+    relabelled["spec_digest"] = digest_of(relabelled["spec"])
+    write_record(fourth, sealed({name: value for name, value in relabelled.items() if name != "digest"}))
+    assert refused(file) == {"fedavg-ft": "has the results of fedavg-ft, seed 3"}
 
 
-def test_record_that_was_altered_and_records_that_disagree_are_refused_by_name(suite_folder) -> None:
+def forge_block(name, value):
+    def change(record) -> None:
+        record[name] = value
+
+    return change
+
+
+BAD = {
+    "no spec": forge_block("spec", {}),
+    "a key that is a list": lambda record: record["grid_point"].update(key=[]),
+    "no grid point": forge_block("grid_point", None),
+    "no test": lambda record: record.pop("test"),
+    "too many images": lambda record: record["data"]["images"].update(test=10**12),
+    "a huge number": lambda record: record["costs"].update(bytes_up=10**400),
+    "a score that contradicts its predictions": lambda record: record["test"]["metrics"].update(personalization=0.9),
+    "no score": lambda record: record["test"]["metrics"].update(personalization=None),
+    "text": "{",
+    "deep text": "[" * 100_000,
+    "a lone surrogate": '{"format": "\\ud800"}',
+    "another format": '{"format": 99}',
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_record_is_named_and_the_others_are_ranked(what, suite_folder) -> None:
+    file = suite_folder.suite()
+    text = BAD[what] if isinstance(BAD[what], str) else None
+    paths = suite_folder.fill(file, forge=None if text else only("fedavg", 1, BAD[what]))
+    [path] = [path for path in paths if path.name.startswith("fedavg-spots") and "-s1-" in path.name]
+    if text:
+        path.write_text(text)
+    leaderboard = read_leaderboard(file)
+    assert [error.path for error in leaderboard.refused] == [path]
+    assert leaderboard.records == 24
+    assert path.name in page(leaderboard)
+    assert str(path.parent) not in page(leaderboard)
+
+
+def test_records_that_disagree_are_both_refused(suite_folder) -> None:
     file = suite_folder.suite()
     first, *_ = suite_folder.fill(file)
-    text = first.read_text()
     twin = first.with_name("twin.json")
-    other = json.loads(text)
-    other["test"]["metrics"]["auc"] = 0.123
-    from fedbench_core.records.record import sealed, write_record  # noqa: PLC0415
-
+    other = json.loads(first.read_text())
+    other["notes"] = ["another"]
     write_record(twin, sealed({name: value for name, value in other.items() if name != "digest"}))
-    with pytest.raises(RunError, match=rf"{first.name} and .*twin.json.* test"):
-        read_leaderboard(file)
-    twin.unlink()
-    first.write_text(text.replace('"auc":0.', '"auc":1.', 1))
-    with pytest.raises(RunError, match=first.name):
-        read_leaderboard(file)
-    first.write_text(text.replace('"format": 3', '"format": 99'))
-    with pytest.raises(RunError, match=rf"{first.name}.* 99"):
-        read_leaderboard(file)
+    leaderboard = read_leaderboard(file)
+    assert leaderboard.records == 24
+    [error] = leaderboard.refused
+    assert error.path == twin
+    assert first.name in error.reason
+    assert "disagree in notes" in error.reason
 
 
 def test_undefined_score_is_left_out_of_mean_and_count(suite_folder) -> None:

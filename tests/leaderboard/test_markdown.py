@@ -1,6 +1,7 @@
 """Pages: their tables, outcomes and footnotes."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from fedbench_core.leaderboard.leaderboard import build_leaderboard
 from fedbench_core.leaderboard.markdown import page, pipe_table
 from fedbench_core.leaderboard.pages import read_leaderboard
 from fedbench_core.leaderboard.text_tables import TextTable
-from fedbench_core.suites.filed_records import read_filed_records, records_folder
+from fedbench_core.suites.filed_records import read_folder, records_folder
 from fedbench_core.suites.suite import read_suite
 
 
@@ -100,13 +101,13 @@ def test_seeds_that_differ_between_entries_are_listed(suite_folder) -> None:
 def test_undefined_scores_are_counted(suite_folder) -> None:
     def forget(record, grid_point) -> None:
         if grid_point.entry == "fedavg":
-            record["test"]["undefined"] = {"personalization": 1}
+            record["test"]["undefined"] = {"auc": 1}
             record["test"]["metrics"]["auc"] = None
 
     file = suite_folder.suite()
     suite_folder.fill(file, change=forget)
     text = page(read_leaderboard(file))
-    assert "personalization of a client, 5 times; macro-AUC of a whole run, 5 times." in text
+    assert "macro-AUC of a client, 5 times; macro-AUC of a whole run, 5 times." in text
     assert re.search(r"\| fedavg +\|[^\n]*\| +– \|", text)
 
 
@@ -154,8 +155,9 @@ def test_numbers_in_cells_are_not_reformatted() -> None:
 def test_order_of_records_does_not_matter(suite_folder) -> None:
     file = suite_folder.suite()
     suite_folder.fill(file)
-    suite, filed = read_suite(file), read_filed_records(records_folder(file))
-    assert page(build_leaderboard(suite, filed)) == page(build_leaderboard(suite, filed[::-1]))
+    suite, filed = read_suite(file), read_folder(records_folder(file))
+    reverse = replace(filed, by_key=dict(reversed(filed.by_key.items())))
+    assert page(build_leaderboard(suite, filed)) == page(build_leaderboard(suite, reverse))
 
 
 def test_outcomes_of_several_tables_are_labelled_by_what_differs(suite_folder) -> None:

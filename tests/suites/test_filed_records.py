@@ -1,4 +1,4 @@
-"""Filed records: their paths, and what is refused. The records are minimal and need no run."""
+"""Filed records: their paths, and what is refused. The record is one of this repository and needs no run."""
 
 from pathlib import Path
 
@@ -9,11 +9,23 @@ from fedbench_core.records.record import FORMAT, read_record, sealed, write_reco
 from fedbench_core.suites.filed_records import file_record, filed_by_key, read_filed_records, records_folder
 from fedbench_core.suites.suite import GridPoint
 
-RUN = sealed({"format": FORMAT, "test": {"metrics": {"auc": 0.5}}, "how": {"seconds": 1.0, "data_root": "/home/me"}})
+FILED = read_record(
+    next((Path(__file__).parents[2] / "leaderboards" / "records" / "quickstart").glob("fedavg-p*.json"))
+)
+RUN = sealed(
+    {
+        **{name: value for name, value in FILED.items() if name not in ("digest", "grid_point")},
+        "how": {"seconds": 1.0, "data_root": "/home/me"},
+    }
+)
 
 
 def grid_point(seed: int = 0, entry: str = "one") -> GridPoint:
     return GridPoint("small", entry, "npz:my/own.npz", "IID", "tiny", seed, {"method": "one", "seed": seed})
+
+
+def again(**blocks) -> dict:
+    return sealed({name: value for name, value in {**RUN, **blocks}.items() if name != "digest"})
 
 
 def test_folder_of_records_is_beside_the_suites(tmp_path) -> None:
@@ -36,22 +48,24 @@ def test_record_is_found_by_the_key_of_its_grid_point(tmp_path) -> None:
 
 def test_records_of_one_grid_point_must_agree(tmp_path) -> None:
     first = file_record(RUN, grid_point(), tmp_path)
-    slower = sealed({**RUN, "how": {"seconds": 9.0}})
+    slower = again(how={"seconds": 9.0})
     second = file_record(slower, grid_point(entry="two"), tmp_path)
     file_record(RUN, grid_point(seed=1), tmp_path)
     assert first != second
     assert len(read_filed_records(tmp_path)) == 2
-    file_record(sealed({**RUN, "test": {}}), grid_point(entry="two"), tmp_path)
-    with pytest.raises(RunError, match=f"{first} and {second} are records of one grid point and disagree in test"):
+    file_record(again(notes=["another"]), grid_point(entry="two"), tmp_path)
+    with pytest.raises(
+        RunError, match=rf"{second} and {first.name} are records of one grid point and disagree in notes"
+    ):
         read_filed_records(tmp_path)
 
 
 def test_record_without_a_grid_point_or_of_another_format_is_refused_by_name(tmp_path) -> None:
-    for block in ({}, {"grid_point": 3}, {"grid_point": {"entry": "one"}}):
-        write_record(tmp_path / "own.json", sealed({**RUN, **block}))
-        with pytest.raises(RunError, match=r"own\.json .*fedbench submit"):
+    for block, named in (({}, "fedbench submit"), ({"grid_point": 3}, "grid_point"), ({"grid_point": {}}, "suite")):
+        write_record(tmp_path / "own.json", again(**block))
+        with pytest.raises(RunError, match=rf"own\.json .*{named}"):
             read_filed_records(tmp_path)
-    write_record(tmp_path / "own.json", sealed({**RUN, "format": FORMAT + 1}))
+    write_record(tmp_path / "own.json", again(format=FORMAT + 1))
     with pytest.raises(RunError, match=rf"own\.json has format {FORMAT + 1}"):
         read_filed_records(tmp_path)
 
@@ -62,6 +76,6 @@ def test_missing_folder_has_no_records(tmp_path) -> None:
 
 def test_record_is_replaced_at_its_path(tmp_path) -> None:
     path = Path(tmp_path / "odd.json")
-    write_record(path, sealed({**RUN, "grid_point": grid_point().block}))
-    assert file_record(sealed({**RUN, "test": {}}), grid_point(), tmp_path, path) == path
-    assert [record["test"] for record in read_filed_records(tmp_path)] == [{}]
+    write_record(path, again(grid_point=grid_point().block))
+    assert file_record(again(notes=["another"]), grid_point(), tmp_path, path) == path
+    assert [record["notes"] for record in read_filed_records(tmp_path)] == [["another"]]

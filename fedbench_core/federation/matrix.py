@@ -1,0 +1,47 @@
+"""The scores that follow from the cross-evaluation matrix. Needs no torch, so that records are checked quickly."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float64]
+DECILE_FROM = 20
+
+
+def expanded(matrix: Matrix, rows: Sequence[int | None]) -> Matrix:
+    """The matrix with a row per client; undefined for a client without a model."""
+    full = np.full((len(rows), len(rows)), np.nan)
+    for client, row in enumerate(rows):
+        if row is not None:
+            full[client] = matrix[row]
+    return full
+
+
+def divided(sums: Matrix, weights: Matrix) -> Matrix:
+    """Means from sums and weights; undefined without a weight."""
+    quotients = np.full(sums.shape, np.nan)
+    np.divide(sums, weights, out=quotients, where=weights > 0)
+    return quotients
+
+
+def read_matrix(matrix: Matrix) -> tuple[dict[str, float | None], dict[str, int]]:
+    """Personalization, generalization and the worst clients, off the full (clients, clients) matrix."""
+    own = np.diag(matrix)
+    others = matrix[~np.eye(len(matrix), dtype=bool)]
+    metrics: dict[str, float | None] = {}
+    undefined: dict[str, int] = {}
+    metrics["personalization"], undefined["personalization"] = mean_of_defined(own)
+    metrics["generalization"], undefined["generalization"] = mean_of_defined(others)
+    known = np.sort(own[~np.isnan(own)])
+    metrics["worst_client"] = float(known[0]) if len(known) else None
+    if len(own) >= DECILE_FROM and len(known):
+        metrics["worst_decile"] = float(known[: max(1, len(known) // 10)].mean())
+    return metrics, undefined
+
+
+def mean_of_defined(values: Sequence[float | None] | Matrix) -> tuple[float | None, int]:
+    """The mean of what is defined, and how many were not."""
+    given = np.array(values, np.float64)  # None becomes NaN
+    known = given[~np.isnan(given)]
+    return (float(np.add.reduce(known) / len(known)) if len(known) else None), len(given) - len(known)

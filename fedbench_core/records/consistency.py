@@ -1,0 +1,134 @@
+"""Values of a record that follow from others: each is computed again and compared."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from fedbench_core.api.errors import RequestError
+from fedbench_core.federation.matrix import Matrix
+from fedbench_core.federation.spec import RunSpec, completed, digest_of
+from fedbench_core.records.recomputed import ReadError, scores_of
+
+Record = Mapping[str, Any]
+_ROUNDING = 1e-5
+"""Scores in records are means of recalls in single precision."""
+_SPLITS = ("train", "val", "test")
+
+
+Claim = tuple[str, Any, Any]
+"""The name of a value, what is recorded, and what it must be."""
+
+
+def contradiction(record: Record) -> str:
+    """The first value that contradicts the rest of a record, as a sentence; "" if there is none.
+
+    The record has the blocks of the schema.
+    """
+    try:
+        for name, recorded, expected in _claims(record):
+            if recorded != expected and not _near(recorded, expected):
+                return f"{name} is {recorded}, but the rest of the record gives {expected}"
+    except (RequestError, ReadError) as error:
+        return str(error)
+    return ""
+
+
+def _near(recorded: object, expected: object) -> bool:
+    """Whether two numbers are equal up to rounding."""
+    numbers = isinstance(recorded, float | int) and isinstance(expected, float | int)
+    return numbers and abs(recorded - expected) <= _ROUNDING  # type: ignore[operator]  # checked in the line above
+
+
+def _claims(record: Record) -> Iterator[Claim]:
+    spec = RunSpec.of(completed(record["spec"]))
+    yield "spec_digest", record["spec_digest"], digest_of(record["spec"])
+    yield from _of_population(record, spec)
+    yield from _of_curve(record, spec)
+    yield "test.round", record["test"]["round"], spec.rounds - 1
+    yield from _of_test(record)
+    yield from _of_selected(record)
+    yield from _of_costs(record)
+    missing = {"fedbench-core", "torch"} - record["versions"].keys()
+    yield "the list of missing versions", sorted(missing), []
+
+
+def _of_population(record: Record, spec: RunSpec) -> Iterator[Claim]:
+    population, data = record["population"], record["data"]
+    clients, trained, images = population["clients"], population["trained"], population["images"]
+    yield "population.clients", clients, spec.clients
+    if trained != 1:
+        yield "population.trained", trained, clients
+    yield "the number of population.backbones", len(population["backbones"]), trained
+    cycle = spec.backbones
+    yield "population.backbones", population["backbones"], [cycle[one % len(cycle)] for one in range(trained)]
+    for split in _SPLITS:
+        yield f"the length of population.images.{split}", len(images[split]), clients
+        dealt, most = sum(images[split]), data["images"][split]
+        yield f"population.images.{split} in total", dealt, min(dealt, most)
+    shape = [len(row) for row in population["counts"]]
+    yield "the shape of population.counts", shape, [len(data["classes"])] * clients
+    if data["task"] != "multi-label":  # an image has several labels, or none
+        yield "the totals of population.counts", [sum(row) for row in population["counts"]], images["train"]
+
+
+def _of_curve(record: Record, spec: RunSpec) -> Iterator[Claim]:
+    every, own = spec.evaluate_every, record["population"]["images"][spec.evaluate_on]
+    due = range(every - 1, spec.rounds, every) if every else range(0)
+    yield "the number of points of curve", len(record["curve"]), len(due)
+    yield "the rounds of curve", [point["round"] for point in record["curve"]], list(due)
+    for number, point in enumerate(record["curve"]):
+        yield f"curve.{number}.split", point["split"], spec.evaluate_on
+        yield f"curve.{number}.n", point["n"], min(point["n"], sum(own))
+    skipped = record["rounds_skipped"]
+    yield "rounds_skipped", skipped, sorted({round_ for round_ in skipped if round_ < spec.rounds})
+
+
+def _of_test(record: Record) -> Iterator[Claim]:
+    """The scores of every role, from per-image correctness and the clients' training images."""
+    test = record["test"]
+    for prefix, summary in {"test": test, **{f"test.roles.{role}": own for role, own in test["roles"].items()}}.items():
+        expected = scores_of(record, summary)
+        yield f"{prefix}.matrix.primary", summary["matrix"]["primary"], expected.primary
+        yield from _of_matrix(
+            f"{prefix}.matrix.{expected.primary}", summary["matrix"][expected.primary], expected.matrix
+        )
+        for name, value in expected.metrics.items():
+            yield f"{prefix}.metrics.{name}", summary["metrics"].get(name), value
+        undefined = {name: summary["undefined"].get(name, 0) for name in expected.undefined}
+        yield f"{prefix}.undefined", undefined, expected.undefined
+        yield f"{prefix}.rarest_class", summary["rarest_class"], expected.rarest_class
+
+
+def _of_matrix(name: str, recorded: list[list[float | None]], expected: Matrix) -> Iterator[Claim]:
+    """The first value that differs."""
+    found = np.array(recorded, np.float64).reshape(expected.shape)
+    wrong = ~((np.abs(found - expected) <= _ROUNDING) | (np.isnan(found) & np.isnan(expected)))
+    for row, column in np.argwhere(wrong)[:1]:
+        yield f"{name}.{row}.{column}", recorded[row][column], str(expected[row, column])
+
+
+def _of_selected(record: Record) -> Iterator[Claim]:
+    """The selected round is one of the curve, with its validation score; the best where all have as many images."""
+    selected, curve = record["selected"], record["curve"]
+    on_val = [point for point in curve if point["split"] == "val" and point["personalization"] is not None]
+    yield "selected", selected is None, not on_val
+    if selected is None or not on_val:
+        return
+    scores = {point["round"]: point["personalization"] for point in on_val}
+    yield "selected.validation", selected["validation"], scores.get(selected["round"])
+    if len({point["n"] for point in on_val}) == 1:
+        yield "selected.round", selected["round"], max(scores, key=scores.__getitem__)
+    if selected["round"] == record["test"]["round"]:
+        yield "selected.metrics", selected["metrics"], record["test"]["metrics"]
+
+
+def _of_costs(record: Record) -> Iterator[Claim]:
+    costs = record["costs"]
+    sent = costs["bytes_up"] + costs["bytes_down"] + costs["bytes_peer"]
+    yield "costs.bytes_dense > 0", costs["bytes_dense"] > 0, sent > 0
+    missing = sorted({*record["population"]["backbones"]} - costs["backbones"].keys())
+    yield "the list of backbones missing in costs.backbones", missing, []
+    if len(used := {costs["backbones"][name]["bytes"] for name in record["population"]["backbones"]}) == 1:
+        odd = costs["bytes_whole_models"] % max(1, *used)
+        yield "costs.bytes_whole_models modulo the bytes of a model", odd, 0

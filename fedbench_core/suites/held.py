@@ -1,0 +1,62 @@
+"""Records held against their grid points: the whole resolved spec, not only what the suite file names."""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from fedbench_core.api.errors import RequestError
+from fedbench_core.federation.resolved import assemble
+from fedbench_core.federation.spec import RunSpec
+from fedbench_core.records.differences import differences
+from fedbench_core.suites.suite import GridPoint
+
+Spec = Mapping[str, Any]
+_RESOLVED = ("backbones", "set")
+"""Settings that are compared otherwise, or not at all, where a part is not installed: a backbone may have aliases."""
+
+
+def expected_spec(grid_point: GridPoint) -> dict[str, Any] | None:
+    """The resolved spec of a grid point; None if one of its parts is not installed, or doesn't exist."""
+    settings = {name: value for name, value in grid_point.settings.items() if name != "seed"}
+    spec = _resolved(json.dumps(settings, sort_keys=True, default=str))
+    return None if spec is None else {**spec, "seed": grid_point.seed}
+
+
+@lru_cache(maxsize=4096)
+def _resolved(settings: str) -> Spec | None:
+    try:
+        return assemble(RunSpec.of(json.loads(settings))).spec.model_dump(mode="json")
+    except RequestError:
+        return None
+
+
+def changes(spec: Spec, grid_point: GridPoint) -> list[str]:
+    """How a recorded spec differs from what its grid point asks for.
+
+    An option that the version of the record did not have is no difference, unless the suite names it. Where
+    a part is not installed, only the settings that the suite names are compared.
+    """
+    expected = expected_spec(grid_point)
+    if expected is None:
+        return _named_changes(spec, grid_point)
+    if spec == expected:
+        return []
+    named = grid_point.settings.get("set", {})
+    later = {name: value for name, value in expected["set"].items() if name not in named}
+    given = {**spec, "set": {**later, **spec["set"]}}
+    return [f"{one.path} {one.before} (the suite: {one.now})" for one in differences(given, expected)]
+
+
+def _named_changes(spec: Spec, grid_point: GridPoint) -> list[str]:
+    expected = {name: value for name, value in grid_point.settings.items() if name not in _RESOLVED}
+    triples = [(name, value, spec.get(name)) for name, value in expected.items()]
+    options = grid_point.settings.get("set", {})
+    triples += [(name, value, spec["set"].get(name, value)) for name, value in options.items()]
+    return [f"{name} {actual} (the suite: {value})" for name, value, actual in triples if _differ(value, actual)]
+
+
+def _differ(expected: object, actual: object) -> bool:
+    """Whether a setting has another value than expected; a suite may write a number as text."""
+    as_text = isinstance(expected, str) and not isinstance(actual, str) and actual is not None
+    return actual != expected and not as_text
