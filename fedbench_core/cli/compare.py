@@ -10,7 +10,7 @@ import click
 
 from fedbench_core.api.errors import RequestError, RunError
 from fedbench_core.cli.flags import data_flag, given_settings, spec_flags
-from fedbench_core.cli.output import json_option, print_sentence
+from fedbench_core.cli.output import echo, json_option, print_sentence
 from fedbench_core.cli.progress import following
 from fedbench_core.cli.serving import serving
 
@@ -94,7 +94,7 @@ def _run(suite: "Suite", workers: int | None, out: Path, data_root: Path | None,
     if outcomes.failed or len(reasons) == plan.grid_points:
         raise (RunError if outcomes.failed else RequestError)(" ".join(_sentences(reasons.values())))
     for reason in _sentences(outcomes.skipped.values()):
-        click.echo(f"Left out: {reason}", err=True)
+        echo(f"Left out: {reason}", err=True)
 
 
 def _sentences(reasons: Iterable[str]) -> list[str]:
@@ -111,9 +111,9 @@ def _show(suite: "Suite", out: Path, *, as_json: bool) -> None:
     filed, keys = filed_by_key(out / "records"), {one.key for one in suite.grid_points()}
     leaderboard = build_leaderboard(suite, Filed({key: filed[key] for key in filed if key in keys}, refused=[]))
     for error in leaderboard.refused:
-        click.echo(f"Refused: {error}", err=True)
+        echo(f"Refused: {error}", err=True)
     if as_json:
-        click.echo(to_json(leaderboard), nl=False)
+        echo(to_json(leaderboard), nl=False)
         return
     [table] = leaderboard.tables
     print_case(table)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from fedbench_core.cli.flags import data_flag, read_option
-from fedbench_core.cli.output import json_option, print_json, print_sentence, print_table
+from fedbench_core.cli.output import echo, json_option, print_json, print_sentence, print_table
 
 
 @click.group("data")
@@ -36,7 +36,7 @@ def check(dataset: str, options: tuple[str, ...], data_root: Path | None, as_jso
 
     given = {name: value for name, value in settings.items() if value}
     spec = RunSpec.of({"method": "local", "dataset": dataset, "set": dict(map(read_option, options)), **given})
-    found = survey(load(assemble(spec), How(data_root=data_root), lambda line: click.echo(line, err=True)))
+    found = survey(load(assemble(spec), How(data_root=data_root), lambda line: echo(line, err=True)))
     if as_json:
         print_json(found)
         return
@@ -53,9 +53,9 @@ def _print(found: dict[str, Any]) -> None:
     if multi_label:
         print_sentence("An image may have several labels.")
     if found["sites"]:
-        click.echo()
+        echo()
         print_table(list(found["sites"][0]), [list(row.values()) for row in found["sites"]])
-    click.echo()
+    echo()
     for note in found["notes"] or [
         "No duplicates, no blank images, and every class and site has images in all splits."
     ]:

@@ -10,6 +10,7 @@ import click
 
 from fedbench_core import __version__
 from fedbench_core.cli.notice import warn_of_broken_plugins
+from fedbench_core.escapes import lines
 
 # Name: module and help text. The help is repeated here so that `fedbench --help` imports no command.
 COMMANDS = {
@@ -93,10 +94,10 @@ def _print_error(error: BaseException) -> int:
     # An attribute instead of isinstance: importing the class would import torch.
     status = getattr(error, "exit_code", None)
     if isinstance(status, int):
-        click.echo(f"Error: {error}", err=True)
+        click.echo(lines(f"Error: {error}"), err=True)
         return status
     if isinstance(error, KeyboardInterrupt):
-        click.echo(f"Interrupted. {error}".strip(), err=True)
+        click.echo(lines(f"Interrupted. {error}".strip()), err=True)
         return INTERRUPTED
     if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
         click.echo(f"Error: {error.filename or 'The output'} could not be written: {error.strerror}.", err=True)
@@ -106,7 +107,7 @@ def _print_error(error: BaseException) -> int:
         return 1
     message = f"{type(error).__name__}: {error}".removesuffix(": ")
     hint = f"fedbench --debug {' '.join(sys.argv[1:])}".strip()
-    click.echo(f"Error: unexpected {message}. This is a bug; `{hint}` prints the traceback.", err=True)
+    click.echo(lines(f"Error: unexpected {message}. This is a bug; `{hint}` prints the traceback."), err=True)
     return 1
 
 

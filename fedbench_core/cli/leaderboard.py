@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from fedbench_core.api.errors import RequestError
-from fedbench_core.cli.output import json_option, print_json, print_sentence, print_table
+from fedbench_core.cli.output import echo, json_option, print_json, print_sentence, print_table
+from fedbench_core.escapes import line
 
 if TYPE_CHECKING:
+    from fedbench_core.leaderboard.footnotes import Note
     from fedbench_core.leaderboard.leaderboard import Leaderboard
     from fedbench_core.leaderboard.table import Table
     from fedbench_core.leaderboard.text_tables import TextTable
@@ -78,14 +80,14 @@ def _publish(folder: Path, suite: str | None, *, check: bool) -> None:
     rendered = pages.render(folder, suite)
     if check:
         pages.check(rendered)
-        click.echo(f"{len(rendered.pages)} pages and {len(rendered.figures)} plots are up to date.")
+        echo(f"{len(rendered.pages)} pages and {len(rendered.figures)} plots are up to date.")
         return
     for path in pages.write(rendered):
-        click.echo(f"Wrote {path}")
+        echo(f"Wrote {path}")
     for error in rendered.refused:
-        click.echo(f"Refused: {error}", err=True)
+        echo(f"Refused: {error}", err=True)
     for entries in rendered.unresolved:
-        click.echo(f"{entries}: {pages.UNRESOLVED}.", err=True)
+        echo(f"{entries}: {pages.UNRESOLVED}.", err=True)
 
 
 def _print_index(folder: Path, *, as_json: bool) -> None:
@@ -102,13 +104,14 @@ def _print_index(folder: Path, *, as_json: bool) -> None:
 def _print_leaderboard(folder: Path, suite: str, sort: str | None, budgets: Sequence[str], form: str | None) -> None:
     from fedbench_core.leaderboard.budget import read_budget  # noqa: PLC0415  # imports pandas: slow
     from fedbench_core.leaderboard.formats import FORMATTED  # noqa: PLC0415  # as above
-    from fedbench_core.leaderboard.pages import UNRESOLVED, read_leaderboard, suite_file  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.pages import UNRESOLVED, read_leaderboard  # noqa: PLC0415  # as above
+    from fedbench_core.suites.suite import suite_file  # noqa: PLC0415  # as above
 
     leaderboard = read_leaderboard(suite_file(folder, suite), sort, [read_budget(text) for text in budgets])
     if leaderboard.unresolved:
-        click.echo(f"{', '.join(leaderboard.unresolved)}: {UNRESOLVED}.", err=True)
+        echo(f"{', '.join(leaderboard.unresolved)}: {UNRESOLVED}.", err=True)
     if form is not None:
-        click.echo(FORMATTED[form](leaderboard), nl=False)
+        echo(FORMATTED[form](leaderboard), nl=False)
         return
     _print_tables(leaderboard)
 
@@ -117,13 +120,14 @@ def _print_tables(leaderboard: "Leaderboard") -> None:
     from fedbench_core.leaderboard.footnotes import dataset_footnotes, leaderboard_footnotes  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.text_tables import mean_rank_table  # noqa: PLC0415  # as above
 
-    click.echo(f"{leaderboard.suite.name}: {leaderboard.suite.question}\n")
+    echo(line(f"{leaderboard.suite.name}: {leaderboard.suite.question}"))
+    echo()
     for table in leaderboard.tables:
         print_case(table)
     if leaderboard.over_datasets is not None:
-        click.echo("All datasets\n")
+        echo("All datasets\n")
         print_sheet(mean_rank_table(leaderboard.over_datasets))
-        click.echo()
+        echo()
         _print_notes(dataset_footnotes(leaderboard.over_datasets))
     _print_notes(leaderboard_footnotes(leaderboard))
 
@@ -133,10 +137,11 @@ def print_case(table: "Table") -> None:
     from fedbench_core.leaderboard.footnotes import table_footnotes  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.text_tables import text_tables  # noqa: PLC0415  # as above
 
-    click.echo(f"{table.case}\n")
+    echo(line(str(table.case)))
+    echo()
     for sheet in text_tables(table):
         print_sheet(sheet)
-        click.echo()
+        echo()
     _print_notes(table_footnotes(table))
 
 
@@ -145,7 +150,7 @@ def print_sheet(sheet: "TextTable") -> None:
     print_table(sheet.headings, sheet.rows, right=frozenset(sheet.headings) - sheet.left)
 
 
-def _print_notes(notes: Sequence[str]) -> None:
+def _print_notes(notes: "Sequence[Note]") -> None:
     for note in notes:
-        print_sentence(note.replace("**", "").replace("`", ""))
-    click.echo()
+        print_sentence(line(str(note)))
+    echo()

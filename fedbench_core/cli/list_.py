@@ -2,7 +2,7 @@
 
 import click
 
-from fedbench_core.cli.output import json_option, print_json, print_table
+from fedbench_core.cli.output import echo, json_option, print_json, print_table
 
 KINDS = {
     "methods": "method",
@@ -36,4 +36,4 @@ def command(kind: str, pattern: str, as_json: bool) -> None:
         print_table([key.replace("_", " ") for key in entries[0]], [list(entry.values()) for entry in entries])
     more = unlisted(KINDS[kind], pattern)
     if more:
-        click.echo(f"\nand {more} timm architectures; to list some, add a pattern: fedbench list {kind} 'resnet*'")
+        echo(f"\nand {more} timm architectures; to list some, add a pattern: fedbench list {kind} 'resnet*'")

@@ -4,6 +4,8 @@ import sys
 
 import click
 
+from fedbench_core.escapes import lines
+
 
 def warn_of_broken_plugins() -> None:
     """Print the warning on stderr, once per command, if the command has loaded plugins at all."""
@@ -13,5 +15,5 @@ def warn_of_broken_plugins() -> None:
         return
     warning = catalog.registry().warning()
     if warning:
-        click.echo(warning, err=True)
+        click.echo(lines(warning), err=True)
     meta[__name__] = True

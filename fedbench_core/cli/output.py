@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fedbench_core.escapes import line, lines
+
 # Wider than any line: output to a pipe is neither truncated nor wrapped.
 _UNLIMITED = 100_000
 _GAP = 2
@@ -18,6 +20,11 @@ _GAP = 2
 Cells = list[list[str]]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
+
+
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print text as it is, but for control characters: text of a record or a suite can't steer a terminal."""
+    click.echo(lines(text), err=err, nl=nl)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Collection[str] = ()) -> None:
@@ -29,9 +36,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right:
     body = [list(row) for row in rows]
     numeric = [bool(body) and all(_is_number(row[at]) for row in body) for at in range(len(columns))]
     aligned = [number or name in right for number, name in zip(numeric, columns, strict=True)]
-    cells = [list(columns), *([words(cell) for cell in row] for row in body)]
+    cells = [[line(words(cell)) for cell in row] for row in (columns, *body)]
     if not sys.stdout.isatty():
-        click.echo(_plain(_table(cells, aligned)))
+        echo(_plain(_table(cells, aligned)))
         return
     console = Console()
     for position, group in enumerate(_groups(cells, aligned, console.width)):
@@ -43,14 +50,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right:
 def print_sentence(sentence: str) -> None:
     """Print a sentence, wrapped between words on a terminal and on one line elsewhere."""
     if sys.stdout.isatty():
-        Console().print(Text(sentence))
+        Console().print(Text(lines(sentence)))
     else:
-        click.echo(sentence)
+        echo(sentence)
 
 
 def print_json(value: object) -> None:
     """Print `value` as indented JSON; values that JSON does not have (paths, enums) become text."""
-    click.echo(json.dumps(value, indent=2, default=str))
+    echo(json.dumps(value, indent=2, default=str))
 
 
 def words(value: object) -> str:

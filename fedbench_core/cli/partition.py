@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from fedbench_core.cli.flags import data_flag, read_spec, spec_flags
-from fedbench_core.cli.output import json_option, print_json, print_table
+from fedbench_core.cli.output import echo, json_option, print_json, print_table
 
 
 @click.command("partition")
@@ -24,7 +24,7 @@ def command(config: Path | None, data_root: Path | None, as_json: bool, **flags:
     how = How(data_root=data_root)
 
     def say(line: str) -> None:
-        click.echo(line, err=True)
+        echo(line, err=True)
 
     run, splits = resolve_with_sites(spec, how, say)
     partition = partition_of(run, how, say, splits)

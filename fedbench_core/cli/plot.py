@@ -7,6 +7,7 @@ import click
 
 from fedbench_core.api.errors import RequestError
 from fedbench_core.cli.leaderboard import folder_option
+from fedbench_core.cli.output import echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +134,8 @@ def ranks(suite: str, file: Path, metric: str | None, folder: Path) -> None:
 
 
 def _leaderboard(suite: str, folder: Path, metric: str | None) -> "Leaderboard":
-    from fedbench_core.leaderboard.pages import read_leaderboard, suite_file  # noqa: PLC0415  # imports pandas: slow
+    from fedbench_core.leaderboard.pages import read_leaderboard  # noqa: PLC0415  # imports pandas: slow
+    from fedbench_core.suites.suite import suite_file  # noqa: PLC0415  # imports pandas: slow
 
     return read_leaderboard(suite_file(folder, suite), metric)
 
@@ -153,4 +155,4 @@ def _save(file: Path, draw: "Callable[[], Figure]") -> None:
     from fedbench_core.plots.style import save  # noqa: PLC0415  # imports matplotlib: slow
 
     save(file, draw)
-    click.echo(f"Wrote {file}")
+    echo(f"Wrote {file}")

@@ -9,7 +9,7 @@ import click
 
 from fedbench_core.api.errors import RequestError, RunError
 from fedbench_core.cli.flags import read_option
-from fedbench_core.cli.output import json_option, print_json, print_sentence, print_table
+from fedbench_core.cli.output import echo, json_option, print_json, print_sentence, print_table
 from fedbench_core.federation.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _by_kind(options: Iterable[str]) -> dict[str, dict[str, object]]:
 
 def _print_progress(part: "Checked") -> None:
     """Print a line when a part is done; some parts take a minute."""
-    click.echo(f"{_words(part)}: {', '.join(_tally(part))}", err=True)
+    echo(f"{_words(part)}: {', '.join(_tally(part))}", err=True)
 
 
 def _tally(part: "Checked") -> Iterator[str]:

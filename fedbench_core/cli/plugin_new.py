@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from fedbench_core.cli.list_ import KINDS
-from fedbench_core.cli.output import json_option, print_json
+from fedbench_core.cli.output import echo, json_option, print_json
 
 # On the command line `local-update`, in the registry `local_update`.
 _KINDS = {kind.replace("_", "-"): kind for kind in KINDS.values()}
@@ -32,5 +32,5 @@ def command(name: str, kind: str, out: Path, as_json: bool) -> None:
     if as_json:
         print_json({"folder": folder, "module": module})
         return
-    click.echo(f"Created {module}. To try it:\n")
-    click.echo(f"pip install -e {folder}\nfedbench plugin check {name}")
+    echo(f"Created {module}. To try it:\n")
+    echo(f"pip install -e {folder}\nfedbench plugin check {name}")

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import click
 
-from fedbench_core.cli.output import json_option, print_json, print_table
+from fedbench_core.cli.output import echo, json_option, print_json, print_table
 
 
 @click.command("plugins")
@@ -25,7 +25,7 @@ def command(as_json: bool) -> None:
     print_table(columns, rows)
     for plugin in plugins:
         for problem in plugin.problems:
-            click.echo(f"{plugin}: {problem}")
+            echo(f"{plugin}: {problem}")
 
 
 def _names(registers: dict[str, list[str]]) -> str:

@@ -10,7 +10,7 @@ import click
 
 from fedbench_core.api.errors import RequestError, RunError
 from fedbench_core.cli.flags import data_flag
-from fedbench_core.cli.output import json_option, print_json
+from fedbench_core.cli.output import echo, json_option, print_json
 
 
 @click.command("predict")
@@ -59,12 +59,12 @@ def command(
     from fedbench_core.runner import How  # noqa: PLC0415  # as above
 
     model = load_model(run, client, role, which)
-    request = How(data_root=data_root).request(RunSpec(method="local"), lambda line: click.echo(line, err=True))
+    request = How(data_root=data_root).request(RunSpec(method="local"), lambda line: echo(line, err=True))
     predicted = list(rows(model, images_for(model, images, request, **reading)))
     if as_json:
         print_json(predicted)
     elif out is None:
-        click.echo(_csv(predicted), nl=False)
+        echo(_csv(predicted), nl=False)
     else:
         _write(out, _csv(predicted))
 

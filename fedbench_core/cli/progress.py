@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from fedbench_core.cli.output import echo
 from fedbench_core.cli.units import bytes_text, seconds_text
+from fedbench_core.escapes import lines
 
 if TYPE_CHECKING:
     from fedbench_core.federation.progress import Event
@@ -28,9 +30,9 @@ def watching(*, quiet: bool) -> Iterator[tuple[Watch, Log]]:
         yield (lambda _event: None), (lambda _line: None)
     elif sys.stderr.isatty():
         with _bars() as progress:
-            yield _bar(progress), (lambda line: progress.console.print(line, highlight=False))
+            yield _bar(progress), (lambda line: progress.console.print(Text(lines(line)), highlight=False))
     else:
-        yield _lines(), (lambda line: click.echo(line, err=True))
+        yield _lines(), (lambda line: echo(line, err=True))
 
 
 @contextmanager
@@ -42,7 +44,7 @@ def following(*, quiet: bool) -> Iterator[Follow]:
         with _bars() as progress:
             yield _suite_bar(progress)
     else:
-        yield _suite_lines(lambda line: click.echo(line, err=True), left=True)
+        yield _suite_lines(lambda line: echo(line, err=True), left=True)
 
 
 def _bars() -> Progress:
@@ -58,7 +60,7 @@ def _bars() -> Progress:
 
 def _suite_bar(progress: Progress) -> Follow:
     task = progress.add_task("starting", total=1.0, status="")
-    print_lines = _suite_lines(lambda line: progress.console.print(line, highlight=False, markup=False), left=False)
+    print_lines = _suite_lines(lambda line: progress.console.print(Text(lines(line)), highlight=False), left=False)
 
     def follow(step: "SuiteProgress") -> None:
         progress.update(task, completed=step.fraction, description=f"{step.ended}/{step.runs} runs")
@@ -103,18 +105,18 @@ def _bar(progress: Progress) -> Watch:
 
 def _lines() -> Watch:
     clock, before = Clock(), 0
-    click.echo("starting", err=True)
+    echo("starting", err=True)
 
     def watch(event: "Event") -> None:
         nonlocal before
         if event.stage:
-            click.echo(event.stage, err=True)
+            echo(event.stage, err=True)
             return
         left = clock.left(_rounds(event), event.rounds)
         if event.done > before:
             before = event.done
             ends = "" if left is None else f"  {seconds_text(left)} left"
-            click.echo(f"{before}/{event.rounds} rounds  {_status(event)}{ends}", err=True)
+            echo(f"{before}/{event.rounds} rounds  {_status(event)}{ends}", err=True)
 
     return watch
 

@@ -6,7 +6,7 @@ import click
 
 from fedbench_core.cli.entries import EMPTY, METHOD_FIELDS, OPTION_COLUMNS, Entry, option_row, option_text
 from fedbench_core.cli.list_ import KINDS
-from fedbench_core.cli.output import words
+from fedbench_core.cli.output import echo, words
 from fedbench_core.cli.sources import Item, code, doc, exported, is_required, load, members, unexported
 from fedbench_core.cli.suite_reference import suite_reference
 
@@ -34,7 +34,7 @@ _PARTS = "The same as `fedbench show NAME`. Set an option with `--set KIND.OPTIO
 @click.argument("page", type=click.Choice(["plugins", "suites"]), default="plugins")
 def command(page: str) -> None:
     """Print the plugin API and every option of the core's parts, as Markdown; or the keys of suite files."""
-    click.echo("\n".join(suite_reference() if page == "suites" else _lines()))
+    echo("\n".join(suite_reference() if page == "suites" else _lines()))
 
 
 def _lines() -> Iterator[str]:

@@ -2,9 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from fedbench_core.cli.output import print_sentence, print_table
+from fedbench_core.cli.output import echo, print_sentence, print_table
 from fedbench_core.cli.units import bytes_text, seconds_text
 from fedbench_core.records.majority import constant_predictors, majority_scores
 
@@ -36,14 +34,14 @@ def print_report(finished: "Finished", seconds: float) -> None:
     """
     record = finished.record
     if finished.before:
-        click.echo("This run is already finished: its recorded scores follow. Use --fresh to repeat it.\n")
+        echo("This run is already finished: its recorded scores follow. Use --fresh to repeat it.\n")
     columns = {**_columns(record), "most frequent class": majority_scores(record)}
     rows = [[label, *(_score(metrics.get(name)) for metrics in columns.values())] for name, label in SCORES.items()]
     print_table(("test set", *columns), [row for row in rows if any(cell != "-" for cell in row[1:])])
-    click.echo()
+    echo()
     costs = record["costs"]
     print_table(("sent", "bytes"), [(direction, bytes_text(costs[f"bytes_{direction}"])) for direction in DIRECTIONS])
-    click.echo()
+    echo()
     for line in _notes(record):
         print_sentence(line)
     took = record["how"]["seconds"] if finished.before else seconds

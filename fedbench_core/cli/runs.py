@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fedbench_core.api.errors import RequestError
-from fedbench_core.cli.output import json_option, print_json, print_sentence, print_table
+from fedbench_core.cli.output import echo, json_option, print_json, print_sentence, print_table
 from fedbench_core.cli.units import bytes_text
 
 out_option = click.option(
@@ -67,5 +67,5 @@ def _ask(folders: list[Path], size: int) -> None:
     if not sys.stdin.isatty():
         raise RequestError(f"{len(folders)} interrupted runs would be removed. Add --yes to remove them.")
     for folder in folders:
-        click.echo(folder)
+        echo(str(folder))
     click.confirm(f"Remove these {len(folders)} interrupted runs ({bytes_text(size)})?", abort=True)

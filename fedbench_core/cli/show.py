@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from fedbench_core.cli.entries import EMPTY, METHOD_FIELDS, OPTION_COLUMNS, Entry, option_row, option_text
-from fedbench_core.cli.output import json_option, print_json, print_sentence, print_table, words
+from fedbench_core.cli.output import echo, json_option, print_json, print_sentence, print_table, words
 
 
 @click.command("show")
@@ -27,7 +27,7 @@ def command(name: str, as_json: bool) -> None:
         print_json(entries)
         return
     for position, entry in enumerate(entries):
-        click.echo("\n" * (position > 0), nl=False)
+        echo("\n" * (position > 0), nl=False)
         _show_method(entry) if entry["kind"] == "method" else _show_part(entry)
 
 
@@ -44,7 +44,7 @@ def _show_run(folder: Path, *, as_json: bool) -> None:
     print_report(Finished(folder, record), record["how"]["seconds"])
     recalls = class_recalls(record)
     if recalls:
-        click.echo()
+        echo()
         columns = ("class", "test images", "recall, mean over clients", "worst client")
         print_table(columns, [(one.name, one.images, f"{one.mean:.3f}", f"{one.worst:.3f}") for one in recalls])
 
@@ -52,22 +52,22 @@ def _show_run(folder: Path, *, as_json: bool) -> None:
 def _show_part(entry: Entry) -> None:
     _show_origin(entry)
     if entry.get("declares"):
-        click.echo("\n" + "\n".join(f"{name}: {words(value)}" for name, value in entry["declares"].items()))
+        echo("\n" + "\n".join(f"{name}: {words(value)}" for name, value in entry["declares"].items()))
     if not entry["options"]:
-        click.echo("\nNo options.")
+        echo("\nNo options.")
         return
-    click.echo()
+    echo()
     print_table(OPTION_COLUMNS, map(option_row, entry["options"]))
-    click.echo(f"\nSet an option with --set {entry['kind']}.{entry['options'][0]['name']}=VALUE")
+    echo(f"\nSet an option with --set {entry['kind']}.{entry['options'][0]['name']}=VALUE")
 
 
 def _show_method(entry: Entry) -> None:
     _show_origin(entry)
-    click.echo()
+    echo()
     for field in METHOD_FIELDS:
         if entry[field] not in EMPTY:
-            click.echo(f"{field.replace('_', ' ')}: {words(entry[field])}")
-    click.echo()
+            echo(f"{field.replace('_', ' ')}: {words(entry[field])}")
+    echo()
     print_table(("part", "name"), [(kind, part["name"]) for kind, part in entry["parts"].items()])
     _show_method_options(entry)
     for kind, part in entry["parts"].items():
@@ -82,12 +82,12 @@ def _show_method_options(entry: Entry) -> None:
         for option in part["options"]
     ]
     if rows:
-        click.echo()
+        echo()
         print_table(("option", "value", "accepts", "meaning"), rows)
 
 
 def _show_origin(entry: Entry) -> None:
-    click.echo(f"{entry['kind'].replace('_', ' ')} {entry['name']}, from {entry['distribution']} {entry['version']}")
+    echo(f"{entry['kind'].replace('_', ' ')} {entry['name']}, from {entry['distribution']} {entry['version']}")
     if entry["doc"]:
-        click.echo()
+        echo()
         print_sentence(entry["doc"])

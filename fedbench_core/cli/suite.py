@@ -9,7 +9,7 @@ import click
 
 from fedbench_core.api.errors import RunError
 from fedbench_core.cli.flags import data_flag, ray_flags
-from fedbench_core.cli.output import json_option, print_json, print_sentence, print_table
+from fedbench_core.cli.output import echo, json_option, print_json, print_sentence, print_table
 from fedbench_core.cli.progress import following
 from fedbench_core.cli.serving import serving
 
@@ -81,7 +81,7 @@ def run(
         if not as_json:
             _warn_of_missing_baselines(suite)
         if made.runs and not as_json:
-            click.echo(f"{suite.name}: {made.recorded} runs already recorded, {len(made.runs)} to run", err=True)
+            echo(f"{suite.name}: {made.recorded} runs already recorded, {len(made.runs)} to run", err=True)
         try:
             with following(quiet=as_json) as follow:
                 outcomes = run_suite(made, computed, workers or os.cpu_count() or 1, follow)
@@ -123,7 +123,7 @@ def _warn_of_missing_baselines(suite: "Suite") -> None:
     from fedbench_core.leaderboard.baselines import unnamed  # noqa: PLC0415  # as above
 
     if names := unnamed(suite):
-        click.echo(
+        echo(
             f"The table of {suite.name} will not be ranked: [baselines] in {suite.file} does not name "
             f"{', '.join(names)}.",
             err=True,
@@ -164,7 +164,7 @@ def _print_grouped(heading: str, reasons: "Mapping[str, str]") -> None:
     by_reason = sorted(reasons, key=lambda name: (reasons[name], name))
     rows = [(_listed(list(names)), reason) for reason, names in groupby(by_reason, key=reasons.__getitem__)]
     print_table((heading, "reason"), rows)
-    click.echo()
+    echo()
 
 
 def _listed(names: list[str]) -> str:

@@ -1,46 +1,110 @@
 """`fedbench verify`: whether a recorded run is reproducible."""
 
+import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedbench_core.api.errors import RequestError
 from fedbench_core.cli.flags import data_flag
-from fedbench_core.cli.output import json_option, print_json, print_sentence, print_table
+from fedbench_core.cli.leaderboard import folder_option
+from fedbench_core.cli.output import echo, json_option, print_json, print_sentence, print_table
 from fedbench_core.cli.progress import watching
 from fedbench_core.cli.serving import serving
 
 if TYPE_CHECKING:
+    from fedbench_core.runner import How
     from fedbench_core.suites.verify import Verdict
 
 _SHOWN = 8
 _WIDTH = 40
+_SEEDS = 1_000_000
 
 
 @click.command("verify")
-@click.argument("record", metavar="RECORD", type=click.Path(path_type=Path))
+@click.argument("record", metavar="RECORD|SUITE", type=click.Path(path_type=Path))
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="number of processes  [default: all cores]")
+@click.option("--sign", metavar="NAME", help="note beside a filed record that NAME repeated the run with equal results")
+@click.option(
+    "--sample", "size", type=click.IntRange(min=1), metavar="N", help="verify N records of SUITE, drawn at random"
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), metavar="N", help="draw the same sample again  [default: a new one]"
+)
+@folder_option
 @data_flag
 @json_option
 @click.pass_context
-def command(ctx: click.Context, record: Path, workers: int | None, data_root: Path | None, as_json: bool) -> None:
+def command(
+    ctx: click.Context,
+    record: Path,
+    workers: int | None,
+    sign: str | None,
+    size: int | None,
+    seed: int | None,
+    folder: Path,
+    data_root: Path | None,
+    as_json: bool,
+) -> None:
     """Repeat a recorded run and check that the results are identical.
 
-    RECORD is a filed record, a record.json or a run's folder; the run uses only the settings in it. The exit status is
+    RECORD is a filed record, a record.json or a run's folder; the run uses only the settings in it, which must be those
+    of its grid point. With --sample it is a SUITE: a name in leaderboards/suites, or a TOML file. The exit status is
     0 if all results are equal bit by bit, and 1 if not; then the versions that differ are shown, too. Times and the
     machine may differ.
     """
+    if seed is not None and size is None:
+        raise RequestError("--seed draws a sample: add --sample N, or leave it out.")
     with serving():
         from fedbench_core.runner import How  # noqa: PLC0415  # imports torch: slow, and --help does not need it
-        from fedbench_core.suites.verify import verify  # noqa: PLC0415  # as above
 
-        with watching(quiet=as_json) as (watch, log):
-            verdict = verify(record, How(workers=workers, data_root=data_root), watch, log)
+        paths = [record] if size is None else _sample(record, folder, size, seed, quiet=as_json)
+        verdicts = [_verify(path, How(workers=workers, data_root=data_root), sign, quiet=as_json) for path in paths]
     if as_json:
-        print_json({"agrees": verdict.agrees, **{k: [vars(d) for d in v] for k, v in vars(verdict).items()}})
-    else:
-        _print_verdict(record, verdict)
-    ctx.exit(0 if verdict.agrees else 1)
+        values = [_value(path, verdict) for path, verdict in zip(paths, verdicts, strict=True)]
+        print_json(values[0] if size is None else values)
+    ctx.exit(0 if all(verdict.agrees for verdict in verdicts) else 1)
+
+
+def _sample(suite: Path, folder: Path, size: int, seed: int | None, *, quiet: bool) -> list[Path]:
+    from fedbench_core.suites.filed_records import records_folder  # noqa: PLC0415  # as above
+    from fedbench_core.suites.suite import read_suite, suite_file  # noqa: PLC0415  # as above
+    from fedbench_core.suites.verify import sample  # noqa: PLC0415  # as above
+
+    seed = secrets.randbelow(_SEEDS) if seed is None else seed
+    file = suite_file(folder, str(suite))
+    read_suite(file)  # an unknown suite is an error that lists the others
+    paths = sample(records_folder(file), size, seed)
+    if not quiet:
+        echo(f"Sample of {len(paths)} records; to draw it again: --sample {size} --seed {seed}", err=True)
+    return paths
+
+
+def _verify(path: Path, how: "How", sign: str | None, *, quiet: bool) -> "Verdict":
+    from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
+    from fedbench_core.suites.verifications import sign as sign_record  # noqa: PLC0415  # as above
+    from fedbench_core.suites.verify import verify  # noqa: PLC0415  # as above
+
+    if sign is not None and (not sign.strip() or path.is_dir() or read_record(path).get("grid_point") is None):
+        raise RequestError(
+            f"--sign needs a name and a filed record, such as those in leaderboards/records; got {path}."
+        )
+    with watching(quiet=quiet) as (watch, log):
+        verdict = verify(path, how, watch, log)
+    if not quiet:
+        _print_verdict(path, verdict)
+    if sign is not None and verdict.agrees:
+        signed = sign_record(path, verdict.record, sign, verdict.now)
+        if not quiet:
+            print_sentence(f"Signed as {sign}: {signed}")
+    return verdict
+
+
+def _value(path: Path, verdict: "Verdict") -> dict[str, Any]:
+    differences = {"versions": verdict.versions, "values": verdict.values}
+    shown = {name: [vars(one) for one in found] for name, found in differences.items()}
+    return {"record": path, "agrees": verdict.agrees, **shown}
 
 
 def _print_verdict(record: Path, verdict: "Verdict") -> None:
@@ -51,7 +115,7 @@ def _print_verdict(record: Path, verdict: "Verdict") -> None:
         return
     shown = verdict.values[:_SHOWN]
     print_table(("value", "recorded", "now"), [(one.path, _short(one.before), _short(one.now)) for one in shown])
-    click.echo()
+    echo()
     more = f" (the first {_SHOWN} are shown)" if len(verdict.values) > _SHOWN else ""
     print_sentence(f"Not identical: {len(verdict.values)} values of {record} differ{more}. {compared}")
 

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from fedbench_core.leaderboard.baselines import ALWAYS, MEANINGS
 from fedbench_core.leaderboard.columns import heading, scores
@@ -15,7 +16,24 @@ from fedbench_core.statistics.pairs import POWER, STRONG_SKEW, Pair
 _MOST_REFUSED = 10
 
 
-def table_footnotes(table: Table) -> list[str]:
+@dataclass(frozen=True)
+class Lead:
+    """A footnote with an emphasized beginning, or with commands at its end."""
+
+    lead: str
+    text: str
+    commands: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The footnote as plain text."""
+        commands = ", and ".join(self.commands)
+        return f"{self.lead}{self.text}{commands and f' {commands}.'}"
+
+
+Note = str | Lead
+
+
+def table_footnotes(table: Table) -> list[Note]:
     """The footnotes of one table."""
     return [
         note
@@ -37,17 +55,19 @@ def table_footnotes(table: Table) -> list[str]:
     ]
 
 
-def leaderboard_footnotes(leaderboard: Leaderboard) -> list[str]:
+def leaderboard_footnotes(leaderboard: Leaderboard) -> list[Note]:
     """The footnotes for all tables of a leaderboard."""
     return [*_columns(leaderboard), *_definitions(leaderboard), *_reproduction(leaderboard)]
 
 
-def _unranked(table: Table) -> str:
+def _unranked(table: Table) -> Note:
     if not table.why_unranked:
         return ""
-    return (
-        f"**Not ranked**: compulsory baselines are missing: {'; '.join(table.why_unranked)}. Name them under "
-        "[baselines] in the suite, and run what is missing."
+    missing = "; ".join(table.why_unranked)
+    return Lead(
+        "Not ranked",
+        f": compulsory baselines are missing: {missing}. Name them under [baselines] in the suite, and run what is "
+        "missing.",
     )
 
 
@@ -68,7 +88,7 @@ def _totals(records: list[Record]) -> list[int]:
     return sorted({sum(record["population"]["images"]["train"]) for record in records})
 
 
-def _seeds(table: Table) -> str:
+def _seeds(table: Table) -> Note:
     entries: dict[tuple[int, ...], list[str]] = {}
     for name, own in table.runs.items():
         entries.setdefault(tuple(sorted(own)), []).append(name)
@@ -78,7 +98,7 @@ def _seeds(table: Table) -> str:
         [seeds] = entries
         return f"{_count(len(seeds), 'seed')} ({_ranges(seeds)}), the same for all entries. {_PAIRED}"
     have = "; ".join(f"{_ranges(seeds)}: {_listed(names)}" for seeds, names in entries.items())
-    return f"**Seeds differ between entries** ({have}): pairs with different seeds are not tested."
+    return Lead("Seeds differ between entries", f" ({have}): pairs with different seeds are not tested.")
 
 
 _PAIRED = "All entries have the same partition, initial weights and batches for a seed."
@@ -106,12 +126,12 @@ def _unplaced(table: Table) -> str:
     return f"Not placed, because no difference to another entry is significant: {_listed(names)}."
 
 
-def _skewed(table: Table) -> str:
+def _skewed(table: Table) -> Note:
     """Pairs whose differences are dominated by few seeds, such as those in which a method failed."""
     names = [f"{pair.a} and {pair.b}" for pair in table.pairs if pair.significant and abs(pair.skewness) >= STRONG_SKEW]
     if not names:
         return ""
-    return f"**Few seeds dominate these differences, so that the t-test may claim too much**: {'; '.join(names)}."
+    return Lead("Few seeds dominate these differences, so that the t-test may claim too much", f": {'; '.join(names)}.")
 
 
 def _minimum_detectable(table: Table) -> str:
@@ -145,14 +165,14 @@ def _undefined(table: Table) -> str:
     return f"Undefined and left out of means: {'; '.join(found)}." if found else "No undefined scores."
 
 
-def _versions(table: Table) -> str:
+def _versions(table: Table) -> Note:
     """Libraries of which the records have different versions."""
     used: dict[str, set[str]] = {}
     for record in all_records(table.runs):
         for name, version in record["versions"].items():
             used.setdefault(name, set()).add(version)
     mixed = [f"{name} {', '.join(sorted(versions))}" for name, versions in sorted(used.items()) if len(versions) > 1]
-    return f"**Versions differ between records**: {'; '.join(mixed)}." if mixed else ""
+    return Lead("Versions differ between records", f": {'; '.join(mixed)}.") if mixed else ""
 
 
 def _budgets(table: Table) -> Iterator[str]:
@@ -168,9 +188,11 @@ def _unpublished(table: Table) -> str:
     return f"Not a published dataset: the images of {name} are generated, or differ from the published files."
 
 
-def dataset_footnotes(over_datasets: DatasetRanks) -> list[str]:
+def dataset_footnotes(over_datasets: DatasetRanks) -> list[Note]:
     """The footnotes of the mean ranks over datasets."""
-    notes = [f"Mean ranks over {_count(over_datasets.datasets, 'dataset')}, of means over seeds and partitions."]
+    notes: list[Note] = [
+        f"Mean ranks over {_count(over_datasets.datasets, 'dataset')}, of means over seeds and partitions."
+    ]
     if over_datasets.left_out:
         notes.append(f"Left out because an entry has no score: {', '.join(over_datasets.left_out)}.")
     if over_datasets.significant:
@@ -179,7 +201,7 @@ def dataset_footnotes(over_datasets: DatasetRanks) -> list[str]:
             f"(Nemenyi's test; Friedman's test with Iman and Davenport's correction: p = {over_datasets.p:.2g})."
         )
     else:
-        notes.append(f"**No significant differences**: {over_datasets.why_not}.")
+        notes.append(Lead("No significant differences", f": {over_datasets.why_not}."))
     return notes
 
 
@@ -223,7 +245,7 @@ def _families(leaderboard: Leaderboard) -> str:
     return "the planned comparisons and over all other pairs of a table (family-wise error 5 % each)"
 
 
-def _reproduction(leaderboard: Leaderboard) -> Iterator[str]:
+def _reproduction(leaderboard: Leaderboard) -> Iterator[Note]:
     suite = leaderboard.suite
     missing = leaderboard.grid_points - leaderboard.records
     recorded = f"{leaderboard.records} of {_count(leaderboard.grid_points, 'run')} recorded"
@@ -231,11 +253,27 @@ def _reproduction(leaderboard: Leaderboard) -> Iterator[str]:
     if leaderboard.refused:
         files = "; ".join(f"{error.path.name} {error.reason}" for error in leaderboard.refused[:_MOST_REFUSED])
         more = len(leaderboard.refused) - _MOST_REFUSED
-        further = f"; and {more} more, which `fedbench leaderboard --check` lists" if more > 0 else ""
-        yield f"**Refused and left out: {_count(len(leaderboard.refused), 'record')}** ({files}{further})."
+        further = f"; and {more} more, which fedbench leaderboard --check lists" if more > 0 else ""
+        yield Lead(f"Refused and left out: {_count(len(leaderboard.refused), 'record')}", f" ({files}{further}).")
     if leaderboard.unmatched:
         yield f"Ignored because they belong to no run of the suite: {_count(leaderboard.unmatched, 'record')}."
-    yield f"Reproduce: `fedbench suite run {suite.file}`, and `fedbench leaderboard {suite.name} --write`."
+    yield _verified(leaderboard)
+    yield Lead("", "Reproduce:", (f"fedbench suite run {suite.file}", f"fedbench leaderboard {suite.name} --write"))
+
+
+def _verified(leaderboard: Leaderboard) -> str:
+    """How many records were repeated with equal results, and which by whom."""
+    of = f"of {_count(leaderboard.records, 'record')}"
+    if not leaderboard.verified:
+        return f"Verified by a second run: none {of}."
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for table in leaderboard.tables:
+        for name, own in table.runs.items():
+            for seed, record in own.items():
+                if names := leaderboard.verified.get(record["grid_point"]["key"]):
+                    seeds.setdefault((f"{table.case}: {name}", ", ".join(names)), set()).add(seed)
+    which = "; ".join(f"{run}, seed {_ranges(sorted(own))} (by {names})" for (run, names), own in seeds.items())
+    return f"Verified by a second run: {len(leaderboard.verified)} {of}. {which}."
 
 
 def _count(number: int, noun: str) -> str:

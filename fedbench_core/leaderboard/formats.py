@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from pydantic_core import to_json as as_json
 
+from fedbench_core.escapes import csv, latex, line
 from fedbench_core.leaderboard.columns import COSTS
 from fedbench_core.leaderboard.footnotes import dataset_footnotes, leaderboard_footnotes, table_footnotes
 from fedbench_core.leaderboard.leaderboard import Leaderboard
@@ -24,20 +25,21 @@ def to_json(leaderboard: Leaderboard) -> str:
         "records": leaderboard.records,
         "tables": [_table_value(table) for table in leaderboard.tables],
         "over_datasets": _dataset_value(leaderboard),
-        "footnotes": leaderboard_footnotes(leaderboard),
+        "footnotes": list(map(str, leaderboard_footnotes(leaderboard))),
     }
     return as_json(value, indent=1, inf_nan_mode="null").decode() + "\n"
 
 
 def to_csv(leaderboard: Leaderboard) -> str:
     """A line for each row of each table, with unrounded numbers; undefined values are empty."""
-    lines = [_csv_line(table, row) for table in leaderboard.tables for row in table.rows]
+    rows = [_csv_line(table, row) for table in leaderboard.tables for row in table.rows]
+    lines = [{name: csv(value) for name, value in row.items()} for row in rows]
     return str(pd.DataFrame(lines, columns=None if lines else ["entry"]).to_csv(index=False, lineterminator="\n"))
 
 
 def to_latex(leaderboard: Leaderboard) -> str:
     """Three tables for each case (scores, costs, origins), for the packages booktabs and graphicx."""
-    parts = [f"% fedbench leaderboard {leaderboard.suite.name} --format latex"]
+    parts = [f"% fedbench leaderboard {line(leaderboard.suite.name)} --format latex"]
     for table in leaderboard.tables:
         parts += [_latex(part, f"{leaderboard.suite.name}: {table.case}") for part in text_tables(table)]
     return "\n\n".join(parts) + "\n"
@@ -52,7 +54,7 @@ def _table_value(table: Table) -> dict[str, Any]:
         "image_check": table.image_check,
         "left_out": [str(over) for over in table.left_out],
         "why_unranked": table.why_unranked,
-        "footnotes": table_footnotes(table),
+        "footnotes": list(map(str, table_footnotes(table))),
     }
 
 
@@ -62,7 +64,7 @@ def _dataset_value(leaderboard: Leaderboard) -> dict[str, Any] | None:
         return None
     names = ("ranks", "p", "critical_difference", "significant", "why_not", "datasets", "left_out")
     value = {name: getattr(over_datasets, name) for name in names}
-    return {**value, "footnotes": dataset_footnotes(over_datasets)}
+    return {**value, "footnotes": list(map(str, dataset_footnotes(over_datasets)))}
 
 
 def _csv_line(table: Table, row: Row) -> dict[str, Any]:
@@ -77,32 +79,13 @@ def _csv_line(table: Table, row: Row) -> dict[str, Any]:
     return line
 
 
-_LATEX = str.maketrans(
-    {
-        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "±": r"$\pm$",
-        "–": "--",
-        "↑": r"$\uparrow$",
-        "↓": r"$\downarrow$",
-        "†": r"$^\dagger$",
-    }
-)
-
-
 def _latex(table: TextTable, caption: str) -> str:
     """A table that is scaled to the width of the line."""
-    frame = pd.DataFrame(table.rows, columns=table.headings).map(_escaped).rename(columns=_escaped)
+    frame = pd.DataFrame(table.rows, columns=table.headings).map(latex).rename(columns=latex)
     aligned = "".join("l" if heading in table.left else "r" for heading in table.headings)
     tabular = frame.to_latex(index=False, column_format=aligned).rstrip()
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escaped(caption)}}}", r"\resizebox{\linewidth}{!}{%"]
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{latex(caption)}}}", r"\resizebox{\linewidth}{!}{%"]
     return "\n".join([*lines, f"{tabular}}}", r"\end{table}"])
-
-
-def _escaped(text: str) -> str:
-    return text.translate(_LATEX)
 
 
 FORMATTED: dict[str, Callable[[Leaderboard], str]] = {

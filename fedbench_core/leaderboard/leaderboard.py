@@ -1,7 +1,7 @@
 """A leaderboard: the records of a suite, ranked by case and over datasets."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from fedbench_core.api import RequestError
 from fedbench_core.leaderboard import baselines
@@ -24,7 +24,8 @@ class Leaderboard:
 
     records: the number of records compared; grid_points: the number of runs in the suite; unmatched: the number of
     records that belong to no grid point of the suite in its present state; refused: files that are not counted;
-    unresolved: entries with a part that is not installed, whose records were compared with the suite file only.
+    unresolved: entries with a part that is not installed, whose records were compared with the suite file only;
+    verified: who repeated a run with equal results, by the key of its grid point.
     """
 
     suite: Suite
@@ -36,6 +37,7 @@ class Leaderboard:
     unmatched: int
     refused: tuple[RecordError, ...] = ()
     unresolved: tuple[str, ...] = ()
+    verified: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def winners(self) -> list[tuple[Table, str | None]]:
@@ -78,6 +80,7 @@ def build_leaderboard(
         unmatched=len(filed.by_key.keys() - keys),
         refused=grouped.refused,
         unresolved=grouped.unresolved,
+        verified={key: filed.verified[key] for key in filed.verified if key in known},
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from fedbench_core.escapes import markdown
 from fedbench_core.leaderboard.leaderboard import Leaderboard, case_labels
 from fedbench_core.leaderboard.table import Table
 from fedbench_core.suites.suite import Baselines
@@ -22,7 +23,7 @@ def outcome(leaderboard: Leaderboard) -> list[str]:
     labels = case_labels(leaderboard)
     return [
         *lines,
-        *(f"{label}:\n\n{bullets(sentences)}" for label, sentences in zip(labels, found, strict=True)),
+        *(f"{markdown(label)}:\n\n{bullets(sentences)}" for label, sentences in zip(labels, found, strict=True)),
     ]
 
 
@@ -32,10 +33,10 @@ def bullets(sentences: Iterable[str]) -> str:
 
 
 def _winner(leaderboard: Leaderboard, winner: str | None) -> list[str]:
-    excluded = f" (not counting {leaderboard.suite.baselines.centralized})"
+    excluded = f" (not counting {markdown(str(leaderboard.suite.baselines.centralized))})"
     if winner is None:
         return ["No significant winner."]
-    return [f"**{winner}** is significantly better than all other entries{excluded}."]
+    return [f"**{markdown(winner)}** is significantly better than all other entries{excluded}."]
 
 
 def _above(table: Table, baselines: Baselines) -> list[str]:
@@ -49,4 +50,4 @@ def _above(table: Table, baselines: Baselines) -> list[str]:
 
 
 def _names(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none"
+    return ", ".join(map(markdown, names)) or "none"

@@ -16,7 +16,7 @@ from fedbench_core.leaderboard.leaderboard import Leaderboard, build_leaderboard
 from fedbench_core.leaderboard.markdown import page
 from fedbench_core.records.record import RecordError
 from fedbench_core.suites.filed_records import read_folder, records_folder
-from fedbench_core.suites.suite import Suite, read_suite
+from fedbench_core.suites.suite import Suite, read_suite, suite_file
 
 if TYPE_CHECKING:
     from fedbench_core.leaderboard.figures import PageFigure
@@ -38,11 +38,6 @@ class Rendered:
     orphans: list[Path]
     refused: list[RecordError]
     unresolved: list[str]
-
-
-def suite_file(folder: Path, name: str) -> Path:
-    """The TOML file of a suite, given by its name or path."""
-    return Path(name) if name.endswith(".toml") else folder / "suites" / f"{name}.toml"
 
 
 def suite_files(folder: Path) -> list[Path]:

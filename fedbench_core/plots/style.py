@@ -9,8 +9,10 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from fedbench_core.api import RequestError
+from fedbench_core.escapes import lines
 from fedbench_core.federation.files import replace_file
 
 FORMATS = (".svg", ".png", ".pdf")
@@ -34,6 +36,7 @@ _SETTINGS: dict[Any, Any] = {
     "axes.spines.right": False,
     "svg.hashsalt": "fedbench",
     "svg.fonttype": "path",
+    "text.parse_math": False,  # a dollar sign in a name is no formula
 }
 # Without the date and the version of matplotlib, equal plots have equal bytes.
 _METADATA: dict[str, dict[str, str | None]] = {
@@ -60,7 +63,10 @@ def save(path: Path, draw: Callable[[], Figure], description: str = "") -> None:
         metadata["Description"] = description
     buffer = io.BytesIO()
     with rc_context(_SETTINGS):
-        draw().savefig(buffer, format=path.suffix[1:], metadata=metadata, dpi=100)
+        figure = draw()
+        for artist in figure.findobj(Text):
+            artist.set_text(lines(artist.get_text()))
+        figure.savefig(buffer, format=path.suffix[1:], metadata=metadata, dpi=100)
     replace_file(path, buffer.getvalue())
 
 

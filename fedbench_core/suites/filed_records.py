@@ -1,13 +1,14 @@
 """Records filed under a suite: one file per grid point, so that contributions never conflict."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fedbench_core.federation.files import make_folder
 from fedbench_core.records.record import RecordError, comparable_pair, read_record, sealed, write_record
 from fedbench_core.suites.suite import GridPoint
+from fedbench_core.suites.verifications import FOLDER, verified_by
 
 Record = dict[str, Any]
 
@@ -34,10 +35,14 @@ def file_record(record: Mapping[str, Any], grid_point: GridPoint, folder: Path, 
 
 @dataclass(frozen=True)
 class Filed:
-    """The path and the record of each grid point, by its key, and the files that are refused."""
+    """The path and the record of each grid point, by its key, and the files that are refused.
+
+    verified: who repeated a run with equal results, by the key of the grid point.
+    """
 
     by_key: Mapping[str, tuple[Path, Record]]
     refused: list[RecordError]
+    verified: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_folder(folder: Path) -> Filed:
@@ -55,7 +60,23 @@ def read_folder(folder: Path) -> Filed:
             refused.append(error)
         except RecordError as error:
             refused.append(error)
-    return Filed({key: value for key, value in found.items() if key not in disagreeing}, refused)
+    by_key = {key: value for key, value in found.items() if key not in disagreeing}
+    return Filed(by_key, refused, _verified(folder, by_key, refused))
+
+
+def _verified(
+    folder: Path, by_key: Mapping[str, tuple[Path, Record]], refused: list[RecordError]
+) -> dict[str, tuple[str, ...]]:
+    """Who verified the records; adds bad files to those that are refused."""
+    found = {}
+    signed = {path.name for path in (folder / FOLDER).glob("*.json")}
+    for key, (path, record) in by_key.items():
+        if path.name in signed:
+            try:
+                found[key] = verified_by(path, record)
+            except RecordError as error:
+                refused.append(error)
+    return {key: names for key, names in found.items() if names}
 
 
 def read_filed_records(folder: Path) -> list[Record]:

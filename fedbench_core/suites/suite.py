@@ -237,6 +237,11 @@ def merged(defaults: Settings, overrides: Settings) -> dict[str, Any]:
     return {**defaults, **overrides, **({"set": options} if options else {})}
 
 
+def suite_file(folder: Path, name: str) -> Path:
+    """The TOML file of a suite, given by its name or path."""
+    return Path(name) if name.endswith(".toml") else folder / "suites" / f"{name}.toml"
+
+
 def read_suite(path: Path) -> Suite:
     """The suite in a TOML file; RequestError names the file and describes what is wrong with it."""
     try:

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from fedbench_core.cli.group import fedbench
 from fedbench_core.federation.resolved import resolve
+from fedbench_core.federation.spec import digest_of
 from fedbench_core.records.folder import claimed, folder_of
 from fedbench_core.records.record import comparable, read_record, sealed, write_record
 from fedbench_core.suites.filed_records import read_filed_records
@@ -372,6 +373,79 @@ def test_record_that_is_not_reproducible_is_shown_with_values_and_versions(go) -
         ["costs.training_gflops", "notes"],
     )
     assert verdict["versions"][0]["before"] == "0.1"
+
+
+@pytest.fixture
+def two_filed(go, suite) -> list[Path]:
+    """Two filed records of a suite whose baselines are not compulsory here."""
+    path = suite('method = "local"')
+    assert go("suite", "run", path, "--workers", 1).exit_code == 0
+    return list(filed(path).values())
+
+
+def test_verification_is_signed_beside_the_record_and_shown_on_the_page(go, two_filed) -> None:
+    assert "none of 2 records" in go("leaderboard", "small").stdout
+    first = two_filed[0]
+    before = first.read_bytes()
+    signed = go("verify", first, "--sign", "Ada | <b>", "--workers", 1)
+    assert signed.exit_code == 0, signed.stderr
+    [one] = json.loads((first.parent / "verified" / first.name).read_text())
+    assert (one["by"], one["record"]) == ("Ada | <b>", read_record(first)["digest"])
+    assert one["versions"] == read_record(first)["versions"]
+    assert first.read_bytes() == before
+    go("leaderboard", "--write")
+    text = Path("leaderboards/small.md").read_text()
+    assert r"1 of 2 records. spots, as set, tiny: local, seed 0 (by Ada \| \<b\>)" in text
+    alter(first, notes=["another"])
+    assert "none of 2 records" in go("leaderboard", "small").stdout, "it is about another record"
+
+
+def test_record_that_is_not_reproduced_is_not_signed(go, two_filed) -> None:
+    alter(two_filed[0], notes=["x"])
+    assert go("verify", two_filed[0], "--sign", "Ada", "--workers", 1).exit_code == 1
+    assert not (two_filed[0].parent / "verified").exists()
+
+
+def test_list_of_verifications_that_is_damaged_is_named_and_kept(go, two_filed) -> None:
+    verified = two_filed[0].parent / "verified" / two_filed[0].name
+    verified.parent.mkdir()
+    verified.write_text('[{"by": 3}]')
+    assert verified.name in go("leaderboard", "small").stdout
+    refused = go("verify", two_filed[0], "--sign", "Ada", "--workers", 1)
+    assert refused.exit_code == 1
+    assert verified.name in refused.stderr
+    assert verified.read_text() == '[{"by": 3}]'
+
+
+def test_sample_of_a_suite_is_drawn_again_with_its_seed(go, two_filed) -> None:
+    once = go("verify", "small", "--sample", 1, "--seed", 3, "--json", "--workers", 1)
+    assert once.exit_code == 0, once.stderr
+    [value] = json.loads(once.stdout)
+    assert value["agrees"]
+    assert Path(value["record"]).name in {path.name for path in two_filed}
+    again = go("verify", "leaderboards/suites/small.toml", "--sample", 1, "--seed", 3, "--json", "--workers", 1)
+    assert json.loads(again.stdout)[0]["record"] == str(Path(value["record"]).resolve())
+    alter(two_filed[0], notes=["x"])
+    everything = go("verify", "small", "--sample", 9, "--workers", 1)
+    assert everything.exit_code == 1
+    assert everything.stdout.count("dentical") == 2
+    assert "--sample 9 --seed" in everything.stderr
+
+
+def test_record_with_other_settings_than_its_grid_point_is_not_verified(go, two_filed) -> None:
+    record = read_record(two_filed[0])
+    spec = {**record["spec"], "optimizer": "adam"}
+    alter(two_filed[0], spec=spec, spec_digest=digest_of(spec))
+    result = go("verify", two_filed[0], "--workers", 1)
+    assert result.exit_code == 1
+    assert "optimizer adam (the suite: sgd)" in result.stderr
+
+
+@pytest.mark.parametrize("wrong", [["--seed", 3], ["--sign", "Ada"], ["--sample", 2], ["--sample", 0]])
+def test_wrong_verification_is_refused(go, wrong) -> None:
+    go(*RUN, "--method", "local")
+    (run,) = Path("mine").iterdir()
+    assert go("verify", run, *wrong).exit_code == 2
 
 
 def start(environment, tmp_path, path: Path, out: str, records: str) -> subprocess.Popen[str]:
