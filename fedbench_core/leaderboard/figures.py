@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from fedbench_core.escapes import line
 from fedbench_core.leaderboard.budget import bytes_per_turn
 from fedbench_core.leaderboard.columns import Column
 from fedbench_core.leaderboard.leaderboard import Leaderboard
@@ -115,7 +116,7 @@ def partition_figure(case: object, record: Record) -> PageFigure:
     """The training images of one run by client and class."""
     counts, classes = record["population"]["counts"], record["data"]["classes"]
     alt_text = f"Training images by client and class, seed {record['spec']['seed']}"
-    title = f"training images by client and class\n{case}, seed {record['spec']['seed']}"
+    title = f"training images by client and class\n{line(str(case))}, seed {record['spec']['seed']}"
     return PageFigure(
         "partition", alt_text, (counts, classes), partial(draw_partition, np.array(counts), classes, title)
     )

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from fedbench_core.api import RequestError
-from fedbench_core.escapes import lines
+from fedbench_core.escapes import line, lines
 from fedbench_core.federation.files import replace_file
 
 FORMATS = (".svg", ".png", ".pdf")
@@ -72,7 +72,8 @@ def save(path: Path, draw: Callable[[], Figure], description: str = "") -> None:
 
 def wrapped(name: str, width: int) -> str:
     """A name broken into lines of at most `width` characters."""
-    return "\n".join(textwrap.wrap(name, width)) or name
+    shown = line(name)  # before the plot is laid out
+    return "\n".join(textwrap.wrap(shown, width)) or shown
 
 
 def quiet_grid(axes: Axes) -> None:
