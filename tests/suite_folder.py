@@ -45,6 +45,7 @@ BASELINES = {
 class SuiteFolder:
     """A folder with suites and records, as `leaderboards/`."""
 
+    correct = CORRECT
     baselines = BASELINES
     entries = ENTRIES
 

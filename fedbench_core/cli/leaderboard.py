@@ -11,7 +11,6 @@ from fedbench_core.cli.output import echo, json_option, print_json, print_senten
 from fedbench_core.escapes import line
 
 if TYPE_CHECKING:
-    from fedbench_core.leaderboard.footnotes import Note
     from fedbench_core.leaderboard.leaderboard import Leaderboard
     from fedbench_core.leaderboard.table import Table
     from fedbench_core.leaderboard.text_tables import TextTable
@@ -150,7 +149,7 @@ def print_sheet(sheet: "TextTable") -> None:
     print_table(sheet.headings, sheet.rows, right=frozenset(sheet.headings) - sheet.left)
 
 
-def _print_notes(notes: "Sequence[Note]") -> None:
+def _print_notes(notes: Sequence[str]) -> None:
     for note in notes:
-        print_sentence(line(str(note)))
+        print_sentence(line(note))
     echo()

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import Self
 
 from fedbench_core.leaderboard.baselines import ALWAYS, MEANINGS
 from fedbench_core.leaderboard.columns import heading, scores
@@ -16,24 +16,23 @@ from fedbench_core.statistics.pairs import POWER, STRONG_SKEW, Pair
 _MOST_REFUSED = 10
 
 
-@dataclass(frozen=True)
-class Lead:
-    """A footnote with an emphasized beginning, or with commands at its end."""
+class Lead(str):
+    """A footnote with an emphasized beginning, or with commands at its end. As a string it is plain text."""
 
+    __slots__ = ("commands", "lead", "text")
     lead: str
     text: str
-    commands: tuple[str, ...] = ()
+    commands: tuple[str, ...]
 
-    def __str__(self) -> str:
-        """The footnote as plain text."""
-        commands = ", and ".join(self.commands)
-        return f"{self.lead}{self.text}{commands and f' {commands}.'}"
+    def __new__(cls, lead: str, text: str, commands: tuple[str, ...] = ()) -> Self:
+        """The footnote; `text` continues the sentence that `lead` begins."""
+        listed = ", and ".join(commands)
+        note = super().__new__(cls, f"{lead}{text}{listed and f' {listed}.'}")
+        note.lead, note.text, note.commands = lead, text, commands
+        return note
 
 
-Note = str | Lead
-
-
-def table_footnotes(table: Table) -> list[Note]:
+def table_footnotes(table: Table) -> list[str]:
     """The footnotes of one table."""
     return [
         note
@@ -55,12 +54,12 @@ def table_footnotes(table: Table) -> list[Note]:
     ]
 
 
-def leaderboard_footnotes(leaderboard: Leaderboard) -> list[Note]:
+def leaderboard_footnotes(leaderboard: Leaderboard) -> list[str]:
     """The footnotes for all tables of a leaderboard."""
     return [*_columns(leaderboard), *_definitions(leaderboard), *_reproduction(leaderboard)]
 
 
-def _unranked(table: Table) -> Note:
+def _unranked(table: Table) -> str:
     if not table.why_unranked:
         return ""
     missing = "; ".join(table.why_unranked)
@@ -88,7 +87,7 @@ def _totals(records: list[Record]) -> list[int]:
     return sorted({sum(record["population"]["images"]["train"]) for record in records})
 
 
-def _seeds(table: Table) -> Note:
+def _seeds(table: Table) -> str:
     entries: dict[tuple[int, ...], list[str]] = {}
     for name, own in table.runs.items():
         entries.setdefault(tuple(sorted(own)), []).append(name)
@@ -126,7 +125,7 @@ def _unplaced(table: Table) -> str:
     return f"Not placed, because no difference to another entry is significant: {_listed(names)}."
 
 
-def _skewed(table: Table) -> Note:
+def _skewed(table: Table) -> str:
     """Pairs whose differences are dominated by few seeds, such as those in which a method failed."""
     names = [f"{pair.a} and {pair.b}" for pair in table.pairs if pair.significant and abs(pair.skewness) >= STRONG_SKEW]
     if not names:
@@ -165,7 +164,7 @@ def _undefined(table: Table) -> str:
     return f"Undefined and left out of means: {'; '.join(found)}." if found else "No undefined scores."
 
 
-def _versions(table: Table) -> Note:
+def _versions(table: Table) -> str:
     """Libraries of which the records have different versions."""
     used: dict[str, set[str]] = {}
     for record in all_records(table.runs):
@@ -188,9 +187,9 @@ def _unpublished(table: Table) -> str:
     return f"Not a published dataset: the images of {name} are generated, or differ from the published files."
 
 
-def dataset_footnotes(over_datasets: DatasetRanks) -> list[Note]:
+def dataset_footnotes(over_datasets: DatasetRanks) -> list[str]:
     """The footnotes of the mean ranks over datasets."""
-    notes: list[Note] = [
+    notes: list[str] = [
         f"Mean ranks over {_count(over_datasets.datasets, 'dataset')}, of means over seeds and partitions."
     ]
     if over_datasets.left_out:
@@ -245,7 +244,7 @@ def _families(leaderboard: Leaderboard) -> str:
     return "the planned comparisons and over all other pairs of a table (family-wise error 5 % each)"
 
 
-def _reproduction(leaderboard: Leaderboard) -> Iterator[Note]:
+def _reproduction(leaderboard: Leaderboard) -> Iterator[str]:
     suite = leaderboard.suite
     missing = leaderboard.grid_points - leaderboard.records
     recorded = f"{leaderboard.records} of {_count(leaderboard.grid_points, 'run')} recorded"

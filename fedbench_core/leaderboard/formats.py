@@ -25,7 +25,7 @@ def to_json(leaderboard: Leaderboard) -> str:
         "records": leaderboard.records,
         "tables": [_table_value(table) for table in leaderboard.tables],
         "over_datasets": _dataset_value(leaderboard),
-        "footnotes": list(map(str, leaderboard_footnotes(leaderboard))),
+        "footnotes": leaderboard_footnotes(leaderboard),
     }
     return as_json(value, indent=1, inf_nan_mode="null").decode() + "\n"
 
@@ -54,7 +54,7 @@ def _table_value(table: Table) -> dict[str, Any]:
         "image_check": table.image_check,
         "left_out": [str(over) for over in table.left_out],
         "why_unranked": table.why_unranked,
-        "footnotes": list(map(str, table_footnotes(table))),
+        "footnotes": table_footnotes(table),
     }
 
 
@@ -64,7 +64,7 @@ def _dataset_value(leaderboard: Leaderboard) -> dict[str, Any] | None:
         return None
     names = ("ranks", "p", "critical_difference", "significant", "why_not", "datasets", "left_out")
     value = {name: getattr(over_datasets, name) for name in names}
-    return {**value, "footnotes": list(map(str, dataset_footnotes(over_datasets)))}
+    return {**value, "footnotes": dataset_footnotes(over_datasets)}
 
 
 def _csv_line(table: Table, row: Row) -> dict[str, Any]:

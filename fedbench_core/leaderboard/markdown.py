@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from fedbench_core.escapes import code, markdown, url
-from fedbench_core.leaderboard.footnotes import Note, dataset_footnotes, leaderboard_footnotes, table_footnotes
+from fedbench_core.leaderboard.footnotes import Lead, dataset_footnotes, leaderboard_footnotes, table_footnotes
 from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.outcome import outcome
 from fedbench_core.leaderboard.table import Table
@@ -45,13 +45,13 @@ def pipes(table: TextTable) -> str:
     return str(frame.to_markdown(index=False, tablefmt="pipe", colalign=sides, disable_numparse=True))
 
 
-def bullets(notes: Iterable[Note]) -> str:
+def bullets(notes: Iterable[str]) -> str:
     """A Markdown list of footnotes."""
     return "\n".join(f"- {_sentence(note)}" for note in notes)
 
 
-def _sentence(note: Note) -> str:
-    if isinstance(note, str):
+def _sentence(note: str) -> str:
+    if not isinstance(note, Lead):
         return markdown(note)
     lead = f"**{markdown(note.lead)}**" if note.lead else ""
     commands = ", and ".join(map(code, note.commands))

@@ -22,7 +22,7 @@ def hostile(suite_folders, tmp_path_factory):
     suite_folder = suite_folders(tmp_path_factory.mktemp("hostile"))
     entries = [
         {**entry, "name": f"{prefix}{entry['name']}"}
-        for prefix, entry in zip((FORMULA, EVIL, "", "-", "+"), suite_folder.entries, strict=True)
+        for prefix, entry in zip((FORMULA, EVIL, "", "-", "+", "@"), suite_folder.entries, strict=True)
     ]
     names = {old["name"]: new["name"] for old, new in zip(suite_folder.entries, entries, strict=True)}
     baselines = {kind: names[entry] for kind, entry in suite_folder.baselines.items()}
@@ -42,7 +42,7 @@ def hostile(suite_folders, tmp_path_factory):
         record["notes"] = [EVIL]
         record["test"]["undefined"] = {EVIL: 1}
 
-    counts = dict(zip(names.values(), (3, 5, 28, 15, 17), strict=True))
+    counts = {new: suite_folder.correct[old][0] for old, new in names.items()}
     paths = suite_folder.fill(file, lambda point: counts[point.entry] + point.seed, change=spoil)
     (paths[0].parent / "verified").mkdir()
     paths[0].rename(paths[0].with_name("<b>|[x](javascript:y).json"))
@@ -77,7 +77,7 @@ def test_formats_are_read_as_they_were_meant(hostile) -> None:
     leaderboard = read_leaderboard(hostile[1])
     sheet = list(csv.reader(io.StringIO(to_csv(leaderboard))))
     assert {len(row) for row in sheet} == {len(sheet[0])}
-    assert len(sheet) == 6
+    assert len(sheet) == 7
     assert not [cell for row in sheet for cell in row if re.match(r"\s*[=@+]|\s*-\D", cell)]
     assert "\x9b" not in to_latex(leaderboard) + to_csv(leaderboard)
     assert not re.search(r"\\(a|input)\b", to_latex(leaderboard))

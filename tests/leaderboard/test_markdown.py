@@ -144,7 +144,7 @@ def test_single_seed_has_no_interval_and_no_test(suite_folder) -> None:
 def test_markdown_characters_in_cells_are_escaped() -> None:
     text = pipe_table(TextTable(["a"], [["x|y"], ["*_`<b>"], ["test_resnet"]], frozenset({"a"})))
     assert r"x\|y" in text
-    assert r"\*\_\`\<b>" in text
+    assert r"\*\_\`\<b\>" in text
     assert "| test_resnet |" in text
 
 
