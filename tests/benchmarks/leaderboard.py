@@ -29,10 +29,12 @@ ENTRY_NAMES = [entry["name"] for entry in (*ENTRIES, *MORE)]
 
 def make(folder: Path, records: int) -> int:
     """Fill a suite with at least `records` records; gives their number."""
-    spec = RunSpec.of({"method": "local", "backbones": "test_resnet", "rounds": 4, "steps": 2})
+    spec = RunSpec.of({"method": "local", "backbones": "test_resnet", "clients": 3, "rounds": 2, "steps": 2})
     suite_folder = SuiteFolder(folder / "leaderboards", run(spec, How(out=folder / "runs", executor="serial")).record)
-    datasets = [f"dataset {number}" for number in range(-(-records // (len(ENTRY_NAMES) * SEEDS)))]
-    file = suite_folder.suite(entries=[*ENTRIES, *MORE], baselines=BASELINES, seeds=SEEDS, datasets=datasets)
+    datasets = [f"npz:{number}.npz" for number in range(-(-records // (len(ENTRY_NAMES) * SEEDS)))]
+    file = suite_folder.suite(
+        entries=[*ENTRIES, *MORE], baselines=BASELINES, seeds=SEEDS, datasets=datasets, backbones=["test_resnet"]
+    )
     return len(suite_folder.fill(file, lambda point: 100 + 20 * ENTRY_NAMES.index(point.entry) + 7 * point.seed % 13))
 
 
