@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from fedbench_core.api import DataError
 from fedbench_core.api.limits import SETTING
-from fedbench_core.data.datasets import DATASETS, headers
+from fedbench_core.data import headers
+from fedbench_core.data.datasets import DATASETS
 from fedbench_core.data.headers import UNPACKED_RATIO
 from fedbench_core.data.layout import MOST_OUTPUTS
 
