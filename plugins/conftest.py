@@ -12,10 +12,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+SLOW = {"test_learns", "test_depends_on_nothing_outside", "test_one_client_alone"}
+"""Cases that take seconds for each of many methods: `-m slow`, or `fedbench plugin check NAME`."""
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whether a method learns takes seconds for each of many methods: `-m slow`, or `fedbench plugin check NAME`."""
+    """Leave some cases of the contract suites to the slow tests."""
     here = Path(__file__).parent
     for item in items:
-        if item.name == "test_learns" and here in item.path.parents:
+        if getattr(item, "originalname", "") in SLOW and here in item.path.parents:
             item.add_marker("slow")
