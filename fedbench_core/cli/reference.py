@@ -33,7 +33,10 @@ _PARTS = "The same as `fedbench show NAME`. Set an option with `--set KIND.OPTIO
 @click.command("reference")
 @click.argument("page", type=click.Choice(["plugins", "suites"]), default="plugins")
 def command(page: str) -> None:
-    """Print the plugin API and every option of the core's parts, as Markdown; or the keys of suite files."""
+    """Print the plugin API and every option of the core's parts, as Markdown.
+
+    `fedbench reference suites` prints every key of a suite file instead.
+    """
     echo("\n".join(suite_reference() if page == "suites" else _lines()))
 
 

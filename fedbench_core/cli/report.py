@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 from fedbench_core.cli.output import echo, print_sentence, print_table
 from fedbench_core.cli.units import bytes_text, seconds_text
-from fedbench_core.records.majority import constant_predictors, majority_scores
 
 if TYPE_CHECKING:
     from fedbench_core.runner import Finished
@@ -32,6 +31,8 @@ def print_report(finished: "Finished", seconds: float) -> None:
 
     seconds: how long the command took; of a run that was finished before, the recorded time is printed.
     """
+    from fedbench_core.records.majority import majority_scores  # noqa: PLC0415  # numpy, and --help does not need it
+
     record = finished.record
     if finished.before:
         echo("This run is already finished: its recorded scores follow. Use --fresh to repeat it.\n")
@@ -91,6 +92,8 @@ def _saving(costs: dict[str, Any]) -> list[str]:
 
 def _notes(record: dict[str, Any]) -> list[str]:
     """What the scores are means of, which values are excluded, and what limits the comparison."""
+    from fedbench_core.records.majority import constant_predictors  # noqa: PLC0415  # as above
+
     test, clients = record["test"], record["population"]["clients"]
     notes = [
         f"Means over {clients} clients. Personalization: accuracy on the client's own class distribution.",

@@ -123,7 +123,7 @@ def test_plugins_need_not_be_installed(tmp_path) -> None:
         cwd=tmp_path,
     )
     assert done.returncode == 0
-    assert re.fullmatch(r"local, .*fedavg-ft: a part is not installed, .*\.\n", done.stderr)
+    assert re.fullmatch(r"majority, local, .*fedavg-ft: a part is not installed, .*\.\n", done.stderr)
     assert "fedavg-ft" in done.stdout
 
 

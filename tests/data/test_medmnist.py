@@ -150,7 +150,7 @@ def test_folder_of_files_follows_flag_environment_and_home(write, publish, reque
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with pytest.raises(DataError, match=f"not in {tmp_path}/home/.medmnist"):
         load("pneumoniamnist", nameless)
-    (tmp_path / "home").mkdir()
+    (tmp_path / "home").mkdir(exist_ok=True)
     path.parent.rename(tmp_path / "home" / ".medmnist")
     assert load("pneumoniamnist", nameless).official
 

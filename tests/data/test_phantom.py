@@ -46,7 +46,7 @@ def test_images_are_those_of_version_1(tmp_path):
 
 def test_images_of_another_process_are_the_same(tmp_path):
     code = (
-        "import sys, pathlib, fedbench_core.api as a, fedbench_core.data as d;"
+        "import sys, pathlib, fedbench_core.api as a, fedbench_core.data.datasets as d;"
         "s = d.DATASETS['phantom'](train=96, val=64, test=64).load(a.DataRequest(cache=pathlib.Path(sys.argv[1])));"
         "sys.stdout.buffer.write(s.train.images.tobytes())"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedbench_core import RunSpec, run
-from fedbench_core.api import RequestError, Training
+from fedbench_core.api import RequestError, RunError, Training
 from fedbench_core.federation import torch_settings
 from fedbench_core.federation.spec import EARLIER
 from fedbench_core.records.record import comparable, read_record, sealed, write_record
@@ -122,9 +122,10 @@ def test_record_of_an_earlier_version_has_its_settings_completed(go, tmp_path) -
     write_record(tmp_path / "record.json", sealed({k: v for k, v in earlier.items() if k != "digest"}))
     read = read_record(tmp_path)
     assert comparable(read) == comparable(record)
-    wrong = sealed({**{k: v for k, v in earlier.items() if k != "digest"}, "spec_digest": "0"})
+    wrong = sealed({**{k: v for k, v in earlier.items() if k != "digest"}, "spec_digest": "0" * 64})
     write_record(tmp_path / "record.json", wrong)
-    assert read_record(tmp_path)["spec_digest"] == "0"
+    with pytest.raises(RunError, match="spec_digest"):
+        read_record(tmp_path)
 
 
 def _digest(spec) -> str:

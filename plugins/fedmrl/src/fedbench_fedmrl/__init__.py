@@ -36,11 +36,12 @@ class Nested(nn.Module):
 
     def __init__(self, large: Backbone, small: Projected, fusion: nn.Module, role: str) -> None:
         super().__init__()
-        self.large, self.small, self.fusion, self.name = large, small, fusion, role
+        self.large, self.small, self.fusion = large, small, fusion
+        self.role = self.name = role  # models are identified by their name and weights
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (b, classes)."""
-        return self.logits(images, self.large.outputs(images))[self.name]
+        return self.logits(images, self.large.outputs(images))[self.role]
 
     def logits(self, images: Tensor, outputs: Outputs) -> dict[str, Tensor]:
         """The logits of both heads; `outputs` are the large network's."""
@@ -56,7 +57,10 @@ class FedMRL(LocalUpdate):
     The small model is a backbone, a linear layer to its representation, and a head on that.
     """
 
-    modules: ClassVar[Mapping[str, ModuleFactory]] = dict.fromkeys((REPRESENTATION, HEAD, FUSION), nn.Linear)
+    modules: ClassVar[Mapping[str, ModuleFactory]] = {
+        **dict.fromkeys((REPRESENTATION, HEAD, FUSION), nn.Linear),
+        "nested": Nested,
+    }
     small: Annotated[str, Field(min_length=1, description="backbone of the shared small model")] = (
         "mobilenetv3_small_050"
     )

@@ -1,7 +1,6 @@
 """LG-FedAvg (Liang et al., 2020): representations stay local, the layers on top of them are global."""
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -95,7 +94,13 @@ class LGFedAvg(LocalUpdate):
 
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
         """The client's own layers with the global ones, which absent clients receive too."""
-        model = whole(deepcopy(client.models[MODEL]), deepcopy(client.modules.get(HEAD)), client, ctx)
+        head: nn.Module | None = None
+        net, own = ctx.build(client.backbone), client.modules.get(HEAD)
+        net.load_state_dict(client.models[MODEL].state_dict())
+        if own is not None:
+            head = ctx.build_module(HEAD, in_features=self.adapted(ctx), out_features=ctx.task.outputs)
+            head.load_state_dict(own.state_dict())
+        model = whole(net, head, client, ctx)
         self._load(received, model)
         return {MODEL: model}
 
