@@ -148,7 +148,7 @@ def _file_name(model: Mapping[str, Any]) -> str:
     """A readable name that equal models share."""
     network = model["network"]
     kind = network.get("backbone") or network.get("module") or network.get("class") or network["sequence"]
-    safe = "".join(letter if letter.isalnum() or letter in "_." else "-" for letter in kind)
+    safe = "".join(one if one.isalnum() or one in "_." else "-" for one in kind)
     return f"{safe}-{model['digest'][:12]}.safetensors"
 
 

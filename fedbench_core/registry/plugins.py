@@ -203,7 +203,7 @@ def _call(hook: Callable[[], object], kind: str, plugin: Plugin) -> list[Claim]:
 
 def _item_problem(kind: str, name: object, factory: object) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        return f"{name!r} is not a name; expected up to 64 letters, digits and . _ + -, first a letter or digit"
+        return f"{name!r} is not a name; expected up to 64 of the characters a-z A-Z 0-9 . _ + -, the first a-z A-Z 0-9"
     if kind == "method":
         problem = method_problem(factory)
         return f"{name!r} {problem}" if problem else ""
