@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from fedbench_core.api import DataError, RequestError, RunError
 from fedbench_core.api.limits import parse_json, read_text
@@ -84,6 +84,13 @@ class Index(BaseModel):
     parts: dict[str, KeptPart]
     rounds: dict[str, KeptRound]
     files: dict[str, KeptFile]
+
+    @model_validator(mode="after")
+    def _check_files(self) -> Self:
+        named = {one.file for kept in self.rounds.values() for one in kept.models} - {None}
+        if unknown := named - self.files.keys():
+            raise ValueError(f"files does not have {', '.join(sorted(map(str, unknown)))}")
+        return self
 
 
 def check_models_folder(folder: Path, run: ResolvedRun) -> None:
