@@ -3,7 +3,7 @@
 from fedbench_core.learning.agreement import Agreement
 from fedbench_core.learning.batches import Batch, Data, TensorData, batches, positions
 from fedbench_core.learning.deltas import apply_delta, delta
-from fedbench_core.learning.local import Loss, fit, load_global, optimizer, outputs_of
+from fedbench_core.learning.local import Loss, fit, load_global, merged, optimizer, outputs_of
 from fedbench_core.learning.means import WeightedMean
 from fedbench_core.learning.pair import (
     ForwardPass,
@@ -42,6 +42,7 @@ __all__ = [
     "hint",
     "learnable",
     "load_global",
+    "merged",
     "optimizer",
     "outputs_of",
     "pooled",

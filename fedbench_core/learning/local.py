@@ -123,3 +123,12 @@ def load_global(received: Payload | None, backbone: str, ctx: RoundContext) -> B
     if received is not None:
         received.load_into(net)
     return net
+
+
+def merged(net: Backbone, received: Payload | None, backbone: str, ctx: RoundContext) -> Backbone:
+    """A copy of a client's network with the received tensors in place of its own, for methods that send a part."""
+    copy = ctx.build(backbone)
+    Payload.of(net).load_into(copy)
+    if received is not None:
+        received.load_into(copy, partial=True)
+    return copy

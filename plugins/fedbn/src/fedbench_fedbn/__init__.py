@@ -20,7 +20,7 @@ from fedbench_core.api import (
     Update,
     hookimpl,
 )
-from fedbench_core.learning import fit
+from fedbench_core.learning import fit, merged
 
 PAPER = "Li et al., FedBN: Federated Learning on Non-IID Features via Local Batch Normalization, ICLR 2021"
 MODEL = "model"
@@ -69,11 +69,7 @@ class FedBN(LocalUpdate):
 
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
         """The global model with the client's own normalization."""
-        net = ctx.build(client.backbone)
-        Payload.of(client.models[MODEL]).load_into(net)
-        if received is not None:
-            received.load_into(net, partial=True)
-        return {"personal": net}
+        return {"personal": merged(client.models[MODEL], received, client.backbone, ctx)}
 
     def kept(self, net: nn.Module) -> set[str]:
         """The names of the tensors that stay with the client, found by the types of layers, whatever their names."""

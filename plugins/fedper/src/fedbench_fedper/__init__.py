@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from fedbench_core.api import Backbone, Client, LocalUpdate, Method, Payload, RoundContext, Update, hookimpl
-from fedbench_core.learning import fit, positions
+from fedbench_core.learning import fit, merged, positions
 
 FEDPER = "Arivazhagan et al., Federated Learning with Personalization Layers, arXiv 1912.00818, 2019"
 FEDREP = "Collins et al., Exploiting Shared Representations for Personalized Federated Learning, ICML 2021"
@@ -45,11 +45,7 @@ class FedPer(LocalUpdate):
 
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
         """The common body with the client's own head."""
-        net = ctx.build(client.backbone)
-        Payload.of(client.models[MODEL]).load_into(net)
-        if received is not None:
-            received.load_into(net, partial=True)
-        return {"personal": net}
+        return {"personal": merged(client.models[MODEL], received, client.backbone, ctx)}
 
 
 @dataclass(frozen=True)
