@@ -10,9 +10,6 @@ from fedbench_core.api import RunError
 from fedbench_core.federation.executors.ray_cluster import FULL, Cluster, Ref, too_small
 from fedbench_core.federation.executors.scheduler import Answers, Batch, LostError
 
-_CANCEL_SECONDS = 5.0
-"""How long cancelled tasks may take to end."""
-
 
 class RayPool:
     """Batches of one task, computed by `function` on the arguments that `pack` makes of the task.
@@ -54,13 +51,12 @@ class RayPool:
         return [(batch, self._result(ref, batch)) for ref in ended for batch in [self._out.pop(ref)]]
 
     def discard(self) -> None:
-        """Cancel everything, and let it end."""
-        refs = list(self._out)
+        """Forget everything: a task that runs ends by itself, or with the connection of this process.
+
+        Nothing is cancelled: `ray.cancel` ends this process where a task is sent at the same moment (a failed check
+        in Ray's task manager).
+        """
         self._out.clear()
-        for ref in refs:
-            ray.cancel(ref)
-        if refs:
-            ray.wait(refs, num_returns=len(refs), timeout=_CANCEL_SECONDS)
 
     def close(self) -> None:
         """Leave the cluster; one that was started for this process ends."""

@@ -50,7 +50,7 @@ class Pool(Protocol):
 
     room: how many more batches can be sent now, if each worker may have `depth` of them; send: raises a FedbenchError
     that is the result of the batch; receive: returns what has arrived, and with `wait` may block until something does;
-    discard: stops everything that is being computed; close: leaves no process behind.
+    discard: drops everything that is being computed; close: leaves no process behind.
     """
 
     workers: int

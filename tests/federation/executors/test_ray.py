@@ -207,7 +207,7 @@ def _wait_for_round(process, number: int) -> str:
 def test_a_driver_that_is_killed_goes_on_without_a_cluster(
     kit, cluster, small, scientific, undisturbed, tmp_path
 ) -> None:
-    address = ["--ray-address", cluster.address, "--rounds", "300", "--out", str(tmp_path / "out")]
+    address = ["--ray-address", cluster.address, "--rounds", "60", "--out", str(tmp_path / "out")]
     process = _command(kit, tmp_path, "run", *FLAGS.split(), *address)
     _wait_for_round(process, 2)
     process.kill()
@@ -215,7 +215,7 @@ def test_a_driver_that_is_killed_goes_on_without_a_cluster(
     [folder] = (tmp_path / "out").iterdir()
     assert not (folder / "record.json").exists()
     finished = resume(folder, How(executor="processes", workers=1))
-    assert scientific(finished.folder) == undisturbed(small("ring", rounds=300))
+    assert scientific(finished.folder) == undisturbed(small("ring", rounds=60))
 
 
 def _of_ray(since: float) -> list[str]:
