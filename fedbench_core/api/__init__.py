@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Update,
     )
     from fedbench_core.api.payload import Payload, PayloadError, pack, unpack
+    from fedbench_core.api.search import LogUniform, OneOf, SearchRange
     from fedbench_core.api.seeds import stream, torch_seed
     from fedbench_core.api.task import Task
     from fedbench_core.api.training import Training
@@ -59,12 +60,14 @@ __all__ = [
     "Indices",
     "Labels",
     "LocalUpdate",
+    "LogUniform",
     "Memory",
     "Message",
     "Method",
     "ModuleFactory",
     "Node",
     "Normalization",
+    "OneOf",
     "Outputs",
     "Partitioner",
     "Payload",
@@ -73,6 +76,7 @@ __all__ = [
     "RequestError",
     "RoundContext",
     "RunError",
+    "SearchRange",
     "Splits",
     "Task",
     "Topology",
@@ -115,6 +119,7 @@ _MODULES = {
         "Update",
     ),
     "payload": ("Payload", "PayloadError", "pack", "unpack"),
+    "search": ("LogUniform", "OneOf", "SearchRange"),
     "seeds": ("stream", "torch_seed"),
     "task": ("Task",),
     "training": ("Training",),

@@ -16,7 +16,12 @@ OPTION_COLUMNS = ("option", "default", "accepts", "meaning")
 def option_row(option: Entry) -> tuple[str, str, str, str]:
     """An option of a part, in the order of `OPTION_COLUMNS`."""
     default = "required" if option["required"] else option_text(option["default"])
-    return option["name"], default, option["accepts"], option["description"]
+    return option["name"], default, accepts(option), option["description"]
+
+
+def accepts(option: Entry) -> str:
+    """The values that an option accepts, and those that tuning tries."""
+    return f"{option['accepts']}; tuned: {option['search']}" if option["search"] else str(option["accepts"])
 
 
 def option_text(value: object) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fedbench_core.cli.entries import EMPTY, METHOD_FIELDS, OPTION_COLUMNS, Entry, option_row, option_text
+from fedbench_core.cli.entries import EMPTY, METHOD_FIELDS, OPTION_COLUMNS, Entry, accepts, option_row, option_text
 from fedbench_core.cli.output import echo, json_option, print_json, print_sentence, print_table, words
 
 
@@ -77,7 +77,7 @@ def _show_method(entry: Entry) -> None:
 
 def _show_method_options(entry: Entry) -> None:
     rows = [
-        (f"{kind}.{option['name']}", option_text(option["value"]), option["accepts"], option["description"])
+        (f"{kind}.{option['name']}", option_text(option["value"]), accepts(option), option["description"])
         for kind, part in entry["parts"].items()
         for option in part["options"]
     ]

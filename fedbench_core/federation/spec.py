@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.api.limits import parse_json, parse_toml, read_text
+from fedbench_core.api.search import LogUniform
 from fedbench_core.api.training import Augmentation, ClassWeights, Optimizer, Precision, Schedule, Training
 
 MANY: Final = 10**9
@@ -47,7 +48,7 @@ class RunSpec(BaseModel):
     epochs: Annotated[Positive | None, Field(description="local epochs per turn; 1 if not given")] = None
     steps: Annotated[Positive | None, Field(description="local steps per turn, in place of epochs")] = None
     batch_size: Annotated[int, Field(ge=1, le=MANY, description="images per local batch")] = 32
-    lr: Annotated[float, Field(gt=0, description="local learning rate")] = 0.02
+    lr: Annotated[float, Field(gt=0, description="local learning rate"), LogUniform(1e-3, 0.3)] = 0.02
     optimizer: Annotated[Optimizer, Field(description="local optimizer, new in each turn")] = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1, description="momentum of sgd")] = 0.9
     weight_decay: Annotated[float, Field(ge=0, description="weight decay of the local optimizer")] = 0.0

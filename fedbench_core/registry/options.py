@@ -12,6 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.api.limits import parse_json
+from fedbench_core.api.search import SearchRange, range_in
 from fedbench_core.registry.schema_text import description, range_text, type_text
 
 # Options are stored in records, and JSON has no infinity or NaN.
@@ -25,7 +26,10 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a part. type and accepts are readable text; default is None if the option is required."""
+    """An option of a part. type and accepts are readable text; default is None if the option is required.
+
+    search: the values that tuning tries; None if the option is not tuned.
+    """
 
     name: str
     type: str
@@ -34,6 +38,7 @@ class Option:
     required: bool
     description: str
     adapter: TypeAdapter[Any] = field(repr=False, compare=False)
+    search: SearchRange | None = None
 
     def parse(self, value: object) -> object:
         """`value` converted to the option's type, parsed if it is text; ValueError if it is not accepted."""
@@ -149,8 +154,20 @@ def _read_option(factory: Callable[..., object], parameter: inspect.Parameter, h
     except Exception as error:  # pydantic raises many types, and annotations are code of the plugin
         raise UnreadableError(f"the type of option {name!r} cannot be checked: {error}") from error
     required = parameter.default is parameter.empty
-    option = Option(name, *texts, None, required, description(schema), adapter)
+    search = range_in(getattr(hints[name], "__metadata__", ()))
+    option = Option(name, *texts, None, required, description(schema), adapter, search)
+    _check_search(option)
     return option if required else dataclasses.replace(option, default=_default(factory, parameter, option))
+
+
+def _check_search(option: Option) -> None:
+    for value in option.search.limits if option.search else ():
+        try:
+            option.parse(value)
+        except ValueError as error:
+            raise UnreadableError(
+                f"the search range of option {option.name!r} includes {value!r}, which is not {option.accepts}"
+            ) from error
 
 
 def _default(factory: Callable[..., object], parameter: inspect.Parameter, option: Option) -> object:

@@ -108,6 +108,7 @@ def test_show_prints_json(cli_json):
         "default": 2,
         "required": False,
         "description": "stride",
+        "search": None,
     }
     (method,) = cli_json("show", "test-method")
     assert method["paper"] == "Doe 2020"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, Field
 
-from fedbench_core.api import RequestError
+from fedbench_core.api import LogUniform, RequestError
 from fedbench_core.registry.options import UnreadableError, bind, read_options
 
 
@@ -207,6 +207,10 @@ def _bad_default(alpha: Annotated[float, Field(gt=0)] = 0) -> object:
     return alpha
 
 
+def _bad_range(alpha: Annotated[float, Field(gt=0, le=1), LogUniform(0.1, 2)] = 1) -> object:
+    return alpha
+
+
 class Opaque:
     pass
 
@@ -222,12 +226,19 @@ def _unfit_type(alpha: Opaque | None = None) -> object:
         (_var, "options.* cannot be passed by name"),
         (_unresolved, "signature cannot be read: name 'Nowhere'"),
         (_bad_default, "the default of option 'alpha', 0, is not a number > 0"),
+        (_bad_range, "the search range of option 'alpha' includes 2, which is not a number > 0 and <= 1"),
         (_unfit_type, "the type of option 'alpha' cannot be checked"),
     ],
 )
 def test_signature_that_is_not_a_list_of_options_is_refused(factory, why):
     with pytest.raises(UnreadableError, match=why):
         read_options(factory)
+
+
+def test_search_range_is_declared_beside_the_annotation():
+    def factory(alpha: Annotated[float | None, Field(gt=0), LogUniform(0.1, 2)] = None, rank: int = 1) -> object: ...
+
+    assert [option.search for option in read_options(factory)] == [LogUniform(0.1, 2), None]
 
 
 @given(

@@ -8,7 +8,18 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fedbench_core.api import Backbone, Client, LocalUpdate, Method, Outputs, Payload, RoundContext, Update, hookimpl
+from fedbench_core.api import (
+    Backbone,
+    Client,
+    LocalUpdate,
+    LogUniform,
+    Method,
+    Outputs,
+    Payload,
+    RoundContext,
+    Update,
+    hookimpl,
+)
 from fedbench_core.learning import Batch, fit, load_global
 
 PAPER = "Li et al., Ditto: Fair and Robust Federated Learning Through Personalization, ICML 2021"
@@ -20,7 +31,9 @@ class Ditto(LocalUpdate):
     """Train the received w as FedAvg does, and the personal v on F_k(v) + lambda/2 |v - w_t|^2; send w alone."""
 
     strength: Annotated[
-        float, Field(ge=0, description="lambda, the pull to the received model; tune it: the paper tries 0.1, 1 and 2")
+        float,
+        Field(ge=0, description="lambda, the pull to the received model; tune it: the paper tries 0.1, 1 and 2"),
+        LogUniform(0.05, 5),
     ] = 1.0
 
     def setup(self, client: Client, ctx: RoundContext) -> None:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from fedbench_core.api import (
     Client,
     LocalUpdate,
+    LogUniform,
     Method,
     Outputs,
     Payload,
@@ -52,7 +53,9 @@ class FD(LocalUpdate):
     """Train the client's own model towards the mean predictions that other clients have for each image's class."""
 
     strength: Annotated[
-        float, Field(ge=0, description="gamma, the weight of the distillation; 0 is training alone")
+        float,
+        Field(ge=0, description="gamma, the weight of the distillation; 0 is training alone"),
+        LogUniform(0.05, 5),
     ] = 1.0
     average: Annotated[
         Literal["logits", "probabilities"], Field(description="what is averaged; probabilities are taken of the mean")

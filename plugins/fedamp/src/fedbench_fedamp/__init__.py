@@ -15,6 +15,7 @@ from fedbench_core.api import (
     Backbone,
     Client,
     LocalUpdate,
+    LogUniform,
     Message,
     Method,
     Outputs,
@@ -33,7 +34,9 @@ MODEL = "personal"
 class FedAMP(LocalUpdate):
     """Train the personal model w_i on F_i(w) + lambda / (2 alpha) |w - u_i|^2, and send its parameters."""
 
-    pull: Annotated[float, Field(ge=0, description="lambda / alpha, the strength of the pull to u_i")] = 0.1
+    pull: Annotated[
+        float, Field(ge=0, description="lambda / alpha, the strength of the pull to u_i"), LogUniform(0.01, 1)
+    ] = 0.1
     share: Annotated[bool, Field(description="false: nothing travels, and nothing pulls; this is local training")] = (
         True
     )
@@ -75,7 +78,9 @@ class MessagePassing(Aggregator):
     """
 
     streaming: ClassVar[bool] = False
-    sigma: Annotated[float, Field(gt=0, description="squared distance at which a client's weight falls to 1/e")] = 10.0
+    sigma: Annotated[
+        float, Field(gt=0, description="squared distance at which a client's weight falls to 1/e"), LogUniform(1, 100)
+    ] = 10.0
     attention: Annotated[
         float, Field(ge=0, le=1, description="weight of all other clients together, if all models were equal")
     ] = 0.5

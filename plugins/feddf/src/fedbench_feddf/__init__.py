@@ -15,6 +15,7 @@ from fedbench_core.api import (
     AggregatorState,
     Backbone,
     Images,
+    LogUniform,
     Message,
     Method,
     Outputs,
@@ -37,7 +38,7 @@ class EnsembleDistillation(Aggregator):
     trains: ClassVar[bool] = True
     steps: Annotated[int, Field(ge=0, description="steps of distillation per architecture and round")] = 100
     batch_size: Annotated[int, Field(ge=2, description="public images per step")] = 128
-    lr: Annotated[float, Field(gt=0, description="learning rate of Adam")] = 1e-3
+    lr: Annotated[float, Field(gt=0, description="learning rate of Adam"), LogUniform(1e-4, 1e-2)] = 1e-3
 
     def check(self, ctx: RoundContext) -> list[str]:
         """RequestError without public images."""

@@ -11,6 +11,7 @@ from fedbench_core.api import (
     Backbone,
     Client,
     LocalUpdate,
+    LogUniform,
     Method,
     Payload,
     RoundContext,
@@ -67,7 +68,9 @@ class FedKD(LocalUpdate):
         Field(description="own: each loss trains its own network; joint: both losses train both, as in public code"),
     ] = "own"
     student_lr: Annotated[
-        float | None, Field(gt=0, description="learning rate of the student, with the run's schedule; none: the run's")
+        float | None,
+        Field(gt=0, description="learning rate of the student, with the run's schedule; none: the run's"),
+        LogUniform(1e-3, 0.3),
     ] = None
     share: Annotated[bool, Field(description="false: nothing is sent; the same pair trains locally")] = True
 

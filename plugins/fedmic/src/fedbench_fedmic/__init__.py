@@ -9,7 +9,18 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedbench_core.api import Backbone, Client, LocalUpdate, Method, Payload, RoundContext, Task, Update, hookimpl
+from fedbench_core.api import (
+    Backbone,
+    Client,
+    LocalUpdate,
+    LogUniform,
+    Method,
+    Payload,
+    RoundContext,
+    Task,
+    Update,
+    hookimpl,
+)
 from fedbench_core.learning import (
     ForwardPass,
     Side,
@@ -48,7 +59,9 @@ class FedMIC(LocalUpdate):
     ] = "representation"
     adaptive: Annotated[bool, Field(description="divide both terms by the sum of the task losses, CE_t + CE_s")] = True
     denominator_floor: Annotated[float, Field(ge=0, description="lower bound of that sum")] = 0.1
-    temperature: Annotated[float, Field(gt=0, description="temperature of the compared predictions")] = 1.0
+    temperature: Annotated[
+        float, Field(gt=0, description="temperature of the compared predictions"), LogUniform(0.5, 5)
+    ] = 1.0
     share: Annotated[bool, Field(description="false: nothing is sent; the same pair trains locally")] = True
 
     @property

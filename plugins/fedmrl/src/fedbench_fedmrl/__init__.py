@@ -12,6 +12,7 @@ from fedbench_core.api import (
     Backbone,
     Client,
     LocalUpdate,
+    LogUniform,
     Method,
     ModuleFactory,
     Outputs,
@@ -67,7 +68,9 @@ class FedMRL(LocalUpdate):
     size: Annotated[
         int, Field(ge=1, description="d1, the length of its representation, less than that of the client's embedding")
     ] = 64
-    small_weight: Annotated[float, Field(ge=0, description="m_l, the weight of the small head's loss")] = 1.0
+    small_weight: Annotated[
+        float, Field(ge=0, description="m_l, the weight of the small head's loss"), LogUniform(0.1, 10)
+    ] = 1.0
     share: Annotated[bool, Field(description="false: nothing travels; the same parts train locally")] = True
 
     @property

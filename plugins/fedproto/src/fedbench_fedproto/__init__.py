@@ -11,6 +11,7 @@ from fedbench_core.api import (
     Backbone,
     Client,
     LocalUpdate,
+    LogUniform,
     Method,
     Outputs,
     Payload,
@@ -30,7 +31,9 @@ class FedProto(LocalUpdate):
     """Train the client's own network towards the global prototypes; send the mean embedding of each class."""
 
     strength: Annotated[
-        float, Field(ge=0, description="lambda, the weight of the distance; tune it: the paper uses 0.1 to 1")
+        float,
+        Field(ge=0, description="lambda, the weight of the distance; tune it: the paper uses 0.1 to 1"),
+        LogUniform(0.05, 5),
     ] = 1.0
     drawn: Annotated[
         Literal["images", "classes"],

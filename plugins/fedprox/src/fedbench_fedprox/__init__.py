@@ -8,7 +8,18 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fedbench_core.api import Backbone, Client, LocalUpdate, Method, Outputs, Payload, RoundContext, Update, hookimpl
+from fedbench_core.api import (
+    Backbone,
+    Client,
+    LocalUpdate,
+    LogUniform,
+    Method,
+    Outputs,
+    Payload,
+    RoundContext,
+    Update,
+    hookimpl,
+)
 from fedbench_core.learning import Batch, fit, load_global
 
 PAPER = "Li et al., Federated Optimization in Heterogeneous Networks, MLSys 2020"
@@ -18,9 +29,11 @@ PAPER = "Li et al., Federated Optimization in Heterogeneous Networks, MLSys 2020
 class FedProx(LocalUpdate):
     """Train the global model on the task's loss plus mu/2 |w - w_t|^2; with mu = 0 this is FedAvg."""
 
-    mu: Annotated[float, Field(ge=0, description="weight of the proximal term; tune it: the paper uses 0.001 to 1")] = (
-        0.01
-    )
+    mu: Annotated[
+        float,
+        Field(ge=0, description="weight of the proximal term; tune it: the paper uses 0.001 to 1"),
+        LogUniform(0.001, 1),
+    ] = 0.01
 
     def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
         """Minimize h_k(w; w_t) = F_k(w) + mu/2 |w - w_t|^2 (equation 2)."""

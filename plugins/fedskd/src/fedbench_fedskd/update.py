@@ -13,6 +13,7 @@ from fedbench_core.api import (
     Backbone,
     Client,
     LocalUpdate,
+    LogUniform,
     Outputs,
     Payload,
     RequestError,
@@ -33,7 +34,9 @@ class FedSKD(Levels, LocalUpdate):
     A payload is a whole model; its meta has the `owner` to whom it returns, and its `backbone`.
     """
 
-    strength: Annotated[float, Field(ge=0, description="lambda, the weight of all similarity losses")] = 1.0
+    strength: Annotated[
+        float, Field(ge=0, description="lambda, the weight of all similarity losses"), LogUniform(0.1, 10)
+    ] = 1.0
     ramp: Annotated[bool, Field(description="lambda grows linearly over the first circle")] = True
     distil: Annotated[
         Literal["both", "resident", "visitor", "none"],

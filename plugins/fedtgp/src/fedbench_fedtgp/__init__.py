@@ -13,6 +13,7 @@ from fedbench_core.api import (
     Accumulator,
     Aggregator,
     AggregatorState,
+    LogUniform,
     Message,
     Method,
     ModuleFactory,
@@ -56,7 +57,7 @@ class TrainedPrototypes(Aggregator):
     streaming: ClassVar[bool] = False
     modules: ClassVar[Mapping[str, ModuleFactory]] = {PROTOTYPES: Prototypes}
     epochs: Annotated[int, Field(ge=0, description="epochs over all received prototypes, in each round")] = 100
-    margin: Annotated[float, Field(ge=0, description="tau, the largest margin")] = 100.0
+    margin: Annotated[float, Field(ge=0, description="tau, the largest margin"), LogUniform(10, 1000)] = 100.0
 
     def start(self, state: AggregatorState, ctx: RoundContext) -> Accumulator:
         """Holds the prototypes of all messages; RunError names two senders whose messages do not match."""

@@ -7,7 +7,18 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from fedbench_core.api import Backbone, Client, LocalUpdate, Method, Payload, RoundContext, Task, Update, hookimpl
+from fedbench_core.api import (
+    Backbone,
+    Client,
+    LocalUpdate,
+    Method,
+    OneOf,
+    Payload,
+    RoundContext,
+    Task,
+    Update,
+    hookimpl,
+)
 from fedbench_core.learning import ForwardPass, Side, Terms, check_pair, fit_pair
 
 PAPER = "Shen et al., Federated Mutual Learning, arXiv 2006.16765, 2020"
@@ -24,9 +35,12 @@ class FML(LocalUpdate):
     alpha: Annotated[
         float,
         Field(ge=0, le=1, description="weight of the private network's task loss; 1: labels alone teach it"),
+        OneOf((0.1, 0.3, 0.5, 0.7, 0.9)),
     ] = 0.5
     beta: Annotated[
-        float, Field(ge=0, le=1, description="weight of the meme's task loss; 1: labels alone teach it")
+        float,
+        Field(ge=0, le=1, description="weight of the meme's task loss; 1: labels alone teach it"),
+        OneOf((0.1, 0.3, 0.5, 0.7, 0.9)),
     ] = 0.5
     share: Annotated[bool, Field(description="false: nothing is sent; the same pair trains locally")] = True
 

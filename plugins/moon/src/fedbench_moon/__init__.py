@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from fedbench_core.api import (
     Client,
     LocalUpdate,
+    LogUniform,
     Method,
     ModuleFactory,
     Outputs,
@@ -39,8 +40,8 @@ class Moon(LocalUpdate):
     """
 
     modules: ClassVar[Mapping[str, ModuleFactory]] = {"projection": projection_head, "output": nn.Linear}
-    mu: Annotated[float, Field(ge=0, description="weight of the contrastive term; tune it")] = 1.0
-    temperature: Annotated[float, Field(gt=0, description="tau")] = 0.5
+    mu: Annotated[float, Field(ge=0, description="weight of the contrastive term; tune it"), LogUniform(0.1, 10)] = 1.0
+    temperature: Annotated[float, Field(gt=0, description="tau"), LogUniform(0.1, 1)] = 0.5
     size: Annotated[
         int, Field(ge=0, description="length of a representation; 0: no projection head, it is the embedding")
     ] = 256

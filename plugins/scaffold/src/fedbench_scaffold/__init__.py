@@ -15,6 +15,7 @@ from fedbench_core.api import (
     Backbone,
     Client,
     LocalUpdate,
+    LogUniform,
     Memory,
     Method,
     Payload,
@@ -34,7 +35,7 @@ class Scaffold(LocalUpdate):
     """Train with gradients corrected by c - c_i; send the model and the change of c_i. c_i is the client's memory."""
 
     option: Annotated[Literal["I", "II"], Field(description="new c_i: I: gradient at x; II: local steps")] = "II"
-    global_lr: Annotated[float, Field(gt=0, description="eta_g, the server's step size")] = 1.0
+    global_lr: Annotated[float, Field(gt=0, description="eta_g, the server's step size"), LogUniform(0.1, 3)] = 1.0
 
     def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
         """Algorithm 1, lines 7 to 13. Sends x + eta_g (y - x), whose mean is the server's new x."""
