@@ -25,8 +25,7 @@ def listed(kind: str, pattern: str, everything: bool = False) -> list[Entry]:
 
     Without a pattern, the entries include timm's short names but not its architectures, unless `everything` is True.
     """
-    line = _method_line if kind == "method" else partial(_part_line, kind)
-    entries = [line(name) for name in registry().names(kind, pattern)]
+    entries = _entries(kind, pattern)
     if kind == "backbone":
         entries += backbones.aliases(pattern)
         entries += backbones.architectures(pattern) if pattern or everything else []
@@ -36,9 +35,14 @@ def listed(kind: str, pattern: str, everything: bool = False) -> list[Entry]:
     return entries
 
 
-def unlisted(kind: str, pattern: str) -> int:
-    """The number of names that `listed` leaves out."""
-    return len(backbones.architectures("")) if kind == "backbone" and not pattern else 0
+def registered() -> dict[str, list[Entry]]:
+    """The entries of all names that plugins register, by kind."""
+    return {kind: _entries(kind) for kind in KINDS}
+
+
+def unlisted() -> int:
+    """The number of backbones that `listed` leaves out."""
+    return len(backbones.architectures(""))
 
 
 def shown(name: str) -> list[Entry]:
@@ -58,6 +62,11 @@ def shown(name: str) -> list[Entry]:
 def described(kind: str, name: str) -> Entry:
     """The full entry of `name` of one kind; RequestError if there is none, or if it cannot be used."""
     return _method(name) if kind == "method" else _part(kind, name)
+
+
+def _entries(kind: str, pattern: str = "") -> list[Entry]:
+    line = _method_line if kind == "method" else partial(_part_line, kind)
+    return [line(name) for name in registry().names(kind, pattern)]
 
 
 def _method_line(name: str) -> Entry:

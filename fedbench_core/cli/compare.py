@@ -10,6 +10,7 @@ import click
 
 from fedbench_core.api.errors import RequestError, RunError
 from fedbench_core.cli.flags import data_flag, given_settings, spec_flags
+from fedbench_core.cli.known import check_names
 from fedbench_core.cli.output import echo, json_option, print_sentence
 from fedbench_core.cli.progress import following
 from fedbench_core.cli.serving import serving
@@ -48,6 +49,8 @@ def command(
     from fedbench_core.suites.adhoc import adhoc_suite, suite_text  # noqa: PLC0415  # not for --help
 
     as_json, data_root, config = given.pop("as_json"), given.pop("data_root"), given.pop("config")
+    for method in methods:
+        check_names({"method": method})
     suite = adhoc_suite(save.stem if save else NAME, methods, _seeds(seeds), given_settings(given, config), metric)
     if save is not None:
         _save(save, suite_text(suite))

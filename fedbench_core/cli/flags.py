@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 import click
 
 from fedbench_core.api.errors import RequestError
+from fedbench_core.cli.known import check_names
 from fedbench_core.federation.spec import RunSpec, read_config
 
 Command = Callable[..., Any]
@@ -71,14 +72,19 @@ def read_spec(flags: dict[str, Any], config: Path | None, **defaults: Any) -> Ru
 
 
 def given_settings(flags: dict[str, Any], config: Path | None, **defaults: Any) -> dict[str, Any]:
-    """The settings in a config file, overridden by flags; RequestError for a file or `--set` that can't be read."""
+    """The settings in a config file, overridden by flags.
+
+    RequestError for a file or `--set` that can't be read, and for a name that is known not to exist.
+    """
     given = {name: value for name, value in flags.items() if value not in (None, False, ())}
     base = {**defaults, **(read_config(config) if config else {})}
     if "epochs" in given or "steps" in given:
         base = {name: value for name, value in base.items() if name not in ("epochs", "steps")}
     base = _without_replaced(base, given)
     options = {**base.pop("set", {}), **dict(read_option(text) for text in given.pop("set", ()))}
-    return {**base, **given, **({"set": options} if options else {})}
+    settings = {**base, **given, **({"set": options} if options else {})}
+    check_names(settings)
+    return settings
 
 
 REPLACEABLE = ("partitioner", "aggregator", "compressor", "downlink", "topology", "dataset")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fedbench_core import __version__
+from fedbench_core.cli.known import remember
 from fedbench_core.cli.notice import warn_of_broken_plugins
 from fedbench_core.escapes import lines
 
@@ -83,9 +84,12 @@ class Commands(click.Group):
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the last handler: no error may end in a traceback
             if ctx.params["debug"]:
                 traceback.print_exc()
-            ctx.exit(_print_error(error))
+            status = _print_error(error)
+            remember()
+            ctx.exit(status)
         if ctx.invoked_subcommand != "plugins":  # it lists the problems itself
             warn_of_broken_plugins()
+        remember()
         return result
 
 

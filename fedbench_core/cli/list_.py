@@ -2,6 +2,7 @@
 
 import click
 
+from fedbench_core.cli.known import known_entries
 from fedbench_core.cli.output import echo, json_option, print_json, print_table
 
 KINDS = {
@@ -26,14 +27,17 @@ def command(kind: str, pattern: str, as_json: bool) -> None:
     KIND is one of methods, partitioners, compressors, aggregators, topologies, local-updates, datasets, backbones.
     PATTERN may contain wildcards, in quotes: 'mobile*'.
     """
-    from fedbench_core.cli.catalog import listed, unlisted  # noqa: PLC0415  # imports torch: slow, and --help does not need it
+    entries = known_entries(KINDS[kind], pattern)
+    if entries is None:
+        from fedbench_core.cli.catalog import listed  # noqa: PLC0415  # imports torch: slow, and --help does not need it
 
-    entries = listed(KINDS[kind], pattern, everything=as_json)
+        entries = listed(KINDS[kind], pattern, everything=as_json)
     if as_json:
         print_json(entries)
         return
     if entries:
         print_table([key.replace("_", " ") for key in entries[0]], [list(entry.values()) for entry in entries])
-    more = unlisted(KINDS[kind], pattern)
-    if more:
-        echo(f"\nand {more} timm architectures; to list some, add a pattern: fedbench list {kind} 'resnet*'")
+    if KINDS[kind] == "backbone" and not pattern:
+        from fedbench_core.cli.catalog import unlisted  # noqa: PLC0415  # as above
+
+        echo(f"\nand {unlisted()} timm architectures; to list some, add a pattern: fedbench list {kind} 'resnet*'")

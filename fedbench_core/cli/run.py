@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedbench_core.api.errors import RequestError
 from fedbench_core.cli.flags import how_flags, read_spec, spec_flags
 from fedbench_core.cli.notice import warn_of_broken_plugins
 from fedbench_core.cli.output import json_option, print_json
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
+@click.argument("name", metavar="[METHOD]", required=False)
 @spec_flags
 @how_flags
 @click.option(
@@ -26,14 +28,14 @@ if TYPE_CHECKING:
 )
 @click.option("--fresh", is_flag=True, help="start over in a new folder")
 @json_option
-def command(config: Path | None, as_json: bool, **flags: Any) -> None:
+def command(name: str | None, config: Path | None, as_json: bool, **flags: Any) -> None:
     """Run a federated method and print its scores.
 
-    The run folder is named after the settings. The same command resumes an interrupted run, and prints the recorded
-    scores of a finished one.
+    METHOD is short for --method METHOD. The run folder is named after the settings. The same command resumes an
+    interrupted run, and prints the recorded scores of a finished one.
     """
     how = {name: flags.pop(name) for name in (*HOW, "out", "fresh")}
-    spec = read_spec(flags, config)
+    spec = read_spec({**flags, "method": _method(name, flags["method"])}, config)
 
     def start(how: "How", watch: Watch, log: Log) -> "Finished":
         from fedbench_core.runner import run  # noqa: PLC0415  # imports torch: slow, and --help does not need it
@@ -41,6 +43,13 @@ def command(config: Path | None, as_json: bool, **flags: Any) -> None:
         return run(spec, how, watch, log)
 
     carry_out(start, how, as_json=as_json)
+
+
+def _method(name: str | None, flag: str | None) -> str | None:
+    """The method, given as an argument or by --method; RequestError if both are given and differ."""
+    if name and flag and name != flag:
+        raise RequestError(f"{name} and --method {flag} are two methods. Give one, or use `fedbench compare`.")
+    return name or flag
 
 
 HOW = (

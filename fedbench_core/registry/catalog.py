@@ -5,13 +5,13 @@ import inspect
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any
 
 from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.api.parts import Method
 from fedbench_core.registry.checks import class_problem, declarations, part_problem
+from fedbench_core.registry.names import matching
 from fedbench_core.registry.options import Option, UnreadableError, bind, read_options
 from fedbench_core.registry.plugins import KINDS, Claim, Plugin, discover
 
@@ -55,8 +55,7 @@ class Registry:
     def names(self, kind: str, pattern: str = "") -> list[str]:
         """The usable names of a kind that match `pattern`, sorted; without wildcards, names that contain it."""
         _check_kind(kind)
-        glob = pattern if set(pattern) & set("*?[") else f"*{pattern}*"
-        return sorted(name for k, name in self._usable if k == kind and fnmatchcase(name, glob))
+        return matching((name for k, name in self._usable if k == kind), pattern)
 
     def kinds(self, name: str) -> list[str]:
         """The kinds in which a plugin registers `name`, including unusable ones."""

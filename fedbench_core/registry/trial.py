@@ -30,7 +30,7 @@ def failure(point: EntryPoint, load: Callable[[], object]) -> str:
     """
     if sys.platform != "linux" or threading.active_count() > 1:
         return ""
-    passed = default_cache() / "plugins" / _key(point)
+    passed = default_cache() / "plugins" / key_of(point)
     if passed.exists():
         return ""
     problem = _tried(load)
@@ -41,15 +41,15 @@ def failure(point: EntryPoint, load: Callable[[], object]) -> str:
     return problem
 
 
-def _key(point: EntryPoint) -> str:
+def key_of(point: EntryPoint) -> str:
     """A digest of the plugin's version, and of the names, sizes and modification times of its files."""
     version = point.dist.version if point.dist else ""
-    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in _files(point)]
+    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files_of(point)]
     text = json.dumps([point.name, point.value, version, sys.version, facts])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _files(point: EntryPoint) -> list[Path]:
+def files_of(point: EntryPoint) -> list[Path]:
     """The Python files of the package or module."""
     try:
         spec = find_spec(point.module.partition(".")[0])  # the whole name would import the package

@@ -88,6 +88,10 @@ def test_run_prints_scores_and_writes_a_folder_that_is_found_again(go) -> None:
     assert len(list(Path("out").iterdir())) == 2
 
 
+def test_method_may_be_given_as_an_argument(go) -> None:
+    assert json.loads(go("fedavg", "--json").stdout)["spec"]["method"] == "fedavg"
+
+
 def test_roles_have_columns_of_their_own(go) -> None:
     stdout = go(method="fedavg-ft").stdout
     assert "tuned, after 2 rounds" in stdout
@@ -124,6 +128,8 @@ WRONG = {
     "dataset": (["--dataset", "spot"], "'spots'"),
     "backbone": (["--backbones", "resnet19"], "'resnet19'"),
     "option": (["--set", "partitioner.alhpa=1"], "'alpha'"),
+    "option alone": (["--set", "alpha=0.1"], "partitioner.alpha=0.1"),
+    "two methods": (["fedprox"], "fedprox and --method fedavg"),
     "no value": (["--set", "partitioner.alpha"], "--set partitioner.alpha"),
     "mixed": (["--backbones", "tiny,wide"], "tiny, wide"),
     "type": (["--rounds", "many"], "--rounds: got 'many'"),
