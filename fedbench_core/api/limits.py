@@ -37,8 +37,9 @@ def read_text(path: Path) -> str:
     """The text of a file; OSError if it can't be read, ValueError if it isn't UTF-8, DataError if it is too large."""
     allowed = _setting() or TEXT_BYTES
     with path.open("rb") as file:
-        check_size(path, os.fstat(file.fileno()).st_size, TEXT_BYTES, "has")
-        text = file.read(allowed + 1)  # a pipe or device has no size
+        size = os.fstat(file.fileno()).st_size
+        check_size(path, size, TEXT_BYTES, "has")
+        text = file.read(size + 1 if size else allowed + 1)  # a pipe or device has no size
     check_size(path, len(text), TEXT_BYTES, "has more than")
     return text.decode("utf-8")
 

@@ -1,6 +1,7 @@
 """The scores that follow from the cross-evaluation matrix. Needs no torch, so that records are checked quickly."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ def expanded(matrix: Matrix, rows: Sequence[int | None]) -> Matrix:
 
 
 def divided(sums: Matrix, weights: Matrix) -> Matrix:
-    """Means from sums and weights; undefined without a weight."""
+    """Means from sums and weights, which are broadcast; undefined without a weight."""
     quotients = np.full(sums.shape, np.nan)
     np.divide(sums, weights, out=quotients, where=weights > 0)
     return quotients
@@ -28,7 +29,7 @@ def divided(sums: Matrix, weights: Matrix) -> Matrix:
 def read_matrix(matrix: Matrix) -> tuple[dict[str, float | None], dict[str, int]]:
     """Personalization, generalization and the worst clients, off the full (clients, clients) matrix."""
     own = np.diag(matrix)
-    others = matrix[~np.eye(len(matrix), dtype=bool)]
+    others = matrix[_off_diagonal(len(matrix))]
     metrics: dict[str, float | None] = {}
     undefined: dict[str, int] = {}
     metrics["personalization"], undefined["personalization"] = mean_of_defined(own)
@@ -38,6 +39,13 @@ def read_matrix(matrix: Matrix) -> tuple[dict[str, float | None], dict[str, int]
     if len(own) >= DECILE_FROM and len(known):
         metrics["worst_decile"] = float(known[: max(1, len(known) // 10)].mean())
     return metrics, undefined
+
+
+@lru_cache(maxsize=4)
+def _off_diagonal(size: int) -> npt.NDArray[np.bool_]:
+    mask = ~np.eye(size, dtype=bool)
+    mask.flags.writeable = False
+    return mask
 
 
 def mean_of_defined(values: Sequence[float | None] | Matrix) -> tuple[float | None, int]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import torch
@@ -31,7 +31,7 @@ from fedbench_core.federation.calls import node_name
 from fedbench_core.federation.plans import planned
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.models import TimmArchitecture, knows
-from fedbench_core.registry import bind, read_options, registry
+from fedbench_core.registry import Option, bind, read_options, registry
 
 KINDS = {
     "partitioner": "partitioner",
@@ -227,9 +227,14 @@ def architecture(name: str, given: Mapping[str, Any]) -> tuple[Architecture, dic
         _refuse_shadow(name)
         checked = registry().check("backbone", name, given)
         return registry().make("backbone", name, checked), checked
-    factory = partial(TimmArchitecture, name=name)
-    checked = bind(f"backbone {name!r}", "backbone", read_options(factory), given)
-    return factory(**checked), checked  # type: ignore[arg-type]  # checked against this very signature
+    checked = bind(f"backbone {name!r}", "backbone", _timm_options(), given)
+    return TimmArchitecture(name, **checked), checked  # type: ignore[arg-type]  # checked against this very signature
+
+
+@cache
+def _timm_options() -> tuple[Option, ...]:
+    """The same for all backbones of timm; cached, because a suite asks for them thousands of times."""
+    return read_options(partial(TimmArchitecture, name=""))
 
 
 def architecture_of_weights(name: str, given: Mapping[str, Any]) -> Architecture:
@@ -238,7 +243,7 @@ def architecture_of_weights(name: str, given: Mapping[str, Any]) -> Architecture
     given: options of several architectures; those that this one doesn't have are left out.
     """
     own = "backbone" in registry().kinds(name)
-    known = registry().options("backbone", name) if own else read_options(partial(TimmArchitecture, name=name))
+    known = registry().options("backbone", name) if own else _timm_options()
     options = {option.name: given[option.name] for option in known if option.name in given}
     return architecture(name if own else name.partition(".")[0], options)[0]
 

@@ -53,10 +53,11 @@ def group_by_case(suite: Suite, grid_points: Sequence[GridPoint], filed: Filed) 
         if grid_point.key not in filed.by_key:
             continue
         path, record = filed.by_key[grid_point.key]
-        if changed := changes(record["spec"], grid_point):
+        expected = expected_spec(grid_point)
+        if changed := changes(record["spec"], grid_point, expected):
             refused.append(RecordError(path, f"was run with {'; '.join(changed)}", _REMOVE))
             continue
-        if expected_spec(grid_point) is None:
+        if expected is None:
             unresolved.append(grid_point.entry)
         case = Case(grid_point.dataset, grid_point.partition, grid_point.backbones)
         cases.setdefault(case, {}).setdefault(grid_point.entry, {})[grid_point.seed] = record

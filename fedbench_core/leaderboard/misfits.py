@@ -41,18 +41,23 @@ def misfits(runs: Runs) -> dict[str, str]:
 
 def _unlike(records: Sequence[Record], value: Callable[[Record], object], what: str) -> Iterator[tuple[str, str]]:
     """The records whose value is not that of the most records."""
-    found: dict[object, list[Record]] = {}
+    found: list[tuple[object, list[Record]]] = []
     for record in records:
-        found.setdefault(value(record), []).append(record)
-    most = max(found.values(), key=len, default=[])
-    for others in found.values():
+        own = value(record)
+        same = next((others for known, others in found if known == own), None)
+        if same is None:
+            found.append((own, [record]))
+        else:
+            same.append(record)
+    most = max((same for _, same in found), key=len, default=[])
+    for _, others in found:
         if others is not most:
             yield from ((record["grid_point"]["key"], f"has {what}, unlike {run_name(most[0])}") for record in others)
 
 
 def _images(record: Record) -> object:
     groups = record["test"]["groups"]
-    return str(record["data"]), groups["images"] if groups["of"] == "class" else ""
+    return record["data"], groups["images"] if groups["of"] == "class" else ""
 
 
 def _partition_settings(record: Record) -> str:
@@ -63,18 +68,24 @@ def _partition_settings(record: Record) -> str:
 
 def _partition(record: Record) -> object:
     population, groups = record["population"], record["test"]["groups"]
-    return str((population["images"], population["counts"], groups["images"] if groups["of"] == "client" else ""))
+    return population["images"], population["counts"], groups["images"] if groups["of"] == "client" else ""
 
 
 def _settings(record: Record) -> object:
     """Without options: one version may have an option that another lacks."""
-    return str(sorted((name, value) for name, value in record["spec"].items() if name not in ("seed", "set")))
+    return {**record["spec"], "seed": None, "set": None}
 
 
 def _repeated(own: Sequence[Record]) -> Iterator[tuple[str, str]]:
     """Records of one entry with equal results for different seeds. Without training, that may happen."""
-    seen: dict[str, Record] = {}
+    seen: dict[tuple[str, ...], list[Record]] = {}
     for record in own:
-        first = seen.setdefault(str((record["test"], record["curve"])), record)
-        if first is not record and record["costs"]["training_gflops"]:
+        alike = seen.setdefault(tuple(record["test"]["correct"]), [])
+        first = next((one for one in alike if _results(one) == _results(record)), None)
+        alike.append(record)
+        if first is not None and record["costs"]["training_gflops"]:
             yield record["grid_point"]["key"], f"has the results of {run_name(first)}"
+
+
+def _results(record: Record) -> object:
+    return record["test"], record["curve"]

@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
 from typing import Any
 
 from fedbench_core.api import RequestError
+from fedbench_core.api.folders import default_cache
 
 ALIASES = {"mobilenetv3": "mobilenetv3_small_100"}
 """Short names, with the timm id of each."""
@@ -27,25 +31,42 @@ def knows(name: str) -> bool:
 
 @cache
 def _known() -> frozenset[str]:
-    """Cached: timm sorts its thousand names each time."""
-    return frozenset(names())
+    """The names without tags. They are kept in the cache folder, because timm takes two seconds to import."""
+    file = default_cache() / f"timm-{version('timm')}.txt"
+    with suppress(OSError, ValueError):
+        *found, digest = file.read_text(encoding="ascii").split()
+        if digest == _digest(found):
+            return frozenset(found)
+    found = names()
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join([*found, _digest(found), ""]), encoding="ascii")
+    return frozenset(found)
+
+
+def _digest(found: Iterable[str]) -> str:
+    return sha256("\n".join(found).encode()).hexdigest()
 
 
 def resolve(name: str) -> str:
     """The timm id of `name`, with its tag if it has one; RequestError with close matches for an unknown name."""
-    import timm  # noqa: PLC0415  # takes two seconds to import
-
     exact = ALIASES.get(name, name)
     base, _, tag = exact.partition(".")
     known = _known()
     if base not in known:
         raise _unknown_name(name, known)
-    if tag and exact not in (tagged := timm.list_models(f"{base}.*", pretrained=True)):
+    if tag and exact not in (tagged := _tagged(base)):
         raise RequestError(
             f"timm has no weights {tag!r} of {base}. Available: {', '.join(tagged) or 'none'}. "
             f"Use {base} to train from random weights."
         )
     return exact
+
+
+def _tagged(base: str) -> list[str]:
+    import timm  # noqa: PLC0415  # takes two seconds to import
+
+    return timm.list_models(f"{base}.*", pretrained=True)
 
 
 def with_weights(name: str) -> str:

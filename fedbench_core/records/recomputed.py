@@ -1,9 +1,9 @@
 """The scores of a record, computed from per-image correctness and the clients' training images."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,38 +37,59 @@ class Groups:
     codes: Codes
     sizes: npt.NDArray[np.float64]
 
+    @cached_property
+    def known(self) -> npt.NDArray[np.float64]:
+        """1 for a group with an image, 0 for others, (kinds,)."""
+        return np.sign(self.sizes)
+
+    @cached_property
+    def some(self) -> npt.NDArray[np.float64]:
+        """The sizes, with 1 for none, (kinds,)."""
+        return np.maximum(self.sizes, 1)
+
 
 def scores_of(record: Record, summary: Record) -> Scores:
     """The scores of one role; ReadError if its values don't fit the images, clients and classes."""
-    data, population, rows = record["data"], record["population"], summary["matrix"]["predictor_of_client"]
-    by_class = record["test"]["groups"]["of"] == "class"
-    right, recalls = _correctness(record, summary)
-    counts = np.array(population["counts"], np.float64)
-    known = ~np.isnan(recalls)
+    groups, counts = groups_of(record), np.array(record["population"]["counts"], np.float64)
+    rarest, by_class = _rarest(counts), record["test"]["groups"]["of"] == "class"
+    right = _correctness(record, summary)
+    recalls = _sums(right, groups) / groups.some  # 0 without an image, unlike a score
     if by_class:
-        matrix = divided(np.where(known, recalls, 0.0) @ counts.T, known.astype(np.float64) @ counts.T)
+        matrix = divided(recalls @ counts.T, groups.known @ counts.T)
     else:
-        matrix = recalls[:, : population["clients"]]
+        own = record["population"]["clients"]
+        matrix = np.where(groups.known[:own] > 0, recalls[:, :own], np.nan)
+    rows: list[int | None] = summary["matrix"]["predictor_of_client"]
     metrics, undefined = read_matrix(expanded(matrix, rows))
-    rarest = _rarest(counts)
-    further = {"accuracy": right} if len(right) else {}
+    if len(right):
+        _add_mean(metrics, undefined, ("global_accuracy", "accuracy"), right.sum(axis=1) / right.shape[1], rows)
     if by_class:
-        further["rarest_recall"] = recalls[:, rarest]
+        known = recalls[:, rarest] / groups.known[rarest] if groups.known[rarest] else np.full(len(right), np.nan)
+        _add_mean(metrics, undefined, ("rarest_recall", "rarest_recall"), known, rows)
         if len(right):
-            further["balanced_accuracy"] = np.where(known, recalls, 0.0).sum(axis=1) / known.sum(axis=1)
-    for name, values in further.items():
-        metrics["global_accuracy" if name == "accuracy" else name], undefined[name] = mean_of_defined(
-            [np.nan if row is None else values[row] for row in rows]
-        )
-    own = population["images"]["test"]
-    images = sum(count for count, row in zip(own, rows, strict=True) if row is not None)
+            balanced = recalls.sum(axis=1) / groups.known.sum()
+            _add_mean(metrics, undefined, ("balanced_accuracy", "balanced_accuracy"), balanced, rows)
+    served = zip(record["population"]["images"]["test"], rows, strict=True)
     return Scores(
         primary="label" if by_class else "local",
         matrix=matrix,
-        metrics={**metrics, "n": images},
+        metrics={**metrics, "n": sum(count for count, row in served if row is not None)},
         undefined=undefined,
-        rarest_class=data["classes"][rarest],
+        rarest_class=record["data"]["classes"][rarest],
     )
+
+
+def _add_mean(
+    metrics: dict[str, float | int | None],
+    undefined: dict[str, int],
+    names: tuple[str, str],
+    values: Matrix,
+    rows: Sequence[int | None],
+) -> None:
+    """Add the mean over clients of a value of each model, and the number of clients that have none."""
+    metric, count = names
+    own = values.tolist()
+    metrics[metric], undefined[count] = mean_of_defined([None if row is None else own[row] for row in rows])
 
 
 def _rarest(counts: Matrix) -> int:
@@ -77,11 +98,10 @@ def _rarest(counts: Matrix) -> int:
     return int(np.argmin(np.where(totals > 0, totals, np.inf)))
 
 
-def _correctness(record: Record, summary: Record) -> tuple[npt.NDArray[np.float64], Matrix]:
-    """The accuracy of each model (models,), and its recalls by group (models, kinds)."""
+def _correctness(record: Record, summary: Record) -> Matrix:
+    """Correctness of each model on each test image, 0 to 1, (models, images)."""
     data, clients = record["data"], record["population"]["clients"]
     images, labels = data["images"]["test"], len(data["classes"]) if data["task"] == "multi-label" else 1
-    groups = groups_of(record)
     rows, texts = summary["matrix"]["predictor_of_client"], summary["correct"]
     if len(rows) != clients or {row for row in rows if row is not None} != set(range(len(texts))):
         raise ReadError(f"matrix.predictor_of_client names other models than the {len(texts)} in correct")
@@ -89,12 +109,14 @@ def _correctness(record: Record, summary: Record) -> tuple[npt.NDArray[np.float6
         shape = [len(row) for row in summary["matrix"][name]]
         if shape != [clients] * len(texts):
             raise ReadError(f"matrix.{name} has rows of {shape} values; expected {clients} for each of {len(texts)}")
-    if not texts:
-        return np.empty(0), np.empty((0, len(groups.sizes)))
-    bits = np.stack([read_bits(text, images * labels, "correct") for text in texts])
-    right = bits.reshape(len(texts), images, labels).sum(axis=2, dtype=np.float64) / labels
-    sums: Matrix = np.stack([np.bincount(groups.codes, weights=row, minlength=len(groups.sizes)) for row in right])
-    return right.sum(axis=1) / images, divided(sums, np.broadcast_to(groups.sizes, sums.shape))
+    bits = np.array([read_bits(text, images * labels, "correct") for text in texts], np.float64)
+    return bits.reshape(len(texts), images, labels).mean(axis=2) if labels > 1 else bits.reshape(len(texts), images)
+
+
+def _sums(right: Matrix, groups: Groups) -> Matrix:
+    """The sum of correctness over the images of each group, (models, kinds)."""
+    kinds = len(groups.sizes)
+    return np.array([np.bincount(groups.codes, weights=row, minlength=kinds) for row in right]).reshape(-1, kinds)
 
 
 def groups_of(record: Record) -> Groups:

@@ -17,6 +17,7 @@ from fedbench_core.api.limits import read_text
 from fedbench_core.federation.files import replace_file
 from fedbench_core.federation.spec import completed, digest_of
 from fedbench_core.records.consistency import contradiction
+from fedbench_core.records.passed import Passed
 from fedbench_core.records.schema import schema_fault, short
 
 FORMAT = 3
@@ -58,16 +59,17 @@ class RecordError(RunError):
         self.reason = reason
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path, passed: Passed | None = None) -> dict[str, Any]:
     """The record in a run folder or file.
 
     RecordError if it can't be read, was altered, has another format, lacks a value, or contradicts itself: what can be
     computed from other values of the record is computed again.
 
     The CSV files beside the record of a run must be those that the run wrote, if they are there.
+
+    passed: files that were checked before.
     """
     file = path / RECORD if path.is_dir() else path
-    again = f"run it again: fedbench run --config {file}"
     try:
         text = read_text(file)
         record: dict[str, Any] = from_json(text, allow_inf_nan=False)
@@ -75,6 +77,17 @@ def read_record(path: Path) -> dict[str, Any]:
         raise RecordError(file, f"could not be read as a record: {error}") from None
     if not isinstance(record, dict):
         raise RecordError(file, f"could not be read as a record: it holds a {type(record).__name__}")
+    (passed or Passed()).check(text, lambda: _check(file, text, record))
+    if file.name == RECORD:
+        for table in (file.with_name(name) for name in TABLES):
+            if table.exists():
+                check_table(table, record)
+    return _completed(record)
+
+
+def _check(file: Path, text: str, record: Mapping[str, Any]) -> None:
+    """RecordError for a record that has another format, was altered, lacks a value, or contradicts itself."""
+    again = f"run it again: fedbench run --config {file}"
     if record.get("format") != FORMAT:
         number = record.get("format")
         newer = isinstance(number, int) and number > FORMAT
@@ -87,11 +100,6 @@ def read_record(path: Path) -> dict[str, Any]:
         raise RecordError(
             file, f"is not the record of a finished run: {fault}", "Submit the record that the run wrote."
         )
-    if file.name == RECORD:
-        for table in (file.with_name(name) for name in TABLES):
-            if table.exists():
-                check_table(table, record)
-    return _completed(record)
 
 
 def check_table(path: Path, record: Mapping[str, Any]) -> None:

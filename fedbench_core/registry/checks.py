@@ -121,14 +121,20 @@ def _accepts(own: type, name: str, expected: Sequence[str]) -> bool:
 
 
 def _declarations_problem(protocol: type, part: object) -> str:
-    properties = [name for name, _ in inspect.getmembers(protocol, lambda member: isinstance(member, property))]
-    for name in (*properties, *(name for name in _DECLARATIONS if hasattr(protocol, name))):
+    for name in _declared(protocol):
         if not hasattr(part, name):
             return f"{type(part).__name__} declares no {name!r}: {_advice(protocol)}"
         values = _DECLARATIONS.get(name)
         if values and getattr(part, name) not in values:
             return f"it declares {name} = {getattr(part, name)!r}; expected {' or '.join(map(repr, values))}"
     return ""
+
+
+@lru_cache(maxsize=256)
+def _declared(protocol: type) -> tuple[str, ...]:
+    """The names of what a part of this protocol declares."""
+    properties = [name for name, _ in inspect.getmembers(protocol, lambda member: isinstance(member, property))]
+    return (*properties, *(name for name in _DECLARATIONS if hasattr(protocol, name)))
 
 
 def _advice(protocol: type) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedbench_core.federation.files import make_folder
+from fedbench_core.records.passed import Passed, remembered
 from fedbench_core.records.record import RecordError, comparable_pair, read_record, sealed, write_record
 from fedbench_core.suites.suite import GridPoint
 from fedbench_core.suites.verifications import FOLDER, verified_by
@@ -50,16 +51,17 @@ def read_folder(folder: Path) -> Filed:
     found: dict[str, tuple[Path, Record]] = {}
     refused: list[RecordError] = []
     disagreeing = set()
-    for path in sorted(folder.glob("*.json")):
-        try:
-            record = _read_filed(path)
-            key = record["grid_point"]["key"]
-            check_agreement(*found.setdefault(key, (path, record)), path, record)
-        except DisagreementError as error:
-            disagreeing.add(key)
-            refused.append(error)
-        except RecordError as error:
-            refused.append(error)
+    with remembered() as passed:
+        for path in sorted(folder.glob("*.json")):
+            try:
+                record = _read_filed(path, passed)
+                key = record["grid_point"]["key"]
+                check_agreement(*found.setdefault(key, (path, record)), path, record)
+            except DisagreementError as error:
+                disagreeing.add(key)
+                refused.append(error)
+            except RecordError as error:
+                refused.append(error)
     by_key = {key: value for key, value in found.items() if key not in disagreeing}
     return Filed(by_key, refused, _verified(folder, by_key, refused))
 
@@ -92,8 +94,8 @@ def filed_by_key(folder: Path) -> Mapping[str, tuple[Path, Record]]:
     return filed.by_key
 
 
-def _read_filed(path: Path) -> Record:
-    record = read_record(path)
+def _read_filed(path: Path, passed: Passed) -> Record:
+    record = read_record(path, passed)
     if record.get("grid_point") is None:
         advice = f"File it with: fedbench submit {path} --suite FILE"
         raise RecordError(path, "belongs to no grid point of a suite", advice)

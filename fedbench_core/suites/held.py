@@ -31,13 +31,12 @@ def _resolved(settings: str) -> Spec | None:
         return None
 
 
-def changes(spec: Spec, grid_point: GridPoint) -> list[str]:
-    """How a recorded spec differs from what its grid point asks for.
+def changes(spec: Spec, grid_point: GridPoint, expected: Spec | None) -> list[str]:
+    """How a recorded spec differs from what its grid point asks for. expected: of `expected_spec`.
 
     An option that the version of the record did not have is no difference, unless the suite names it. Where
     a part is not installed, only the settings that the suite names are compared.
     """
-    expected = expected_spec(grid_point)
     if expected is None:
         return _named_changes(spec, grid_point)
     if spec == expected:

@@ -49,10 +49,11 @@ def _grid_points(record: Record, run: Path, suite: Suite) -> list[GridPoint]:
             f"{run} is a run of method {method}, and suite {suite.name} has no entry with that method. "
             "Add it to the suite's [[entries]], or use another --suite."
         )
-    for grid_point in candidates:
-        if expected_spec(grid_point) is None:
+    expected = [expected_spec(grid_point) for grid_point in candidates]
+    for grid_point, spec in zip(candidates, expected, strict=True):
+        if spec is None:
             assemble(grid_point.spec)  # raises what is missing
-    differing = [changes(record["spec"], grid_point) for grid_point in candidates]
+    differing = [changes(record["spec"], *pair) for pair in zip(candidates, expected, strict=True)]
     found = [grid_point for grid_point, changed in zip(candidates, differing, strict=True) if not changed]
     if not found:
         nearest = min(differing, key=len)

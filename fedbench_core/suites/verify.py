@@ -13,7 +13,7 @@ from fedbench_core.records.differences import Difference, differences
 from fedbench_core.records.record import RecordError, comparable_pair, read_record
 from fedbench_core.runner import How, Say, run
 from fedbench_core.suites.filed_records import read_folder
-from fedbench_core.suites.held import changes
+from fedbench_core.suites.held import changes, expected_spec
 from fedbench_core.suites.suite import read_suite
 
 
@@ -69,6 +69,6 @@ def _check_grid_point(path: Path, record: Mapping[str, Any]) -> None:
     for file in (root / "suites" / name, root / name):
         if file.exists():
             points = [one for one in read_suite(file).grid_points() if one.key == record["grid_point"]["key"]]
-            changed = changes(record["spec"], points[0]) if points else []
+            changed = changes(record["spec"], points[0], expected_spec(points[0])) if points else []
             if changed:
                 raise RecordError(path, f"was run with {'; '.join(changed)}")
