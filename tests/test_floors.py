@@ -23,6 +23,7 @@ FLOORS = (
     {"suites", "prediction"},
     {"plots"},
     {"leaderboard"},
+    {"report"},
     {"testing"},
     {"cli"},
 )

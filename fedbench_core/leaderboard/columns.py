@@ -82,7 +82,8 @@ def hurt(baseline: Mapping[int, Record]) -> Column:
     """The share of clients whose personalization is below that of a baseline, whose records are given by seed."""
 
     def read(record: Record) -> float | None:
-        own, alone = _personal(record), _personal(baseline.get(record["spec"]["seed"]))
+        own = personalization_by_client(record)
+        alone = personalization_by_client(baseline.get(record["spec"]["seed"]))
         below = [one < other for one, other in zip(own, alone, strict=False) if one is not None and other is not None]
         return sum(below) / len(below) if below else None
 
@@ -90,8 +91,8 @@ def hurt(baseline: Mapping[int, Record]) -> Column:
     return Column("hurt", "clients hurt", read, more_is_better=False, meaning=meaning)
 
 
-def _personal(record: Record | None) -> list[float | None]:
-    """The personalization of each client."""
+def personalization_by_client(record: Record | None) -> list[float | None]:
+    """The personalization of each client; None without a model."""
     if record is None:
         return []
     matrix = record["test"]["matrix"]

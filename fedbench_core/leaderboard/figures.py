@@ -104,11 +104,11 @@ def _point(name: str, own: Mapping[int, Record], score: Interval) -> Point:
 
 def curves_figure(runs: Runs, column: Column) -> PageFigure | None:
     """Learning curves on validation images; None if no entry has a curve of at least two rounds."""
-    found = {name: curve for name, own in runs.items() if (curve := _curve(own, column.name)) is not None}
+    found = {name: curve for name, own in runs.items() if (curve := learning_curve(own, column.name)) is not None}
     if all(len(curve.rounds) == 1 for curve in found.values()):
         return None
     data = [(name, [values.tolist() for values in astuple(curve)]) for name, curve in found.items()]
-    draw = partial(draw_curves, found, f"{column.heading} (validation)", _band_text(runs))
+    draw = partial(draw_curves, found, f"{column.heading} (validation)", band_text(runs))
     return PageFigure("curves", f"Learning curves ({column.heading}) on validation images", data, draw)
 
 
@@ -122,8 +122,8 @@ def partition_figure(case: object, record: Record) -> PageFigure:
     )
 
 
-def _curve(own: Mapping[int, Record], metric: str) -> Curve | None:
-    """Means over the seeds that have a validation score after a round; rounds count from one."""
+def learning_curve(own: Mapping[int, Record], metric: str) -> Curve | None:
+    """The curve of an entry: means over the seeds that have a validation score after a round; rounds count from one."""
     scores: dict[int, list[float]] = defaultdict(list)
     for record in own.values():
         for point in record["curve"]:
@@ -136,7 +136,8 @@ def _curve(own: Mapping[int, Record], metric: str) -> Curve | None:
     return Curve(np.array(sorted(scores)), *map(np.array, ends))
 
 
-def _band_text(runs: Runs) -> str:
+def band_text(runs: Runs) -> str:
+    """What the bands of learning curves show."""
     counts = [len(own) for own in runs.values()]
     fewest, most = min(counts), max(counts)
     if most == 1:

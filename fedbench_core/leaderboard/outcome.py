@@ -4,8 +4,12 @@ from collections.abc import Iterable, Sequence
 
 from fedbench_core.escapes import markdown
 from fedbench_core.leaderboard.leaderboard import Leaderboard, case_labels
-from fedbench_core.leaderboard.table import Table
+from fedbench_core.leaderboard.rounding import round_significant
+from fedbench_core.leaderboard.table import Row, Table
+from fedbench_core.leaderboard.text_tables import interval_text
 from fedbench_core.suites.suite import Baselines
+
+_MOST_CANDIDATES = 6
 
 
 def outcome(leaderboard: Leaderboard) -> list[str]:
@@ -17,7 +21,14 @@ def outcome(leaderboard: Leaderboard) -> list[str]:
     lines = [f"Ranked by **{heading}**."]
     if not any(table.better_than(baselines.majority) for table in tables):
         lines.insert(0, "**No entry is significantly above the most frequent class of the clients.**")
-    found = [[*_winner(leaderboard, winner), *_above(table, baselines)] for table, winner in leaderboard.winners]
+    found = [
+        [
+            *_winner(leaderboard, winner),
+            *([] if winner else _candidates(table, baselines)),
+            *_above(table, baselines),
+        ]
+        for table, winner in leaderboard.winners
+    ]
     if len(found) == 1:
         return [*lines, bullets(found[0])]
     labels = case_labels(leaderboard)
@@ -39,6 +50,25 @@ def _winner(leaderboard: Leaderboard, winner: str | None) -> list[str]:
     return [f"**{markdown(winner)}** is significantly better than all other entries{excluded}."]
 
 
+def _candidates(table: Table, baselines: Baselines) -> list[str]:
+    """The entries that none but centralized training is significantly better than, with score and bytes."""
+    beaten = {worse for better, worse in table.claims if better != baselines.centralized}
+    rows = [row for row in table.rows if row.entry not in {*beaten, baselines.centralized} and row.rank is not None]
+    if not rows:
+        return []
+    first = "; ".join(_in_short(table, row) for row in rows[:_MOST_CANDIDATES])
+    more = len(rows) - _MOST_CANDIDATES
+    others = f"; and {more} more" if more > 0 else ""
+    but = f" but {_names([str(baselines.centralized)])}" if baselines.centralized in table.runs else ""
+    return [f"No entry{but} is significantly better than these (score; MB per client and round): {first}{others}."]
+
+
+def _in_short(table: Table, row: Row) -> str:
+    score = interval_text(row.intervals[table.ranked_by.name], table.ranked_by)
+    megabytes = sum(row.intervals[f"mb_{way}"].mean for way in ("up", "down", "peer"))
+    return f"{_names([row.entry])} ({score}; {round_significant(megabytes)} MB)"
+
+
 def _above(table: Table, baselines: Baselines) -> list[str]:
     controls = {entry: control for entry, control in baselines.unshared.items() if entry in table.runs}
     own = [entry for entry, control in controls.items() if entry in table.better_than(control)]
@@ -50,4 +80,5 @@ def _above(table: Table, baselines: Baselines) -> list[str]:
 
 
 def _names(names: Sequence[str]) -> str:
-    return ", ".join(map(markdown, names)) or "none"
+    """Names separated by commas; a name that contains a comma is quoted."""
+    return ", ".join(f"“{markdown(name)}”" if "," in name else markdown(name) for name in names) or "none"

@@ -67,14 +67,13 @@ class Table:
 
     def better_than(self, baseline: str | None) -> list[str]:
         """The entries that are significantly better than a baseline."""
-        found = []
-        for pair in self.pairs:
-            first, last = (
-                (pair.a, pair.b) if (pair.difference > 0) == self.ranked_by.more_is_better else (pair.b, pair.a)
-            )
-            if pair.significant and last == baseline:
-                found.append(first)
-        return found
+        return [better for better, worse in self.claims if worse == baseline]
+
+    @property
+    def claims(self) -> list[tuple[str, str]]:
+        """The pairs that differ significantly, the better entry first."""
+        more_is_better = self.ranked_by.more_is_better
+        return [pair.ordered(more_is_better=more_is_better) for pair in self.pairs if pair.significant]
 
     def scores(self) -> dict[str, dict[int, float | None]]:
         """The ranked scores: entry -> seed -> score."""

@@ -64,8 +64,7 @@ def pair_table(table: Table, pairs: Iterable[Pair]) -> TextTable:
 
 
 def _pair_row(pair: Pair, *, more_is_better: bool) -> list[str]:
-    first = (pair.difference > 0) == more_is_better
-    better, worse = (pair.a, pair.b) if first else (pair.b, pair.a)
+    better, worse = pair.ordered(more_is_better=more_is_better)
     if math.isnan(pair.p):
         return [better, worse, "-", "-", "-"]
     low, high = (pair.low, pair.high) if pair.difference > 0 else (-pair.high, -pair.low)

@@ -50,6 +50,10 @@ class Pair:
     seeds: int
     left_out: int
 
+    def ordered(self, *, more_is_better: bool) -> tuple[str, str]:
+        """The entry with the better mean, and the other."""
+        return (self.a, self.b) if (self.difference > 0) == more_is_better else (self.b, self.a)
+
 
 def compare(
     scores: Scores, images: ImageScores | None = None, planned: Collection[frozenset[str]] = frozenset()

@@ -5,7 +5,7 @@ import pytest
 
 from fedbench_core.leaderboard.columns import metric
 from fedbench_core.leaderboard.figures import (
-    _band_text,
+    band_text,
     curves_figure,
     dataset_figures,
     leaderboard_figures,
@@ -38,9 +38,9 @@ def test_curve_is_the_mean_over_seeds_at_each_round_and_rounds_count_from_one() 
 
 def test_band_text_has_the_numbers_of_seeds() -> None:
     three, two, one = ({seed: run((0, 0.5)) for seed in range(count)} for count in (3, 2, 1))
-    assert _band_text({"a": three, "b": three}) == "mean of 3 seeds with its 95 % interval"
-    assert _band_text({"a": three, "b": two}) == "mean of 2 to 3 seeds with its 95 % interval"
-    assert _band_text({"a": one}) == "one seed"
+    assert band_text({"a": three, "b": three}) == "mean of 3 seeds with its 95 % interval"
+    assert band_text({"a": three, "b": two}) == "mean of 2 to 3 seeds with its 95 % interval"
+    assert band_text({"a": one}) == "one seed"
 
 
 def test_scores_on_test_images_are_not_in_learning_curves() -> None:

@@ -2,14 +2,39 @@
 
 import csv
 import io
+import json
 import re
 import unicodedata
+from collections import Counter
+from html.parser import HTMLParser
 
 import pytest
 from markdown_it import MarkdownIt
 
 from fedbench_core.leaderboard.formats import to_csv, to_json, to_latex
 from fedbench_core.leaderboard.pages import read_leaderboard, render, write
+from fedbench_core.report.write import write_report
+
+
+class Seen(HTMLParser):
+    """The elements, attributes and texts of a page, and its data."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags, self.attributes, self.texts, self.data, self.inside = Counter(), set(), [], "", False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.tags[tag] += 1
+        self.attributes |= {name for name, _ in attrs}
+        self.inside = ("id", "data") in attrs
+
+    def handle_data(self, data) -> None:
+        if self.inside:
+            self.data, self.inside = data, False
+        else:
+            self.texts.append(data)
+
 
 EVIL = "<script>|[x](javascript:y)\n# `c` **b** $\\a$ \x1b[31m\x9b\u202e"
 FORMULA = "=cmd|'/C calc'!A0"
@@ -94,3 +119,16 @@ def test_terminal_is_not_steered(hostile) -> None:
         shown = (done.stdout + done.stderr).replace("\n", "")
         assert not [sign for sign in shown if unicodedata.category(sign) in TERMINAL], arguments
         assert "\u202e" not in shown
+
+
+def test_report_has_no_element_attribute_or_script_of_a_name(hostile, tmp_path) -> None:
+    folder, _ = hostile
+    write_report((), folder, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not [sign for sign in text if unicodedata.category(sign) in TERMINAL and sign not in "\n\t"]
+    seen = Seen(text)
+    assert seen.tags["script"] == 3  # the data, the library and the script of the report
+    assert not seen.tags.keys() & {"a", "img", "b", "iframe"}
+    assert not {name for name in seen.attributes if name.startswith("on")} - {"onsubmit"}
+    assert EVIL.splitlines()[0] in "".join(seen.texts)
+    assert json.loads(seen.data)["copies"]["s0-0"]["CSV"] == to_csv(read_leaderboard(folder / "suites" / "small.toml"))

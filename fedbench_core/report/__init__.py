@@ -1,0 +1,1 @@
+"""The HTML report: leaderboards and runs as one self-contained file."""

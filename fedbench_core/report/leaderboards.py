@@ -1,0 +1,358 @@
+"""A leaderboard as what the template of the report shows: tables, notes, charts and pairs."""
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from fedbench_core.escapes import line
+from fedbench_core.leaderboard.budget import bytes_per_turn
+from fedbench_core.leaderboard.columns import COSTS, Column, personalization_by_client, scores, selected
+from fedbench_core.leaderboard.figures import band_text, learning_curve
+from fedbench_core.leaderboard.footnotes import dataset_footnotes, leaderboard_footnotes, table_footnotes
+from fedbench_core.leaderboard.formats import to_csv, to_latex
+from fedbench_core.leaderboard.leaderboard import Leaderboard
+from fedbench_core.leaderboard.markdown import bullets, pipe_table
+from fedbench_core.leaderboard.misfits import Record
+from fedbench_core.leaderboard.outcome import outcome
+from fedbench_core.leaderboard.table import Row, Table
+from fedbench_core.leaderboard.text_tables import TextTable, mean_rank_table, pair_table, text_tables
+from fedbench_core.report import charts
+from fedbench_core.report.charts import Chart
+from fedbench_core.statistics.intervals import defined_mean
+from fedbench_core.suites.filed_records import records_folder
+
+_MARKDOWN = MarkdownIt("commonmark", {"html": False})
+"""The text of the pages is Markdown in which names are escaped: rendering it keeps them harmless."""
+_MOST_DOTS = 6000
+"""Strips of clients show fewer seeds if there were more dots."""
+_MOST_CLIENTS = 16
+"""Matrices of more clients are shown on the page of a run only."""
+_SHOWN = ("mb_up", "mb_down", "mb_peer")
+"""Costs that are shown before the reader chooses columns."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The text of a cell, as in the Markdown page, and the value by which its column is sorted (None: by the text)."""
+
+    text: str
+    value: float | str | None
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The heading of a column: its meaning on hover; `first`: which end comes first when it is sorted."""
+
+    name: str
+    text: str
+    meaning: str
+    left: bool
+    shown: bool
+    first: str = "ascending"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table: its cells, and what the filters and the marks need. rank: None in a table without ranks."""
+
+    entry: str
+    method: str
+    fidelity: str
+    megabytes: float
+    rank: tuple[int, int] | None
+    cells: Sequence[Cell]
+    better: Sequence[int]
+    worse: Sequence[int]
+    command: str
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The table of a case with all that belongs to it. copies: the table in other formats, by name."""
+
+    title: str
+    headings: Sequence[Heading]
+    lines: Sequence[Line]
+    notes: Markup
+    pairs: TextTable
+    charts: Sequence[Chart]
+    copies: Mapping[str, str]
+    partition: "Heat | None"
+    matrices: Sequence["Heat"]
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Numbers as a table with colored cells; `share`: 0 to 1, how strong the color is. None is undefined."""
+
+    title: str
+    rows_are: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[tuple[str, float | None]]]]
+
+
+@dataclass(frozen=True)
+class SuiteSection:
+    """A suite in the report: prose as HTML, its tables, the mean ranks over datasets, and the critical differences."""
+
+    name: str
+    question: str
+    outcome: Markup
+    sheets: Sequence[Sheet]
+    ranks: TextTable | None
+    rank_notes: Markup
+    guide: Markup
+
+
+def suite_section(leaderboard: Leaderboard, file: Path, number: int) -> SuiteSection:
+    """What the report shows of a suite. number: its place in the report, for the names of charts."""
+    over = leaderboard.over_datasets
+    tables = [table for table in leaderboard.tables if table.rows]
+    return SuiteSection(
+        leaderboard.suite.name,
+        leaderboard.suite.question,
+        prose("\n\n".join(outcome(leaderboard))),
+        [_sheet(leaderboard, table, file, f"c{number}-{at}") for at, table in enumerate(tables)],
+        None if over is None else mean_rank_table(over),
+        Markup() if over is None else prose(bullets(dataset_footnotes(over))),
+        prose(bullets(leaderboard_footnotes(leaderboard))),
+    )
+
+
+def prose(markdown: str) -> Markup:
+    """Markdown of the pages as HTML."""
+    return Markup(_MARKDOWN.render(markdown))  # noqa: S704  # names are escaped in the Markdown, and HTML is off
+
+
+def _sheet(leaderboard: Leaderboard, table: Table, file: Path, name: str) -> Sheet:
+    alone = replace(leaderboard, tables=(table,))
+    sheets = text_tables(table)
+    return Sheet(
+        title=str(table.case),
+        headings=list(_headings(table, sheets)),
+        lines=_lines(table, sheets, _commands(leaderboard, table, file)),
+        notes=prose(bullets(table_footnotes(table))),
+        pairs=pair_table(table, [pair for pair in table.pairs if pair.significant]),
+        charts=list(_charts(leaderboard, table, name)),
+        copies={
+            "CSV": to_csv(alone),
+            "LaTeX": to_latex(alone),
+            "Markdown": "\n\n".join(map(pipe_table, sheets)) + "\n",
+        },
+        partition=partition(_first(table)),
+        matrices=_matrices(table),
+    )
+
+
+def _columns(table: Table) -> tuple[Column, ...]:
+    """The columns of numbers in the order in which the pages have them."""
+    quality = (*scores(table.ranked_by), *([table.hurt] if table.hurt else []))
+    return (*quality, selected(table.ranked_by), *COSTS)
+
+
+def _headings(table: Table, sheets: Sequence[TextTable]) -> Iterator[Heading]:
+    ranked, costs, origins = sheets
+    texts = [*ranked.headings[2:], *costs.headings[1:]]
+    yield Heading("rank", "rank", "the interval of ranks that the significant differences allow", left=True, shown=True)
+    yield Heading("entry", "entry", "a method with its settings; † is a reconstruction", left=True, shown=True)
+    hidden = {selected(table.ranked_by).name, *(cost.name for cost in COSTS)} - {*_SHOWN}
+    for column, text in zip(_columns(table), texts, strict=True):
+        first = "descending" if column.more_is_better else "ascending"
+        meaning = column.meaning or _COST_MEANINGS.get(column.name, column.heading)
+        yield Heading(
+            column.name,
+            text,
+            meaning,
+            left=False,
+            shown=column.name not in hidden,
+            first=first,
+        )
+    for text in origins.headings[1:]:
+        yield Heading(text, text, text, left=True, shown=False)
+
+
+_COST_MEANINGS = {
+    "mb_up": "10⁶ bytes uploaded to the server, per client and round",
+    "mb_down": "10⁶ bytes downloaded from the server, per client and round",
+    "mb_peer": "10⁶ bytes between clients, per client and round",
+    "gflops": "10⁹ floating-point operations of training in the whole federation",
+    "seconds": "wall time of a run; machines may differ",
+}
+
+
+def _lines(table: Table, sheets: Sequence[TextTable], commands: Mapping[str, str]) -> list[Line]:
+    ranked, costs, origins = sheets
+    place = {row.entry: at for at, row in enumerate(table.rows)}
+    better: dict[str, list[int]] = {row.entry: [] for row in table.rows}
+    worse: dict[str, list[int]] = {row.entry: [] for row in table.rows}
+    for winner, loser in table.claims:
+        better[loser].append(place[winner])
+        worse[winner].append(place[loser])
+    lines = []
+    for row, scored, cost, origin in zip(table.rows, ranked.rows, costs.rows, origins.rows, strict=True):
+        means = [row.intervals[column.name].mean for column in _columns(table)]
+        numbers = zip([*scored[2:], *cost[1:]], means, strict=True)
+        cells = [
+            Cell(scored[0], None if row.rank is None else sum(row.rank)),
+            Cell(scored[1], row.entry),
+            *(Cell(text, None if math.isnan(mean) else mean) for text, mean in numbers),
+            *(Cell(text, text) for text in origin[1:]),
+        ]
+        lines.append(
+            Line(
+                *(row.entry, row.method, row.fidelity, _megabytes(table, row), row.rank, cells),
+                *(better[row.entry], worse[row.entry], commands[row.entry]),
+            )
+        )
+    return lines
+
+
+def _megabytes(table: Table, row: Row) -> float:
+    return defined_mean([bytes_per_turn(record) for record in table.runs[row.entry].values()])[0] / 1e6
+
+
+def _commands(leaderboard: Leaderboard, table: Table, file: Path) -> dict[str, str]:
+    """The command that repeats the first run of each entry."""
+    names = {point.key: point.name for point in leaderboard.suite.grid_points()}
+    folder = records_folder(file)
+    shown = Path(leaderboard.suite.file).parent.parent if file.parent.name == "suites" else file.parent
+    found = {}
+    for entry, own in table.runs.items():
+        record = own[min(own)]
+        path = shown / "records" / folder.name / f"{names[record['grid_point']['key']]}.json"
+        found[entry] = f"fedbench run --config {shlex.quote(line(str(path)))}"
+    return found
+
+
+def _charts(leaderboard: Leaderboard, table: Table, name: str) -> Iterator[Chart]:
+    names = [line(row.entry) for row in table.rows]
+    quality = [column for column in table.quality if not column.name.startswith("selected")]
+    rows = [_point(table, row, quality) for row in table.rows]
+    yield charts.tradeoff(f"{name}-cost", rows, _COSTS, quality, names)
+    means, seeds = _curves(table)
+    if len({row["round"] for row in means}) > 1:
+        yield charts.curves(f"{name}-curves", means, seeds, table.ranked_by, band_text(table.runs), names)
+    if strips := _strips(table, leaderboard.suite.baselines.steps):
+        yield charts.clients(f"{name}-clients", *strips, names, signed=strips[1].startswith("gain"))
+
+
+_COSTS = {
+    "mb": "MB per client and round",
+    "mb_up": "MB up per client and round",
+    "mb_down": "MB down per client and round",
+    "mb_peer": "MB between peers per client and round",
+    "transfer": "seconds of transfer per client and run",
+    "gflops": "training GFLOPs of the federation",
+    "seconds": "seconds per run, as measured",
+}
+
+
+def _point(table: Table, row: Row, quality: Sequence[Column]) -> dict[str, Any]:
+    records = list(table.runs[row.entry].values())
+    reference = all(record["population"]["trained"] < record["population"]["clients"] for record in records)
+    costs = {cost.name: _known(row.intervals[cost.name].mean) for cost in COSTS}
+    megabytes = _megabytes(table, row)
+    rounds = defined_mean([record["spec"]["rounds"] for record in records])[0]
+    costs |= {"mb": megabytes, "transfer": megabytes * 8 * rounds}
+    ends = {
+        f"{column.name}{end}": _known(getattr(row.intervals[column.name], part))
+        for column in quality
+        for end, part in (("", "mean"), ("_low", "low"), ("_high", "high"))
+    }
+    return {"entry": line(row.entry), "reference": reference, **costs, **ends}
+
+
+def _curves(table: Table) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The points of the learning curves: means over seeds, and each seed."""
+    metric, means, seeds = table.ranked_by.name, [], []
+    for entry, own in table.runs.items():
+        curve = learning_curve(own, metric)
+        for round_, *ends in zip(*map(list, astuple(curve)), strict=True) if curve is not None else ():
+            values = dict(zip(("mean", "low", "high"), map(_known, ends), strict=True))
+            means.append({"entry": line(entry), "round": int(round_), **values})
+        for seed, record in own.items():
+            for point in record["curve"]:
+                if point["split"] == "val" and point.get(metric) is not None:
+                    score = round(point[metric], 4)
+                    seeds.append({"entry": line(entry), "seed": seed, "round": point["round"] + 1, "score": score})
+    return means, seeds
+
+
+def _strips(table: Table, alone: str | None) -> tuple[list[dict[str, Any]], str, str] | None:
+    """The personalization of each client, minus that of local training with the same seed if a suite names it."""
+    baseline = table.runs.get(alone or "", {})
+    clients = _first(table)["population"]["clients"]
+    seeds = sorted({seed for own in table.runs.values() for seed in own})
+    kept = seeds[: max(1, _MOST_DOTS // max(1, clients * len(table.rows)))]
+    rows = []
+    for entry, own in table.runs.items():
+        for seed in [seed for seed in kept if seed in own and (not baseline or seed in baseline)]:
+            base = personalization_by_client(baseline.get(seed)) if baseline else [0.0] * clients
+            images = own[seed]["population"]["images"]["train"]
+            for client, (score, other) in enumerate(zip(personalization_by_client(own[seed]), base, strict=False)):
+                if score is not None and other is not None:
+                    value = round(score - other, 4)
+                    rows.append(
+                        {"entry": line(entry), "client": client, "seed": seed, "value": value, "images": images[client]}
+                    )
+    if not rows:
+        return None
+    fewer = "" if len(kept) == len(seeds) else f" The first {len(kept)} of {len(seeds)} seeds are shown."
+    if not baseline:
+        return rows, "personalization", f"A line per client and seed; diamonds are means.{fewer}"
+    text = (
+        "A line per client and seed: its personalization minus that of local training with equal steps and seed. "
+        f"Left of zero (red): the client is hurt. Diamonds are means.{fewer}"
+    )
+    return rows, "gain of a client over local training", text
+
+
+def partition(record: Record) -> Heat:
+    """The training images of a run by client and class."""
+    counts = record["population"]["counts"]
+    most = max((count for row in counts for count in row), default=0) or 1
+    rows = [(f"client {client}", [(str(count), count / most) for count in row]) for client, row in enumerate(counts)]
+    title = f"Training images by client and class, seed {record['spec']['seed']}"
+    return Heat(title, "client", record["data"]["classes"], rows)
+
+
+def cross_evaluation(record: Record, title: str) -> Heat:
+    """The accuracy of each client's model on each client's class distribution."""
+    matrix = record["test"]["matrix"]
+    scored = matrix[matrix["primary"]]
+    clients = len(matrix["predictor_of_client"])
+    rows = []
+    for client, row in enumerate(matrix["predictor_of_client"]):
+        values = [None] * clients if row is None else scored[row]
+        rows.append((f"model {client}", [("–" if one is None else f"{one:.2f}", one) for one in values]))
+    return Heat(title, "model of client", [f"client {client}" for client in range(clients)], rows)
+
+
+def _matrices(table: Table) -> list[Heat]:
+    """The matrix of each entry's first seed, where each client has a model of its own and there are few clients."""
+    found = []
+    for row in table.rows:
+        own = table.runs[row.entry]
+        record = own[min(own)]
+        if (
+            len(set(record["test"]["matrix"]["predictor_of_client"])) > 1
+            and record["population"]["clients"] <= _MOST_CLIENTS
+        ):
+            found.append(cross_evaluation(record, f"{row.name}, seed {min(own)}"))
+    return found
+
+
+def _first(table: Table) -> Record:
+    own = table.runs[table.rows[0].entry]
+    return own[min(own)]
+
+
+def _known(value: float) -> float | None:
+    """Six digits are more than a chart shows, and keep the file small."""
+    return None if math.isnan(value) else float(f"{value:.6g}")

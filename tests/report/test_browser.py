@@ -1,0 +1,121 @@
+"""The report in a real browser: what its script does, and that it needs nothing from elsewhere."""
+
+import csv
+import io
+
+import pytest
+
+NAMES = "() => [...document.querySelectorAll('.board tbody tr')].filter(r => !r.hidden).map(r => r.dataset.entry)"
+
+
+@pytest.fixture(scope="module")
+def page(browser, report):
+    """The report, opened; at the end, the browser has reported no problem and fetched nothing else."""
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    said, fetched = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: fetched.append(request.url))
+    page.goto(report.as_uri())
+    yield page
+    context.close()
+    assert said == []
+    assert fetched == [report.as_uri()]
+
+
+def values(page, column) -> list[float]:
+    cells = page.locator(f".board tbody [data-column={column}]")
+    return [float(one) for one in cells.evaluate_all("cells => cells.map(cell => cell.dataset.value)")]
+
+
+def test_column_is_sorted_from_its_better_end_and_then_turned(page) -> None:
+    for column, first in (("ece", False), ("balanced_accuracy", True), ("personalization", True)):
+        header = page.locator(f".board th[data-column={column}] button")
+        header.click()
+        assert values(page, column) == sorted(values(page, column), reverse=first)
+        header.click()
+        assert values(page, column) == sorted(values(page, column), reverse=not first)
+    page.locator(".board th[data-column=entry] button").click()
+    assert page.evaluate(NAMES) == sorted(page.evaluate(NAMES), key=str.casefold)
+
+
+def test_filters_keep_the_entries_that_fit_all_of_them(page) -> None:
+    page.fill("[name=words]", "LOCAL")
+    assert set(page.evaluate(NAMES)) == {"local", "local, equal FLOPs"}
+    page.fill("[name=words]", "")
+    page.fill("[name=budget]", "0")
+    assert set(page.evaluate(NAMES)) == {"local", "local, equal FLOPs", "majority", "centralized"}
+    assert page.inner_text("output") == "4 of 6 entries"
+    page.fill("[name=budget]", "")
+    page.select_option("[name=fidelity]", "full")
+    assert len(page.evaluate(NAMES)) == 6
+
+
+def test_column_is_shown_when_it_is_picked(page) -> None:
+    cells, box = page.locator(".board [data-column=gflops]"), page.locator("[name=column][value=gflops]")
+    assert not any(cell.is_visible() for cell in cells.all())
+    page.locator(".tools summary").click()
+    box.check()
+    assert all(cell.is_visible() for cell in cells.all())
+
+
+def test_entry_that_is_pointed_at_marks_those_it_differs_from(page) -> None:
+    rows = page.locator(".board tbody tr")
+    page.locator("tr[data-entry=fedavg]").hover()
+    assert rows.and_(page.locator(".better")).evaluate_all("rows => rows.map(r => r.dataset.entry)") == ["centralized"]
+    worse = rows.and_(page.locator(".worse")).evaluate_all("rows => rows.map(r => r.dataset.entry)")
+    assert set(worse) == {"majority", "local", "local, equal FLOPs"}
+
+
+def test_axes_of_the_tradeoff_are_chosen(page) -> None:
+    chart = page.locator("figure").first
+    chart.scroll_into_view_if_needed()
+    selects = chart.locator("select")
+    selects.first.wait_for()
+    before = chart.locator("svg").inner_html()
+    selects.nth(0).select_option(label="training GFLOPs of the federation")
+    selects.nth(1).select_option(label="worst client ↑")
+    page.wait_for_function(
+        "document.querySelector('figure svg').textContent.includes('worst client ↑ against training')"
+    )
+    assert chart.locator("svg").inner_html() != before
+
+
+def test_every_seed_is_drawn_on_demand(page) -> None:
+    chart = page.locator("figure").nth(1)
+    chart.scroll_into_view_if_needed()
+    box = chart.locator("input[type=checkbox]")
+    box.wait_for()
+    lines = chart.locator("svg path")
+    before = lines.count()
+    box.check()
+    page.wait_for_function(f"document.querySelectorAll('figure')[1].querySelectorAll('svg path').length > {before}")
+
+
+def test_table_and_command_are_copied(page) -> None:
+    copied = {}
+    for form in ("CSV", "LaTeX", "Markdown"):
+        page.click(f"[data-copy={form}]")
+        copied[form] = page.evaluate("navigator.clipboard.readText()")
+    assert len(list(csv.DictReader(io.StringIO(copied["CSV"])))) == 6
+    assert r"\toprule" in copied["LaTeX"]
+    assert copied["Markdown"].startswith("|")
+    row = page.locator("tr[data-entry=fedavg]")
+    row.locator("[data-command]").click()
+    assert page.evaluate("navigator.clipboard.readText()") == row.locator("code").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_report_is_complete_without_javascript_on_a_phone(browser, report, scheme) -> None:
+    context = browser.new_context(
+        java_script_enabled=False, color_scheme=scheme, viewport={"width": 400, "height": 800}
+    )
+    page = context.new_page()
+    page.goto(report.as_uri())
+    assert page.locator(".board tbody tr").count() == 6
+    assert page.locator("figure svg").count() == 3
+    assert not page.locator(".tools").is_visible()
+    body = page.locator("body").bounding_box()
+    assert body["width"] <= 400
+    context.close()

@@ -1,0 +1,79 @@
+"""`fedbench report`: what it writes and what it refuses."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from click.testing import CliRunner
+
+from fedbench_core.cli import fedbench
+from fedbench_core.leaderboard.pages import read_leaderboard
+from fedbench_core.leaderboard.text_tables import text_tables
+
+
+class Reader(HTMLParser):
+    """The cells of the tables, and the addresses that the page names."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.cells, self.inside, self.addresses = [], False, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "srcset", "action")]
+        self.inside = self.inside or tag == "td"
+        if tag == "td":
+            self.cells.append("")
+
+    def handle_endtag(self, tag) -> None:
+        self.inside = self.inside and tag != "td"
+
+    def handle_data(self, data) -> None:
+        if self.inside:
+            self.cells[-1] += data
+
+
+def go(*arguments):
+    return CliRunner().invoke(fedbench, ["report", *map(str, arguments)])
+
+
+def test_report_has_every_cell_of_the_page(suites, report) -> None:
+    cells = Reader(report.read_text()).cells
+    [table] = read_leaderboard(suites / "suites/small.toml").tables
+    for sheet in text_tables(table):
+        assert {cell for row in sheet.rows for cell in row} <= set(cells)
+
+
+def test_report_needs_no_other_file(report) -> None:
+    text = report.read_text()
+    assert all(address.startswith("#") for address in Reader(text).addresses)
+    assert not re.search(r"@import|url\(", text[: text.index("</style>")])
+
+
+def test_report_of_equal_records_has_equal_bytes(suites, report, tmp_path) -> None:
+    assert go("--folder", suites, "--out", tmp_path / "again.html").exit_code == 0
+    assert (tmp_path / "again.html").read_bytes() == report.read_bytes()
+    assert go("small", "--folder", suites, "--out", tmp_path / "again.html").exit_code == 0  # a report is replaced
+    assert (tmp_path / "again.html").read_bytes() == report.read_bytes()
+
+
+def test_file_that_is_no_report_is_kept(suites, tmp_path) -> None:
+    (tmp_path / "mine.html").write_text("mine")
+    result = go("--folder", suites, "--out", tmp_path / "mine.html")
+    assert (result.exit_code, (tmp_path / "mine.html").read_text()) == (2, "mine")
+    assert "--out" in result.stderr
+
+
+@pytest.mark.parametrize("source", ["nowhere", "nowhere.toml", "."])
+def test_source_that_is_nothing_is_refused(suites, tmp_path, source) -> None:
+    result = go(source, "--folder", suites, "--out", tmp_path / "report.html")
+    assert result.exit_code == 2
+    assert source in result.stderr
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_report_of_no_records_names_the_command_that_makes_some(suite_folder, tmp_path) -> None:
+    file = suite_folder.suite()
+    result = go("--folder", suite_folder.folder, "--out", tmp_path / "report.html")
+    assert result.exit_code == 2
+    assert f"fedbench suite run {file}" in result.stderr
