@@ -171,7 +171,10 @@ def test_outcomes_of_several_tables_are_labelled_by_what_differs(suite_folder) -
     leaderboard = read_leaderboard(file)
     text = page(leaderboard)
     assert re.search(r"IID:\n\n- \*\*fedavg\*\* .*centralized.*\n- .*class: fedavg\.", text)
-    assert re.search(r"Dirichlet 0\.3:\n\n- No significant winner\.\n- .*class: none\.\n- .*FLOPs: none\.", text)
+    first = (
+        r"Dirichlet 0\.3:\n\n- No significant winner\.\n- No entry but centralized is .*: majority \(.*; 0 MB\); .*\.\n"
+    )
+    assert re.search(rf"{first}- .*class: none\.\n- .*FLOPs: none\.", text)
     assert "## spots, IID, tiny" in text
     assert "IID: fedavg; Dirichlet 0.3: no significant winner" in index_page([(leaderboard.suite, leaderboard)])
 
@@ -185,3 +188,11 @@ def test_index_has_the_winner_and_the_number_of_records(suite_folder) -> None:
     text = index_page([(suite, read_leaderboard(file)), (read_suite(suite_folder.suite("later")), None)])
     assert re.search(r"\| \[small\]\(small\.md\) +\| Who wins\? +\| fedavg +\| +30 \|", text)
     assert re.search(r"\| later +\| Does it help\? +\| not run yet +\| +0 \|", text)
+
+
+def test_page_names_the_entries_that_none_is_significantly_better_than(suite_folder) -> None:
+    file = suite_folder.suite()
+    suite_folder.fill(file, lambda grid_point: 20 + grid_point.seed % 2 if "fed" in grid_point.entry else 9)
+    text = page(read_leaderboard(file))
+    [names] = re.findall(r"No entry but centralized is significantly better than these \(.*\): (.*)\.\n", text)
+    assert re.findall(r"[\w-]+(?= \()", names) == ["fedavg", "fedavg-ft"]
