@@ -21,6 +21,7 @@ import numpy as np
 from fedbench_core import RunSpec, run
 from fedbench_core.api import FedbenchError
 from fedbench_core.data import cache
+from fedbench_core.records.kept_models import read_index
 from fedbench_core.records.record import TABLES, check_table, comparable, read_record
 from fedbench_core.runner import How, resume
 
@@ -147,7 +148,9 @@ def _outcome(folder: Path) -> Outcome:
     weights = {name: value.tolist() for name, value in model.state_dict().items()}
     for name in TABLES:
         check_table(folder / name, record)
-    return {"record": comparable(record), "weights": weights, **{name: (folder / name).read_bytes() for name in TABLES}}
+    index = read_index(folder).model_dump(exclude={"digest"})
+    tables = {name: (folder / name).read_bytes() for name in TABLES}
+    return {"record": comparable(record), "models": index, "weights": weights, **tables}
 
 
 def _digest(outcome: Outcome) -> str:

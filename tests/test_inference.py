@@ -140,6 +140,14 @@ def test_damaged_model_is_refused(finished) -> None:
         load_model(finished)
 
 
+@pytest.mark.parametrize("values", [(b'"clients": [\n', b'"clients": [1,\n'), (b'"spots"', b'"sport"')])
+def test_index_of_models_that_was_altered_is_refused(values, finished) -> None:
+    index = finished / "models" / "index.json"
+    index.write_bytes(index.read_bytes().replace(*values))
+    with pytest.raises(RunError, match=r"index\.json"):
+        load_model(finished)
+
+
 def test_run_without_models_is_refused(finished) -> None:
     shutil.rmtree(finished / "models")
     with pytest.raises(RequestError, match="--keep models"):

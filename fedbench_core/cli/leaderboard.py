@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fedbench_core.api.errors import RequestError
+from fedbench_core.api.errors import RequestError, RunError
 from fedbench_core.cli.output import echo, json_option, print_json, print_sentence, print_table
 from fedbench_core.escapes import line
 
@@ -87,6 +87,8 @@ def _publish(folder: Path, suite: str | None, *, check: bool) -> None:
         echo(f"Refused: {error}", err=True)
     for entries in rendered.unresolved:
         echo(f"{entries}: {pages.UNRESOLVED}.", err=True)
+    if rendered.unusable:
+        raise RunError("\n".join(map(str, rendered.unusable)))
 
 
 def _print_index(folder: Path, *, as_json: bool) -> None:

@@ -25,6 +25,7 @@ from fedbench_core.plots.tradeoff import Point, draw_tradeoff
 from fedbench_core.statistics.friedman import nemenyi
 from fedbench_core.statistics.intervals import Interval, defined_mean, mean_interval
 
+_LONGEST_STEM = 180
 FOLDER = "pictures"
 
 
@@ -65,6 +66,8 @@ def table_figures(suite: str, table: Table) -> list[PageFigure]:
         partition_figure(table.case, records[0]),
     ]
     stem = "-".join(map(_slug, (suite, table.case.dataset, table.case.partition, table.case.backbones)))
+    if len(stem) > _LONGEST_STEM:  # file systems have names of 255 bytes
+        stem = f"{stem[: _LONGEST_STEM - 9]}-{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
     return [
         replace(figure, name=f"{stem}-{figure.name}", alt_text=f"{figure.alt_text}: {table.case}")
         for figure in found

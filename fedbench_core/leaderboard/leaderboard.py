@@ -18,6 +18,14 @@ from fedbench_core.suites.suite import Suite
 _MOST_REFUSED = 10
 
 
+class UnusableError(RequestError):
+    """A suite has no record that can be ranked. refused: the files that are no records of it."""
+
+    def __init__(self, text: str, refused: tuple[RecordError, ...]) -> None:
+        super().__init__(text)
+        self.refused = refused
+
+
 @dataclass(frozen=True)
 class Leaderboard:
     """The tables of a suite, and mean ranks over datasets if it has several.
@@ -50,8 +58,8 @@ def build_leaderboard(
 ) -> Leaderboard:
     """The leaderboard of a suite from its records. A table without its compulsory baselines is not ranked.
 
-    sort: another metric to rank by, or a cost to sort by. RequestError for an unknown column, or if there are no
-    records.
+    sort: another metric to rank by, or a cost to sort by. RequestError for an unknown column, UnusableError if there
+    are no records.
     """
     order = column(sort or suite.metric)
     ranked_by = metric(suite.metric) if order in COSTS else order
@@ -59,7 +67,8 @@ def build_leaderboard(
     grouped = group_by_case(suite, grid_points, filed)
     if not grouped.cases:
         refused = "".join(f"\nRefused: {error}" for error in grouped.refused[:_MOST_REFUSED])
-        raise RequestError(f"Suite {suite.name} has no records yet. Run it: fedbench suite run {suite.file}{refused}")
+        text = f"Suite {suite.name} has no records yet. Run it: fedbench suite run {suite.file}{refused}"
+        raise UnusableError(text, grouped.refused)
     tables = tuple(
         build_table(
             *(case, runs, ranked_by, order, budgets, suite.planned_pairs),

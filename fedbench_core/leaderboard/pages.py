@@ -1,8 +1,9 @@
 """The pages and figures in the folder `leaderboards/`: rendered from suites and records, written, and checked."""
 
 import gc
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -12,16 +13,17 @@ from fedbench_core.api import RequestError, RunError
 from fedbench_core.federation.files import replace_file
 from fedbench_core.leaderboard.budget import Budget
 from fedbench_core.leaderboard.index import index_page
-from fedbench_core.leaderboard.leaderboard import Leaderboard, build_leaderboard
-from fedbench_core.leaderboard.markdown import page
+from fedbench_core.leaderboard.leaderboard import Leaderboard, UnusableError, build_leaderboard
+from fedbench_core.leaderboard.markdown import GENERATED, page
 from fedbench_core.records.record import RecordError
-from fedbench_core.suites.filed_records import read_folder, records_folder
+from fedbench_core.suites.filed_records import Filed, read_folder, records_folder
 from fedbench_core.suites.suite import Suite, read_suite, suite_file
 
 if TYPE_CHECKING:
     from fedbench_core.leaderboard.figures import PageFigure
 
 INDEX = "README.md"
+_DESCRIBED = re.compile(r"<dc:description>[0-9a-f]{64}</dc:description>")
 UNRESOLVED = "a part is not installed, so records are compared with the settings in the suite file only"
 
 
@@ -29,14 +31,16 @@ UNRESOLVED = "a part is not installed, so records are compared with the settings
 class Rendered:
     """Pages and figures by path.
 
-    orphans: files that belong to no suite with records; refused: records that the pages leave out; unresolved: suites
-    with a part that is not installed, and the entries whose settings could not be checked completely.
+    orphans: files that belong to no suite with records; refused: records that the pages leave out; unusable: suites
+    without a record that can be ranked, which have no page; unresolved: suites with a part that is not installed, and
+    the entries whose settings could not be checked completely.
     """
 
     pages: dict[Path, str]
     figures: "dict[Path, PageFigure]"
     orphans: list[Path]
     refused: list[RecordError]
+    unusable: list[UnusableError]
     unresolved: list[str]
 
 
@@ -56,13 +60,20 @@ def read_leaderboard(file: Path, sort: str | None = None, budgets: Sequence[Budg
         return build_leaderboard(read_suite(file), read_folder(records_folder(file)), sort, budgets)
 
 
-def read_leaderboards(folder: Path) -> Iterator[tuple[Suite, Leaderboard | None]]:
-    """Each suite of a folder with its leaderboard, or None without records."""
+def read_leaderboards(folder: Path) -> Iterator[tuple[Suite, Leaderboard | UnusableError | None]]:
+    """Each suite of a folder with its leaderboard, None without records, or UnusableError if none can be ranked."""
     for file in suite_files(folder):
         with _no_garbage_collection():
             suite, filed = read_suite(file), read_folder(records_folder(file))
-            leaderboard = build_leaderboard(suite, filed) if filed.by_key or filed.refused else None
+            leaderboard = _built(suite, filed) if filed.by_key or filed.refused else None
         yield suite, leaderboard
+
+
+def _built(suite: Suite, filed: Filed) -> Leaderboard | UnusableError:
+    try:
+        return build_leaderboard(suite, filed)
+    except UnusableError as error:  # the other suites are ranked
+        return error
 
 
 @contextmanager
@@ -88,19 +99,23 @@ def render(folder: Path, only: str | None = None) -> Rendered:
     pages: dict[Path, str] = {}
     figures: dict[Path, PageFigure] = {}
     for suite, leaderboard in leaderboards:
-        if leaderboard is not None and wanted in (None, suite.name):
+        if wanted == suite.name and isinstance(leaderboard, UnusableError):
+            raise leaderboard
+        if isinstance(leaderboard, Leaderboard) and wanted in (None, suite.name):
             of_tables, over_datasets = leaderboard_figures(leaderboard)
             links = [[figure.link for figure in group] for group in of_tables]
             pages[folder / f"{suite.name}.md"] = page(leaderboard, links, [figure.link for figure in over_datasets])
             found = [figure for group in (*of_tables, over_datasets) for figure in group]
             figures |= {folder / FOLDER / f"{figure.name}.svg": figure for figure in found}
     pages[folder / INDEX] = index_page(leaderboards)
-    ranked = [leaderboard for _, leaderboard in leaderboards if leaderboard is not None]
+    ranked = [leaderboard for _, leaderboard in leaderboards if isinstance(leaderboard, Leaderboard)]
+    unusable = [leaderboard for _, leaderboard in leaderboards if isinstance(leaderboard, UnusableError)]
     return Rendered(
         pages,
         figures,
         orphans=[] if only else _orphans(folder, {*pages, *figures}),
         refused=[error for leaderboard in ranked for error in leaderboard.refused],
+        unusable=unusable,
         unresolved=[f"{one.suite.name}: {', '.join(one.unresolved)}" for one in ranked if one.unresolved],
     )
 
@@ -109,19 +124,38 @@ def _orphans(folder: Path, rendered: set[Path]) -> list[Path]:
     """Pages and figures that belong to no suite with records."""
     from fedbench_core.leaderboard.figures import FOLDER  # noqa: PLC0415  # matplotlib
 
-    return sorted({*folder.glob("*.md"), *(folder / FOLDER).glob("*.svg")} - rendered)
+    found = {*folder.glob("*.md"), *(folder / FOLDER).glob("*.svg")} - rendered
+    return sorted(path for path in found if _is_generated(path))
 
 
 def write(rendered: Rendered) -> list[Path]:
-    """Write all pages and figures atomically; gives their paths."""
+    """Write all pages and figures atomically; gives their paths. RequestError for files that it did not write."""
     from fedbench_core.plots.style import save  # noqa: PLC0415  # matplotlib
 
+    for path in (*rendered.pages, *rendered.figures):
+        _check_generated(path)
     for path, text in rendered.pages.items():
         replace_file(path, text.encode())
     for path, figure in rendered.figures.items():
         path.parent.mkdir(exist_ok=True)
         save(path, figure.draw, figure.digest)
     return [*rendered.pages, *rendered.figures]
+
+
+def _check_generated(path: Path) -> None:
+    """RequestError for a file that is there and is no generated page or figure."""
+    if path.is_symlink():
+        raise RequestError(f"{path} is a link to {path.readlink()}. Remove the link, or use another --folder.")
+    if path.exists() and not _is_generated(path):
+        raise RequestError(f"{path} was not written by fedbench leaderboard --write. Move it, or use another --folder.")
+
+
+def _is_generated(path: Path) -> bool:
+    """Whether a page or figure begins or is described as those that `write` makes."""
+    with suppress(OSError, ValueError):
+        text = path.read_text(encoding="utf-8")
+        return text.startswith(GENERATED) if path.suffix == ".md" else _DESCRIBED.search(text) is not None
+    return False
 
 
 def check(rendered: Rendered) -> None:
@@ -135,6 +169,7 @@ def check(rendered: Rendered) -> None:
     if wrong:
         wrong.append("Generate the files again: fedbench leaderboard --write")
     wrong += [f"Refused: {error}" for error in rendered.refused]
+    wrong += map(str, rendered.unusable)
     wrong += [f"{entries}: {UNRESOLVED}" for entries in rendered.unresolved]
     if wrong:
         raise RunError("\n".join(wrong))

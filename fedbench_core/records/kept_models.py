@@ -17,6 +17,7 @@ from fedbench_core.federation.keeper import LAST, NOT_WANTED, SELECTED
 from fedbench_core.federation.partition import Partition
 from fedbench_core.federation.progress import Progress
 from fedbench_core.federation.resolved import ResolvedRun
+from fedbench_core.federation.spec import digest_of
 from fedbench_core.federation.store import INCOMPLETE_MODELS, Store
 
 MODELS, INDEX = "models", "index.json"
@@ -71,7 +72,7 @@ class KeptPart(BaseModel):
 
 
 class Index(BaseModel):
-    """The contents of `models/index.json`.
+    """The contents of `models/index.json`. digest: sha256 of the rest in canonical JSON; earlier versions wrote none.
 
     A network takes images in [-1, 1]: pixel / 127.5 - 1. A backbone with a `normalization` subtracts its mean from
     pixels between 0 and 1, and divides by its standard deviation.
@@ -84,6 +85,18 @@ class Index(BaseModel):
     parts: dict[str, KeptPart]
     rounds: dict[str, KeptRound]
     files: dict[str, KeptFile]
+    digest: str = ""
+
+    @property
+    def own_digest(self) -> str:
+        """The digest of these contents."""
+        return digest_of(self.model_dump(mode="json", exclude={"digest"}))
+
+    @model_validator(mode="after")
+    def _check_digest(self) -> Self:
+        if self.digest not in ("", self.own_digest):
+            raise ValueError("it was altered: its digest does not match its contents")
+        return self
 
     @model_validator(mode="after")
     def _check_files(self) -> Self:
@@ -121,6 +134,7 @@ def write_models(folder: Path, store: Store, progress: Progress, run: ResolvedRu
     files: dict[str, KeptFile] = {}
     rounds = {which: _round(one, where, files, made) for which, one in stored.items()}
     index = Index(**_description(run, partition), rounds=rounds, files=files)
+    index = index.model_copy(update={"digest": index.own_digest})
     replace_file(made / INDEX, f"{index.model_dump_json(indent=1)}\n".encode(), durable=True)
     with writing(folder / MODELS):
         _move(made, folder / MODELS)

@@ -27,6 +27,9 @@ METRICS = (
 )
 """Metrics that a suite can rank by: keys of test.metrics in a record."""
 MOST_SEEDS = 10_000
+_LONGEST_NAME = 200
+"""File systems have names of 255 bytes, and a file has a longer name while it is written."""
+_SHOWN = 40
 AXES = ("dataset", "backbones", "seed")
 """Settings that the suite's lists provide; an entry may set its own backbones."""
 
@@ -282,6 +285,11 @@ def _check(suite: Suite, path: Path) -> None:
 
 
 def _check_grid_point(grid_point: GridPoint) -> None:
+    if (length := len(grid_point.name)) > _LONGEST_NAME:
+        raise RequestError(
+            f"entry {grid_point.entry[:_SHOWN]!r}, partition {grid_point.partition[:_SHOWN]!r}: the file of a record "
+            f"would have a name of {length} characters; expected at most {_LONGEST_NAME}. Use shorter names."
+        )
     try:
         _ = grid_point.spec
     except RequestError as error:

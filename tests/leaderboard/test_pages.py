@@ -4,8 +4,10 @@ import re
 import shutil
 
 import pytest
+from click.testing import CliRunner
 
 from fedbench_core.api import RequestError, RunError
+from fedbench_core.cli.leaderboard import command
 from fedbench_core.leaderboard.pages import check, read_leaderboards, render, write
 
 
@@ -111,7 +113,7 @@ def test_single_suite_is_rendered_with_the_index_only(folder, suite_folder) -> N
 
 
 def test_page_without_a_suite_is_found(folder) -> None:
-    (folder / "old.md").write_text("# old\n")
+    shutil.copy(folder / "small.md", folder / "old.md")
     with pytest.raises(RunError, match=r"old\.md"):
         check(render(folder))
 
@@ -131,3 +133,36 @@ def test_suite_without_records_has_no_leaderboard(folder) -> None:
         "larger": False,
         "small": True,
     }
+
+
+@pytest.mark.parametrize("name", ["README.md", "small.md", "plot"])
+def test_file_that_write_did_not_write_is_refused_and_kept(folder, name: str) -> None:
+    path = next((folder / "pictures").glob("*.svg")) if name == "plot" else folder / name
+    path.write_text("# My notes\n")
+    (folder / "suites" / "larger.toml").unlink()  # the index would change
+    before = files(folder)
+    with pytest.raises(RequestError, match=str(path)):
+        write(render(folder))
+    assert files(folder) == before
+
+
+def test_page_that_is_nobody_elses_is_no_orphan(folder) -> None:
+    (folder / "NOTES.md").write_text("# My notes\n")
+    check(render(folder))
+
+
+def test_suite_of_which_no_record_can_be_ranked_does_not_stop_the_others(folder) -> None:
+    records = folder / "records" / "larger"
+    records.mkdir()
+    (records / "one.json").write_text("{}")
+    rendered = render(folder)
+    assert {path.name for path in rendered.pages} == {"README.md", "small.md"}
+    write(rendered)
+    assert "no record can be ranked" in (folder / "README.md").read_text()
+    with pytest.raises(RunError, match=r"larger[^$]*one\.json"):
+        check(rendered)
+    with pytest.raises(RequestError, match="larger"):
+        render(folder, "larger")
+    status = CliRunner().invoke(command, ["--write", "--folder", str(folder)])
+    assert isinstance(status.exception, RunError)
+    assert "small.md" in status.output

@@ -202,6 +202,14 @@ def test_invalid_file_is_refused_with_its_path_and_reason(write, case) -> None:
         read_suite(path)
 
 
+@pytest.mark.parametrize("name", ["two, longer", "shards", "phantom"])
+def test_name_that_makes_the_files_of_records_too_long_is_refused(write, name: str) -> None:
+    text = SUITE.replace('partitioner = "shards"', 'name = "shards"\npartitioner = "shards"')
+    read_suite(write(text))
+    with pytest.raises(RequestError, match=r"small\.toml.*at most 200"):
+        read_suite(write(text.replace(f'"{name}"', f'"{name * 40}"')))
+
+
 def test_missing_file_is_refused_with_the_files_that_exist(write, tmp_path) -> None:
     there = write(SUITE)
     with pytest.raises(RequestError, match=f"other.toml.*{re.escape(str(there))}"):
