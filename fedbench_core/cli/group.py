@@ -30,7 +30,7 @@ COMMANDS = {
         "fedbench_core.cli.leaderboard",
         "Rank the entries of a suite by significance tests on its records.",
     ),
-    "report": ("fedbench_core.cli.html", "Write leaderboards as one HTML file, which needs nothing else."),
+    "report": ("fedbench_core.cli.html", "Write leaderboards and runs as one HTML file, which needs nothing else."),
     "plot": ("fedbench_core.cli.plot", "Plot a run or a suite as SVG, PNG or PDF."),
     "partition": (
         "fedbench_core.cli.partition",

@@ -1,4 +1,4 @@
-"""`fedbench report`: leaderboards as one HTML file."""
+"""`fedbench report`: leaderboards and runs as one HTML file."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ _EXTRA = ("jinja2", "markdown_it", "markupsafe", "vl_convert")
 
 
 @click.command("report")
-@click.argument("sources", metavar="[SUITE]...", nargs=-1)
+@click.argument("sources", metavar="[SUITE|RUN]...", nargs=-1)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -22,9 +22,10 @@ _EXTRA = ("jinja2", "markdown_it", "markupsafe", "vl_convert")
 )
 @folder_option
 def command(sources: tuple[str, ...], out: Path, folder: Path) -> None:
-    """Write leaderboards as one HTML file, which needs nothing else.
+    """Write leaderboards and runs as one HTML file, which needs nothing else.
 
-    SUITE is a name in leaderboards/suites, or a TOML file; without it, the report shows all suites that have records.
+    SUITE is a name in leaderboards/suites or a TOML file, RUN a run's folder or its record.json; without either, the
+    report shows all suites that have records.
     """
     try:
         from fedbench_core.report.write import write_report  # noqa: PLC0415  # imports pandas and torch: slow

@@ -11,19 +11,6 @@ if TYPE_CHECKING:
 DIRECTIONS = ("up", "down", "peer")
 _LEAST_SAVING = 0.01
 """A smaller saving is not reported."""
-SCORES = {
-    "personalization": "personalization",
-    "generalization": "generalization",
-    "global_accuracy": "accuracy, whole test set",
-    "balanced_accuracy": "balanced accuracy",
-    "auc": "AUC, mean over classes",
-    "f1": "F1, mean over classes",
-    "rarest_recall": "recall of the rarest class",
-    "worst_client": "worst client",
-    "worst_decile": "worst tenth of clients",
-    "ece": "calibration error (ECE)",
-    "brier": "Brier score",
-}
 
 
 def print_report(finished: "Finished", seconds: float) -> None:
@@ -31,14 +18,12 @@ def print_report(finished: "Finished", seconds: float) -> None:
 
     seconds: how long the command took; of a run that was finished before, the recorded time is printed.
     """
-    from fedbench_core.records.majority import majority_scores  # noqa: PLC0415  # numpy, and --help does not need it
+    from fedbench_core.records.scores import score_table  # noqa: PLC0415  # numpy, and --help does not need it
 
     record = finished.record
     if finished.before:
         echo("This run is already finished: its recorded scores follow. Use --fresh to repeat it.\n")
-    columns = {**_columns(record), "most frequent class": majority_scores(record)}
-    rows = [[label, *(_score(metrics.get(name)) for metrics in columns.values())] for name, label in SCORES.items()]
-    print_table(("test set", *columns), [row for row in rows if any(cell != "-" for cell in row[1:])])
+    print_table(*score_table(record))
     echo()
     costs = record["costs"]
     print_table(("sent", "bytes"), [(direction, bytes_text(costs[f"bytes_{direction}"])) for direction in DIRECTIONS])
@@ -61,20 +46,6 @@ def _print_models(finished: "Finished") -> None:
         print_sentence(f"The models were not kept: {found.reason}.")
     else:
         print_sentence(f"Models: {bytes_text(found.size)} in {finished.folder / MODELS}")
-
-
-def _columns(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    test, selected = record["test"], record["selected"]
-    columns = {f"{test['role']}, after {test['round'] + 1} rounds": test["metrics"]}
-    if selected is not None and selected["round"] != test["round"]:
-        columns[f"{test['role']}, after {selected['round'] + 1} (best on validation)"] = selected["metrics"]
-    return columns | {
-        f"{role}, after {test['round'] + 1} rounds": summary["metrics"] for role, summary in test["roles"].items()
-    }
-
-
-def _score(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def _saving(costs: dict[str, Any]) -> list[str]:

@@ -126,10 +126,8 @@ def curves(
     """Learning curves on validation images: rows with `entry`, `round`, `mean`, `low`, `high`; and `seed`, `score`."""
     scores = [row[end] for row in means for end in ("low", "mean", "high")] + [row["score"] for row in seeds]
     range_ = [ends(score for score in scores if score is not None) for ends in (min, max)]
-    rounds = [ends(row["round"] for row in means) for ends in (min, max)]
-    x: Spec = {"field": "round", "type": "quantitative", "title": "rounds", "axis": {"tickMinStep": 1}}
     y: Spec = {"type": "quantitative", "title": f"{metric.heading} (validation)"}
-    axes: Spec = {"x": {**x, "scale": {"domain": rounds}}, "y": {**y, "scale": {"domain": range_}}}
+    axes: Spec = {"x": _rounds(means), "y": {**y, "scale": {"domain": range_}}}
     tooltip = [{"field": "entry"}, {"field": "round"}, {"field": "mean", "format": ".3f"}]
     params = [{"name": "seeds", "value": False, "bind": {"input": "checkbox", "name": "every seed "}}]
     layers: list[Spec] = [
@@ -189,7 +187,7 @@ def clients(name: str, rows: Sequence[Spec], title: str, text: str, names: Seque
 def run_curve(name: str, rows: Sequence[Spec]) -> Chart:
     """The scores of one run over rounds: rows with `round`, `metric` and `score`."""
     encoding = {
-        "x": {"field": "round", "type": "quantitative", "title": "rounds", "axis": {"tickMinStep": 1}},
+        "x": _rounds(rows),
         "y": {"field": "score", "type": "quantitative", "title": "score (validation)", "scale": {"zero": False}},
         "color": {"field": "metric", "type": "nominal", "title": None, "scale": {"range": _PALETTE}},
         "tooltip": [{"field": "metric"}, {"field": "round"}, {"field": "score", "format": ".3f"}],
@@ -246,6 +244,14 @@ def _base(params: Sequence[Spec], height: int) -> Spec:
         "height": height,
         "params": [_HOVERED, *params],
     }
+
+
+def _rounds(rows: Sequence[Spec]) -> Spec:
+    """The axis of rounds, with a tick at each round that has a point."""
+    rounds = sorted({row["round"] for row in rows})
+    axis = {"values": rounds, "labelOverlap": True}
+    scale = {"domain": [rounds[0], rounds[-1]]}
+    return {"field": "round", "type": "quantitative", "title": "rounds", "axis": axis, "scale": scale}
 
 
 def _choice(name: str, label: str, options: Sequence[Any], titles: Mapping[str, str]) -> Spec:

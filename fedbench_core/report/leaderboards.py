@@ -24,6 +24,7 @@ from fedbench_core.leaderboard.table import Row, Table
 from fedbench_core.leaderboard.text_tables import TextTable, mean_rank_table, pair_table, text_tables
 from fedbench_core.report import charts
 from fedbench_core.report.charts import Chart
+from fedbench_core.report.heat import Heat, cross_evaluation, partition
 from fedbench_core.statistics.intervals import defined_mean
 from fedbench_core.suites.filed_records import records_folder
 
@@ -83,18 +84,8 @@ class Sheet:
     pairs: TextTable
     charts: Sequence[Chart]
     copies: Mapping[str, str]
-    partition: "Heat | None"
-    matrices: Sequence["Heat"]
-
-
-@dataclass(frozen=True)
-class Heat:
-    """Numbers as a table with colored cells; `share`: 0 to 1, how strong the color is. None is undefined."""
-
-    title: str
-    rows_are: str
-    columns: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[tuple[str, float | None]]]]
+    partition: Heat
+    matrices: Sequence[Heat]
 
 
 @dataclass(frozen=True)
@@ -311,27 +302,6 @@ def _strips(table: Table, alone: str | None) -> tuple[list[dict[str, Any]], str,
         f"Left of zero (red): the client is hurt. Diamonds are means.{fewer}"
     )
     return rows, "gain of a client over local training", text
-
-
-def partition(record: Record) -> Heat:
-    """The training images of a run by client and class."""
-    counts = record["population"]["counts"]
-    most = max((count for row in counts for count in row), default=0) or 1
-    rows = [(f"client {client}", [(str(count), count / most) for count in row]) for client, row in enumerate(counts)]
-    title = f"Training images by client and class, seed {record['spec']['seed']}"
-    return Heat(title, "client", record["data"]["classes"], rows)
-
-
-def cross_evaluation(record: Record, title: str) -> Heat:
-    """The accuracy of each client's model on each client's class distribution."""
-    matrix = record["test"]["matrix"]
-    scored = matrix[matrix["primary"]]
-    clients = len(matrix["predictor_of_client"])
-    rows = []
-    for client, row in enumerate(matrix["predictor_of_client"]):
-        values = [None] * clients if row is None else scored[row]
-        rows.append((f"model {client}", [("–" if one is None else f"{one:.2f}", one) for one in values]))
-    return Heat(title, "model of client", [f"client {client}" for client in range(clients)], rows)
 
 
 def _matrices(table: Table) -> list[Heat]:

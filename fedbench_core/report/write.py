@@ -1,4 +1,4 @@
-"""What a report is made of: suites by name, read, rendered and written."""
+"""What a report is made of: suites and runs by name, read, rendered and written."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,23 +7,28 @@ from fedbench_core.api import RequestError
 from fedbench_core.federation.files import make_folder, replace_file
 from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.pages import UNRESOLVED, read_leaderboard, suite_files
+from fedbench_core.records.record import RECORD, read_record
 from fedbench_core.report.leaderboards import suite_section
 from fedbench_core.report.page import MARKER, render
+from fedbench_core.report.runs import run_section
 from fedbench_core.suites.filed_records import records_folder
 from fedbench_core.suites.suite import suite_file
 
 
 def write_report(sources: Sequence[str], folder: Path, out: Path) -> list[str]:
-    """Write the report of suites to `out`, all suites with records by default; gives what it leaves out.
+    """Write the report of suites and runs to `out`, all suites with records by default; gives what it leaves out.
 
-    RequestError for a source that is no suite, or if `out` is a file that no report is in.
+    RequestError for a source that is neither, or if `out` is a file that no report is in; errors as in `read_record`.
     """
     _check_target(out)
-    files = [_suite(source, folder) for source in dict.fromkeys(sources)] or _recorded(folder)
+    runs = [Path(source) for source in dict.fromkeys(sources) if _is_run(Path(source))]
+    suites = [suite_file(folder, source) for source in dict.fromkeys(sources) if Path(source) not in runs]
+    files = suites if sources else _recorded(folder)
     leaderboards = [(file, read_leaderboard(file)) for file in files]
     sections = [suite_section(one, file, at) for at, (file, one) in enumerate(leaderboards)]
-    names = [one.suite.name for _, one in leaderboards]
-    html = render(", ".join(names), sections)
+    pages = [run_section(path, read_record(path), at) for at, path in enumerate(runs)]
+    title = ", ".join([*(section.name for section in sections), *(page.title for page in pages)])
+    html = render(title, sections, pages)
     make_folder(out.parent)
     replace_file(out, html.encode())
     return [sentence for _, one in leaderboards for sentence in _left_out(one)]
@@ -35,11 +40,13 @@ def _check_target(out: Path) -> None:
         raise RequestError(f"{out} exists and is no report. Give --out another name, or remove the file.")
 
 
-def _suite(source: str, folder: Path) -> Path:
-    """The file of a suite. RequestError for a folder: a suite is no folder."""
-    if Path(source).is_dir():
-        raise RequestError(f"{source} is a folder. Give the name of a suite in {folder / 'suites'}, or its TOML file.")
-    return suite_file(folder, source)
+def _is_run(path: Path) -> bool:
+    """Whether a source names a run. RequestError for a folder without a record: a suite is no folder."""
+    if path.is_dir() and not (path / RECORD).exists():
+        inside = sorted(str(file.parent) for file in path.glob(f"*/{RECORD}"))
+        hint = f"It holds folders of runs; name them: fedbench report {inside[0]}" if inside else "Name a run's folder"
+        raise RequestError(f"{path} is a folder without {RECORD}: no finished run is in it. {hint}, or a suite.")
+    return path.is_dir() or path.suffix == ".json"
 
 
 def _recorded(folder: Path) -> list[Path]:

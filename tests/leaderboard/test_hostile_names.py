@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 from fedbench_core.leaderboard.formats import to_csv, to_json, to_latex
 from fedbench_core.leaderboard.pages import read_leaderboard, render, write
 from fedbench_core.report.write import write_report
+from fedbench_core.suites.filed_records import records_folder
 
 
 class Seen(HTMLParser):
@@ -123,12 +124,14 @@ def test_terminal_is_not_steered(hostile) -> None:
 
 def test_report_has_no_element_attribute_or_script_of_a_name(hostile, tmp_path) -> None:
     folder, _ = hostile
-    write_report((), folder, tmp_path / "report.html")
+    record = next(path for path in records_folder(folder / "suites/small.toml").glob("*.json") if "<" not in path.name)
+    write_report(("small", str(record)), folder, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not [sign for sign in text if unicodedata.category(sign) in TERMINAL and sign not in "\n\t"]
     seen = Seen(text)
     assert seen.tags["script"] == 3  # the data, the library and the script of the report
-    assert not seen.tags.keys() & {"a", "img", "b", "iframe"}
+    assert seen.tags["a"] == 2  # to the suite and to the run
+    assert not seen.tags.keys() & {"img", "b", "iframe"}
     assert not {name for name in seen.attributes if name.startswith("on")} - {"onsubmit"}
     assert EVIL.splitlines()[0] in "".join(seen.texts)
     assert json.loads(seen.data)["copies"]["s0-0"]["CSV"] == to_csv(read_leaderboard(folder / "suites" / "small.toml"))

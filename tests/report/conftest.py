@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from fedbench_core import RunSpec, run
 from fedbench_core.report.write import write_report
+from fedbench_core.runner import How
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +23,13 @@ def report(suites: Path) -> Path:
     path = suites.parent / "report.html"
     write_report((), suites, path)
     return path
+
+
+@pytest.fixture(scope="module")
+def run_folder(kit, tmp_path_factory) -> Path:  # noqa: ARG001  # installed
+    """The folder of a tiny run that kept its models."""
+    settings = {"method": "fedavg", "backbones": "tiny", "dataset": "spots", "clients": 3, "rounds": 2, "steps": 2}
+    return run(RunSpec.of(settings), How(out=tmp_path_factory.mktemp("runs"), executor="serial")).folder
 
 
 @pytest.fixture(scope="module")

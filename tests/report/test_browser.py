@@ -2,15 +2,18 @@
 
 import csv
 import io
+from contextlib import contextmanager
 
 import pytest
+
+from fedbench_core.report.write import write_report
 
 NAMES = "() => [...document.querySelectorAll('.board tbody tr')].filter(r => !r.hidden).map(r => r.dataset.entry)"
 
 
-@pytest.fixture(scope="module")
-def page(browser, report):
-    """The report, opened; at the end, the browser has reported no problem and fetched nothing else."""
+@contextmanager
+def opened(browser, report):
+    """A report in the browser; at the end, the browser has reported no problem and fetched nothing else."""
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     said, fetched = [], []
@@ -21,7 +24,13 @@ def page(browser, report):
     yield page
     context.close()
     assert said == []
-    assert fetched == [report.as_uri()]
+    assert [url for url in fetched if not url.startswith("data:image/png;")] == [report.as_uri()]
+
+
+@pytest.fixture(scope="module")
+def page(browser, report):
+    with opened(browser, report) as page:
+        yield page
 
 
 def values(page, column) -> list[float]:
@@ -104,6 +113,17 @@ def test_table_and_command_are_copied(page) -> None:
     row = page.locator("tr[data-entry=fedavg]")
     row.locator("[data-command]").click()
     assert page.evaluate("navigator.clipboard.readText()") == row.locator("code").inner_text()
+
+
+def test_run_has_its_charts_and_images(browser, run_folder, tmp_path) -> None:
+    write_report((str(run_folder),), tmp_path, tmp_path / "run.html")
+    with opened(browser, tmp_path / "run.html") as page:
+        for chart in page.locator("figure").all():
+            chart.scroll_into_view_if_needed()
+        page.wait_for_function("document.querySelectorAll('.vega-embed svg').length === 2")
+        sizes = page.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)")
+    assert sizes
+    assert all(sizes)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -9,6 +9,8 @@ from click.testing import CliRunner
 from fedbench_core.cli import fedbench
 from fedbench_core.leaderboard.pages import read_leaderboard
 from fedbench_core.leaderboard.text_tables import text_tables
+from fedbench_core.records.correctness import class_recalls, read_correctness
+from fedbench_core.records.record import FORMAT, read_record
 
 
 class Reader(HTMLParser):
@@ -77,3 +79,44 @@ def test_report_of_no_records_names_the_command_that_makes_some(suite_folder, tm
     result = go("--folder", suite_folder.folder, "--out", tmp_path / "report.html")
     assert result.exit_code == 2
     assert f"fedbench suite run {file}" in result.stderr
+
+
+def test_run_is_shown_with_its_clients_classes_and_predictions(run_folder, tmp_path) -> None:
+    assert go(run_folder, "--out", tmp_path / "run.html").exit_code == 0
+    text, record = (tmp_path / "run.html").read_text(), read_record(run_folder)
+    cells = Reader(text).cells
+    assert {f"{one.mean:.3f}" for one in class_recalls(record)} <= set(cells)
+    assert text.count("data:image/png;base64,") == min(8, hits(record)) + min(8, 30 - hits(record))
+    confusion = text[text.index("Confusion:") :]
+    table = [int(cell) for cell in Reader(confusion[: confusion.index("</table>")]).cells]
+    assert (sum(table), sum(table[:: len(record["data"]["classes"]) + 1])) == (30, hits(record))
+    assert f"fedbench run --config {run_folder / 'record.json'}" in text
+
+
+def hits(record) -> int:
+    """How many test images client 0's model gets right."""
+    found = read_correctness(record)
+    return int(found.correct[found.predictor_of_client[0]].sum())
+
+
+def test_record_without_models_is_shown_without_predictions(run_folder, tmp_path) -> None:
+    (tmp_path / "copy.json").write_bytes((run_folder / "record.json").read_bytes())
+    assert go(tmp_path / "copy.json", "--out", tmp_path / "run.html").exit_code == 0
+    text = (tmp_path / "run.html").read_text()
+    assert "--keep models" in text
+    assert "Confusion" not in text
+
+
+def test_record_of_another_format_is_refused(run_folder, tmp_path) -> None:
+    text = (run_folder / "record.json").read_text()
+    (tmp_path / "old.json").write_text(text.replace(f'"format": {FORMAT}', f'"format": {FORMAT - 1}'))
+    result = go(run_folder, tmp_path / "old.json", "--out", tmp_path / "run.html")
+    assert result.exit_code == 1
+    assert f"format {FORMAT - 1}" in result.stderr
+    assert not (tmp_path / "run.html").exists()
+
+
+def test_folder_of_runs_names_one_of_them(run_folder, tmp_path) -> None:
+    result = go(run_folder.parent, "--out", tmp_path / "run.html")
+    assert result.exit_code == 2
+    assert f"fedbench report {run_folder}" in result.stderr

@@ -84,10 +84,6 @@ function prepare(section) {
     box.onchange();
   }
   for (const button of all("[data-copy]", section)) button.onclick = () => copy(button, data.copies[section.id][button.dataset.copy]);
-  for (const button of all("[data-command]", section)) {
-    button.hidden = false;
-    button.onclick = () => copy(button, button.dataset.command);
-  }
 }
 
 async function draw(figure) {
@@ -101,6 +97,10 @@ async function draw(figure) {
 }
 
 all("section.sheet").forEach(prepare);
+for (const button of all("[data-command]")) {
+  button.hidden = false;
+  button.onclick = () => copy(button, button.dataset.command);
+}
 const seen = new IntersectionObserver((entries) => {
   for (const entry of entries.filter((one) => one.isIntersecting)) {
     seen.unobserve(entry.target);

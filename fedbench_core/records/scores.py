@@ -1,0 +1,41 @@
+"""The scores of a run as a table: a row for each metric, a column for each role and round."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedbench_core.records.majority import majority_scores
+
+SCORES = {
+    "personalization": "personalization",
+    "generalization": "generalization",
+    "global_accuracy": "accuracy, whole test set",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC, mean over classes",
+    "f1": "F1, mean over classes",
+    "rarest_recall": "recall of the rarest class",
+    "worst_client": "worst client",
+    "worst_decile": "worst tenth of clients",
+    "ece": "calibration error (ECE)",
+    "brier": "Brier score",
+}
+
+
+def score_table(record: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows; the last column has the scores of predicting each client's most frequent class."""
+    columns = {**_columns(record), "most frequent class": majority_scores(record)}
+    rows = [[label, *(_score(metrics.get(name)) for metrics in columns.values())] for name, label in SCORES.items()]
+    return ["test set", *columns], [row for row in rows if any(cell != "-" for cell in row[1:])]
+
+
+def _columns(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    test, selected = record["test"], record["selected"]
+    columns = {f"{test['role']}, after {test['round'] + 1} rounds": test["metrics"]}
+    if selected is not None and selected["round"] != test["round"]:
+        columns[f"{test['role']}, after {selected['round'] + 1} (best on validation)"] = selected["metrics"]
+    return columns | {
+        f"{role}, after {test['round'] + 1} rounds": summary["metrics"] for role, summary in test["roles"].items()
+    }
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

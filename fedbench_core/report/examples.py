@@ -1,0 +1,98 @@
+"""What a model that a run kept predicts for test images: the confusion matrix, and right and wrong examples."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fedbench_core.api import Examples, FedbenchError
+from fedbench_core.federation.partition import load
+from fedbench_core.federation.resolved import resolve
+from fedbench_core.federation.spec import RunSpec
+from fedbench_core.inference import Classifier, load_model
+from fedbench_core.records.kept_models import MODELS
+from fedbench_core.report.heat import Heat, counts
+from fedbench_core.runner import How
+
+_MOST_IMAGES = 500
+_SHOWN = 8
+"""Right and wrong examples."""
+_SIDE = 96
+"""Pixels of an example in the report; smaller images stay as they are."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A test image as a data URI, its class, and the predicted class with its probability."""
+
+    uri: str
+    label: str
+    predicted: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Predictions of one model: which images, the confusion matrix, and examples."""
+
+    text: str
+    confusion: Heat
+    right: Sequence[Example]
+    wrong: Sequence[Example]
+
+
+def read_sample(folder: Path | None, record: Mapping[str, Any]) -> tuple[Sample | None, str]:
+    """What client 0's model predicts for the first test images; or None and the reason."""
+    if folder is None or not (folder / MODELS).exists():
+        return None, "Example images and the confusion matrix need the models of the run: fedbench run --keep models."
+    if record["data"]["task"] == "multi-label":
+        return None, "Example images are shown for tasks with one class per image."
+    try:
+        return _sample(load_model(folder, client=0), _test_images(record), record), ""
+    except FedbenchError as error:  # a plugin, a file of images or a model is missing: the rest of the page stands
+        return None, f"Example images are left out: {error}"
+
+
+def _test_images(record: Mapping[str, Any]) -> Examples:
+    run = resolve(RunSpec.of(record["spec"]))
+    root = record["how"].get("data_root")
+    test = load(run, How(data_root=Path(root) if root else None).request(run.spec)).test
+    return test.pick(np.arange(min(_MOST_IMAGES, len(test))))
+
+
+def _sample(model: Classifier, test: Examples, record: Mapping[str, Any]) -> Sample:
+    probabilities = model.predict(test).numpy()
+    predicted, labels, names = probabilities.argmax(axis=1), test.targets().numpy(), record["data"]["classes"]
+    table = np.zeros((len(names), len(names)), np.int64)
+    np.add.at(table, (labels, predicted), 1)
+
+    def examples(right: bool) -> list[Example]:
+        found = np.flatnonzero((predicted == labels) == right)[:_SHOWN]
+        return [
+            Example(_uri(test, at), names[labels[at]], names[predicted[at]], float(probabilities[at].max()))
+            for at in found.tolist()
+        ]
+
+    images = record["data"]["images"]["test"]
+    which = f"the {images} test images" if len(test) == images else f"the first {len(test)} of {images} test images"
+    return Sample(
+        f"Predictions of the model of client 0 after the last round, for {which}.",
+        counts(f"Confusion: classes of {which}, and predictions", "class", names, names, table.tolist()),
+        examples(True),
+        examples(False),
+    )
+
+
+def _uri(test: Examples, at: int) -> str:
+    """An image as a PNG; of a volume, its middle slice."""
+    pixels = np.asarray(test.images[test.indices[at]])
+    image = Image.fromarray(pixels[len(pixels) // 2] if test.channels == "first" else pixels)
+    image.thumbnail((_SIDE, _SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

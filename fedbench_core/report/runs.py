@@ -1,0 +1,132 @@
+"""A run as what the template of the report shows: scores, settings, curves, classes, clients, bytes and images."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fedbench_core.escapes import line
+from fedbench_core.leaderboard.columns import heading, personalization_by_client
+from fedbench_core.leaderboard.text_tables import TextTable
+from fedbench_core.records.correctness import class_recalls
+from fedbench_core.records.record import RECORD
+from fedbench_core.records.scores import score_table
+from fedbench_core.report import charts
+from fedbench_core.report.charts import Chart
+from fedbench_core.report.examples import Sample, read_sample
+from fedbench_core.report.heat import Heat, cross_evaluation, partition
+
+_CURVES = ("personalization", "generalization", "balanced_accuracy", "auc", "worst_client")
+_MOST_CLIENTS = 40
+"""The matrix of more clients is a picture rather than a table: `fedbench plot matrix`."""
+_WAYS = ("up", "down", "peer")
+
+
+@dataclass(frozen=True)
+class RunSection:
+    """A run in the report. sample: what a kept model predicts; why_not: why there is none."""
+
+    title: str
+    summary: str
+    command: str
+    notes: Sequence[str]
+    scores: TextTable
+    charts: Sequence[Chart]
+    classes: TextTable
+    clients: TextTable
+    settings: TextTable
+    versions: TextTable
+    partition: Heat
+    matrix: Heat | None
+    sample: Sample | None
+    why_not: str
+
+
+def run_section(path: Path, record: Mapping[str, Any], number: int) -> RunSection:
+    """What the report shows of a run, given by its folder or its record. number: its place, for the names of charts."""
+    spec = record["spec"]
+    folder = path if path.is_dir() else path.parent if path.name == RECORD else None
+    sample, why_not = read_sample(folder, record)
+    headings, rows = score_table(record)
+    matrix = record["population"]["clients"] <= _MOST_CLIENTS
+    return RunSection(
+        title=f"{spec['method']} on {record['data']['name']}, seed {spec['seed']} ({record['spec_digest'][:8]})",
+        summary=_summary(record),
+        command=f"fedbench run --config {shlex.quote(line(str(path / RECORD if path.is_dir() else path)))} --fresh",
+        notes=record["notes"],
+        scores=TextTable(headings, rows, frozenset({"test set"})),
+        charts=list(_charts(folder, record, f"r{number}")),
+        classes=_classes(record),
+        clients=_clients(record),
+        settings=_settings(spec),
+        versions=_pairs("package", "version", record["versions"]),
+        partition=partition(record),
+        matrix=cross_evaluation(record, "Accuracy on the class distribution of each client") if matrix else None,
+        sample=sample,
+        why_not=why_not,
+    )
+
+
+def _summary(record: Mapping[str, Any]) -> str:
+    method, data, population = record["method"], record["data"], record["population"]
+    paper = f" {method['paper']}." if method["paper"] else ""
+    fidelity = "" if method["fidelity"] == "full" else f" Fidelity: {method['fidelity']}."
+    images = f"{data['images']['train']} training images of {len(data['classes'])} classes"
+    took = f"{record['spec']['rounds']} rounds in {record['how']['seconds']:.0f} s"
+    return f"{method['summary']}{paper}{fidelity} {population['clients']} clients with {images}; {took}."
+
+
+def _charts(folder: Path | None, record: Mapping[str, Any], name: str) -> Iterator[Chart]:
+    points = [point for point in record["curve"] if point["split"] == "val"]
+    scores = [
+        {"round": point["round"] + 1, "metric": heading(metric), "score": round(point[metric], 4)}
+        for point in points
+        for metric in _CURVES
+        if point.get(metric) is not None
+    ]
+    if len(points) > 1 and scores:
+        yield charts.run_curve(f"{name}-curve", scores)
+    table = None if folder is None else folder / "clients.csv"
+    if table is not None and table.exists():
+        sums = pd.read_csv(table).groupby("round")[[f"bytes_{way}" for way in _WAYS]].sum() / 1e6
+        rows = [
+            {"round": int(str(round_)) + 1, "way": way, "mb": float(f"{mb:.6g}")}
+            for way in _WAYS
+            for round_, mb in sums[f"bytes_{way}"].items()
+            if mb
+        ]
+        if rows:
+            yield charts.bytes_by_round(f"{name}-bytes", rows)
+
+
+def _classes(record: Mapping[str, Any]) -> TextTable:
+    rows = [[one.name, str(one.images), f"{one.mean:.3f}", f"{one.worst:.3f}"] for one in class_recalls(record)]
+    headings = ["class", "test images", "recall, mean over clients", "worst client"]
+    return TextTable(headings, rows, frozenset({"class"}))
+
+
+def _clients(record: Mapping[str, Any]) -> TextTable:
+    """The images, the site and the backbone of each client, and the accuracy of its model on its own distribution."""
+    population = record["population"]
+    columns: dict[str, Sequence[object]] = {
+        "client": range(population["clients"]),
+        **({"site": population["sites"]} if "sites" in population else {}),
+        **({"backbone": population["backbones"]} if len(population["backbones"]) == population["clients"] else {}),
+        **{f"{split} images": population["images"][split] for split in ("train", "val", "test")},
+        "personalization": ["–" if score is None else f"{score:.3f}" for score in personalization_by_client(record)],
+    }
+    rows = [list(map(str, row)) for row in zip(*columns.values(), strict=True)]
+    return TextTable(list(columns), rows, frozenset({"client", "site", "backbone"}))
+
+
+def _settings(spec: Mapping[str, Any]) -> TextTable:
+    own = {name: value for name, value in spec.items() if name != "set" and value is not None}
+    return _pairs("setting", "value", {**own, **{f"--set {name}": value for name, value in spec["set"].items()}})
+
+
+def _pairs(name: str, value: str, items: Mapping[str, Any]) -> TextTable:
+    rows = [[key, ", ".join(map(str, one)) if isinstance(one, list) else str(one)] for key, one in items.items()]
+    return TextTable([name, value], rows, frozenset({name, value}))
