@@ -23,6 +23,7 @@ from fedbench_core.data.npy import images_header, npy
 VERSION: Final = 1
 SEED: Final = 20
 SIZES: Final = (28, 64, 128, 224)
+DEFAULT_SIZE: Final = 64
 BATCH: Final = 32
 
 Count = Annotated[int, Field(ge=64, le=1_000_000)]
@@ -36,7 +37,7 @@ class Phantom:
     different numbers of images. Some training labels are wrong; validation and test labels are correct.
     """
 
-    train: Annotated[Count, Field(description="training images")] = 640
+    train: Annotated[Count, Field(description="training images")] = 800
     val: Annotated[Count, Field(description="validation images")] = 160
     test: Annotated[Count, Field(description="test images")] = 400
     sites: Annotated[int, Field(ge=1, le=8, description="scanners")] = 4
@@ -44,7 +45,7 @@ class Phantom:
 
     def load(self, request: DataRequest) -> Splits:
         """The splits, drawn once and then mapped from the cache; RequestError for an unsupported image size."""
-        size = SIZES[0] if request.image_size is None else request.image_size
+        size = DEFAULT_SIZE if request.image_size is None else request.image_size
         if size not in SIZES:
             raise RequestError(
                 f"phantom has no images of {size} pixels. Available: --image-size {', '.join(map(str, SIZES))}."

@@ -171,7 +171,7 @@ def assemble(spec: RunSpec) -> ResolvedRun:
         prefix = next(iter(options.given))
         raise RequestError(f"--set {prefix}.*: this run has no {prefix} of its own. Leave it out.")
     used = to_jsonable_python(dict(sorted(options.used.items())))
-    resolved = spec.model_copy(update={**names, "backbones": tuple(a.name for a in own), "set": used})
+    resolved = spec.model_copy(update={**names, "lr": spec.rate, "backbones": tuple(a.name for a in own), "set": used})
     return ResolvedRun(resolved, method, architectures=architectures, **parts)
 
 

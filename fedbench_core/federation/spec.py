@@ -20,6 +20,8 @@ MOST_CLIENTS: Final = 100_000
 MOST_SEED: Final = 2**63 - 1
 Positive = Annotated[int, Field(ge=1, le=MANY)]
 Name = Annotated[str, Field(min_length=1)]
+RATES: dict[Optimizer, float] = {"sgd": 0.02, "adam": 0.002, "adamw": 0.002}
+"""Learning rates by optimizer, where none is given."""
 
 
 class RunSpec(BaseModel):
@@ -38,18 +40,22 @@ class RunSpec(BaseModel):
     dataset: Annotated[Name, Field(description="a name of `fedbench list datasets`, npz:PATH or folder:PATH")] = (
         "phantom"
     )
-    image_size: Annotated[
-        Positive | None, Field(description="pixels per side; the dataset's smallest if not given")
-    ] = None
+    image_size: Annotated[Positive | None, Field(description="pixels per side; the dataset's default if not given")] = (
+        None
+    )
     clients: Annotated[
         int, Field(ge=1, le=MOST_CLIENTS, description="hospitals in the federation; by sites, one per site")
     ] = 4
     rounds: Annotated[int, Field(ge=1, le=MANY, description="communication rounds")] = 4
     epochs: Annotated[Positive | None, Field(description="local epochs per turn; 1 if not given")] = None
     steps: Annotated[Positive | None, Field(description="local steps per turn, in place of epochs")] = None
-    batch_size: Annotated[int, Field(ge=1, le=MANY, description="images per local batch")] = 32
-    lr: Annotated[float, Field(gt=0, description="local learning rate"), LogUniform(1e-3, 0.3)] = 0.02
-    optimizer: Annotated[Optimizer, Field(description="local optimizer, new in each turn")] = "sgd"
+    batch_size: Annotated[int, Field(ge=1, le=MANY, description="images per local batch")] = 16
+    lr: Annotated[
+        Annotated[float, Field(gt=0)] | None,
+        Field(description="local learning rate; if not given 0.02 for sgd, 0.002 for others"),
+        LogUniform(1e-3, 0.3),
+    ] = None
+    optimizer: Annotated[Optimizer, Field(description="local optimizer, new in each turn")] = "adam"
     momentum: Annotated[float, Field(ge=0, lt=1, description="momentum of sgd")] = 0.9
     weight_decay: Annotated[float, Field(ge=0, description="weight decay of the local optimizer")] = 0.0
     schedule: Annotated[
@@ -156,9 +162,14 @@ class RunSpec(BaseModel):
         return _number(self.public)
 
     @property
+    def rate(self) -> float:
+        """The learning rate, or the default one of the optimizer."""
+        return self.lr or RATES[self.optimizer]
+
+    @property
     def training(self) -> Training:
         """The local recipe."""
-        values = {field.name: getattr(self, field.name) for field in fields(Training)}
+        values = {field.name: getattr(self, field.name) for field in fields(Training)} | {"lr": self.rate}
         return Training(**{**values, "epochs": self.epochs or 1})
 
     @property

@@ -39,7 +39,7 @@ class Dirichlet(Partitioner):
     networks with BatchNorm can train on.
     """
 
-    alpha: Alpha = 0.3
+    alpha: Alpha = 1.0
     min_size: MinSize = 2
 
     def split(self, labels: Labels, clients: int, rng: np.random.Generator) -> list[Indices]:

@@ -47,6 +47,7 @@ PUBLIC_IMAGES = "0.25"
 SETTINGS: Mapping[str, Any] = {
     "backbones": (BACKBONE,),
     "dataset": "phantom",
+    "image_size": 28,
     "clients": 3,
     "rounds": 3,
     "steps": 2,

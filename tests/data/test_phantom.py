@@ -21,7 +21,7 @@ from fedbench_core.registry.options import bind, read_options
 SMALL = {"train": 96, "val": 64, "test": 64}
 
 
-def load(folder, size=None, **options):
+def load(folder, size=28, **options):
     return DATASETS["phantom"](**{**SMALL, **options}).load(DataRequest(cache=folder, image_size=size))
 
 
@@ -47,7 +47,8 @@ def test_images_are_those_of_version_1(tmp_path):
 def test_images_of_another_process_are_the_same(tmp_path):
     code = (
         "import sys, pathlib, fedbench_core.api as a, fedbench_core.data.datasets as d;"
-        "s = d.DATASETS['phantom'](train=96, val=64, test=64).load(a.DataRequest(cache=pathlib.Path(sys.argv[1])));"
+        "request = a.DataRequest(cache=pathlib.Path(sys.argv[1]), image_size=28);"
+        "s = d.DATASETS['phantom'](train=96, val=64, test=64).load(request);"
         "sys.stdout.buffer.write(s.train.images.tobytes())"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "other"], capture_output=True, check=True)
@@ -87,8 +88,9 @@ def test_splits_do_not_depend_on_each_other(tmp_path):
 
 def test_default_sizes_of_splits_sites_and_classes(tmp_path):
     splits = DATASETS["phantom"]().load(DataRequest(cache=tmp_path))
-    assert [len(splits.train), len(splits.val), len(splits.test)] == [640, 160, 400]
-    assert np.bincount(splits.sites["train"]).tolist() == [256, 192, 128, 64]
+    assert [len(splits.train), len(splits.val), len(splits.test)] == [800, 160, 400]
+    assert splits.image_size == 64
+    assert np.bincount(splits.sites["train"]).tolist() == [320, 240, 160, 80]
     assert np.bincount(splits.sites["test"]).tolist() == [160, 120, 80, 40]
     classes = np.bincount(splits.test.labels[:, 0])
     assert classes.sum() == 400
@@ -157,7 +159,7 @@ def test_kinds_differ_in_the_size_of_the_nucleus():
 
 
 def test_convolutional_network_learns_where_a_linear_model_fails(tmp_path):
-    splits = DATASETS["phantom"](train=2400, test=800).load(DataRequest(cache=tmp_path))
+    splits = DATASETS["phantom"](train=2400, test=800).load(DataRequest(cache=tmp_path, image_size=28))
     (x, y), (test_x, test_y) = splits.train.tensors(), splits.test.tensors()
 
     def accuracy(model, epochs, lr):

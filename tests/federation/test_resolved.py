@@ -144,8 +144,16 @@ def test_a_resolved_spec_names_every_part_and_option_and_resolves_to_itself(spec
 
 def test_writing_a_default_out_is_the_same_run(spec) -> None:
     plain = resolve(spec("fedavg")).spec
-    spelt = resolve(spec("fedavg", topology="star", aggregator="mean", **{"partitioner.alpha": "0.3"})).spec
+    spelt = resolve(spec("fedavg", topology="star", aggregator="mean", **{"partitioner.alpha": "1.0"})).spec
     assert plain.digest == spelt.digest
+
+
+def test_rate_is_that_of_the_optimizer_unless_it_is_given(spec) -> None:
+    rates = [resolve(spec("fedavg", **settings)).spec.lr for settings in ({}, {"optimizer": "sgd"}, {"lr": 0.5})]
+    assert rates == [0.002, 0.02, 0.5]
+    scaffold = resolve(spec("scaffold")).spec
+    assert (scaffold.optimizer, scaffold.momentum, scaffold.lr) == ("sgd", 0.0, 0.02)
+    assert resolve(spec("scaffold", lr=0.002)).spec.lr == 0.002
 
 
 def test_centralized_trains_one_client(spec) -> None:
