@@ -45,7 +45,7 @@ class RunSpec(BaseModel):
     )
     clients: Annotated[
         int, Field(ge=1, le=MOST_CLIENTS, description="hospitals in the federation; by sites, one per site")
-    ] = 4
+    ] = 3
     rounds: Annotated[int, Field(ge=1, le=MANY, description="communication rounds")] = 4
     epochs: Annotated[Positive | None, Field(description="local epochs per turn; 1 if not given")] = None
     steps: Annotated[Positive | None, Field(description="local steps per turn, in place of epochs")] = None
@@ -60,7 +60,7 @@ class RunSpec(BaseModel):
     weight_decay: Annotated[float, Field(ge=0, description="weight decay of the local optimizer")] = 0.0
     schedule: Annotated[
         Schedule, Field(description="learning rate over the rounds; step: x0.1 at half and at three quarters")
-    ] = "constant"
+    ] = "cosine"
     warmup: Annotated[int, Field(ge=0, le=MANY, description="rounds in which the learning rate rises linearly")] = 0
     augmentation: Annotated[
         Augmentation, Field(description="random changes of training images; medical: flips, small moves, light")
