@@ -116,7 +116,7 @@ class _Options:
 
 def _misplaced(key: str, spec: RunSpec, method: Method) -> RequestError:
     """The error for an option that is not written as that of a part, with the part of this run that has it."""
-    own = [one for one in _every_option(spec, method) if one.partition(".")[2] == key.rpartition(".")[2]]
+    own = [one for one in _every_option(spec, method) if one.partition(".")[2] == key]
     if own:
         return RequestError(
             f"--set {key}: name the part as well, --set {' or '.join(f'{one}={spec.set[key]}' for one in own)}."
