@@ -52,6 +52,8 @@ SETTINGS: Mapping[str, Any] = {
     "rounds": 3,
     "steps": 2,
     "batch_size": 8,
+    "optimizer": "sgd",
+    "schedule": "constant",
     "partitioner": "iid",
     "evaluate_every": 0,
 }

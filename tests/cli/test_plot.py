@@ -51,7 +51,7 @@ def test_plot_of_a_suite_is_written(kind, go, tmp_path) -> None:
 
 def test_runs_that_differ_in_their_seed_are_one_entry(runs) -> None:
     entries = group_by_settings(map(read_record, runs))
-    assert {name: list(own) for name, own in entries.items()} == {"fedavg, lr 0.02": [0, 1], "fedavg, lr 0.5": [0]}
+    assert {name: list(own) for name, own in entries.items()} == {"fedavg, lr 0.002": [0, 1], "fedavg, lr 0.5": [0]}
 
 
 def test_ranks_are_plotted_for_six_datasets_only(go, tmp_path) -> None:

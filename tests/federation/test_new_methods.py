@@ -13,6 +13,7 @@ from fedbench_core.runner import How, resume
 
 HERE = Path(__file__).parent
 SMALL = {"backbones": "tiny", "dataset": "spots", "clients": 4, "rounds": 4, "steps": 2, "batch_size": 8, "public": 0.3}
+SMALL |= {"optimizer": "sgd", "schedule": "constant"}
 MIXED = {"backbones": "tiny,wide"}
 DISTILLED = {"aggregator.steps": 3, "aggregator.batch_size": 8}
 KINDS = {

@@ -149,7 +149,7 @@ def test_writing_a_default_out_is_the_same_run(spec) -> None:
 
 
 def test_rate_is_that_of_the_optimizer_unless_it_is_given(spec) -> None:
-    rates = [resolve(spec("fedavg", **settings)).spec.lr for settings in ({}, {"optimizer": "sgd"}, {"lr": 0.5})]
+    rates = [resolve(spec("fedavg", **settings)).spec.lr for settings in ({"optimizer": "adam"}, {}, {"lr": 0.5})]
     assert rates == [0.002, 0.02, 0.5]
     scaffold = resolve(spec("scaffold")).spec
     assert (scaffold.optimizer, scaffold.momentum, scaffold.lr) == ("sgd", 0.0, 0.02)
