@@ -59,7 +59,7 @@ def _candidates(table: Table, baselines: Baselines) -> list[str]:
     first = "; ".join(_in_short(table, row) for row in rows[:_MOST_CANDIDATES])
     more = len(rows) - _MOST_CANDIDATES
     others = f"; and {more} more" if more > 0 else ""
-    but = f" but {_names([str(baselines.centralized)])}" if baselines.centralized in table.runs else ""
+    but = f" (not counting {_names([str(baselines.centralized)])})" if baselines.centralized in table.runs else ""
     return [f"No entry{but} is significantly better than these (score; MB per client and round): {first}{others}."]
 
 

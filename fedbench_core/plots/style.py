@@ -58,16 +58,21 @@ def save(path: Path, draw: Callable[[], Figure], description: str = "") -> None:
     description: written to the metadata of an SVG. RequestError for another suffix, RunError if writing fails.
     """
     check_name(path)
-    metadata = dict(_METADATA[path.suffix])
-    if description and path.suffix == ".svg":
+    replace_file(path, drawn(draw, path.suffix, description))
+
+
+def drawn(draw: Callable[[], Figure], suffix: str = ".svg", description: str = "") -> bytes:
+    """A figure as a file with that suffix; equal figures have equal bytes."""
+    metadata = dict(_METADATA[suffix])
+    if description and suffix == ".svg":
         metadata["Description"] = description
     buffer = io.BytesIO()
     with rc_context(_SETTINGS):
         figure = draw()
         for artist in figure.findobj(Text):
             artist.set_text(lines(artist.get_text()))
-        figure.savefig(buffer, format=path.suffix[1:], metadata=metadata, dpi=100)
-    replace_file(path, buffer.getvalue())
+        figure.savefig(buffer, format=suffix[1:], metadata=metadata, dpi=100)
+    return buffer.getvalue()
 
 
 def wrapped(name: str, width: int) -> str:

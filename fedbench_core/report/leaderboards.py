@@ -1,5 +1,6 @@
 """A leaderboard as what the template of the report shows: tables, notes, charts and pairs."""
 
+import base64
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from markupsafe import Markup
 from fedbench_core.escapes import line
 from fedbench_core.leaderboard.budget import bytes_per_turn
 from fedbench_core.leaderboard.columns import COSTS, Column, personalization_by_client, scores, selected
-from fedbench_core.leaderboard.figures import band_text, learning_curve
+from fedbench_core.leaderboard.figures import band_text, dataset_figures, learning_curve
 from fedbench_core.leaderboard.footnotes import dataset_footnotes, leaderboard_footnotes, table_footnotes
 from fedbench_core.leaderboard.formats import to_csv, to_latex
 from fedbench_core.leaderboard.leaderboard import Leaderboard
@@ -22,6 +23,7 @@ from fedbench_core.leaderboard.misfits import Record
 from fedbench_core.leaderboard.outcome import outcome
 from fedbench_core.leaderboard.table import Row, Table
 from fedbench_core.leaderboard.text_tables import TextTable, mean_rank_table, pair_table, text_tables
+from fedbench_core.plots.style import drawn
 from fedbench_core.report import charts
 from fedbench_core.report.charts import Chart
 from fedbench_core.report.heat import Heat, cross_evaluation, partition
@@ -90,7 +92,10 @@ class Sheet:
 
 @dataclass(frozen=True)
 class SuiteSection:
-    """A suite in the report: prose as HTML, its tables, the mean ranks over datasets, and the critical differences."""
+    """A suite in the report: prose as HTML, its tables, the mean ranks over datasets, and their pictures.
+
+    pictures: the critical-difference diagram, if any, as alternative text and data URI.
+    """
 
     name: str
     question: str
@@ -98,6 +103,7 @@ class SuiteSection:
     sheets: Sequence[Sheet]
     ranks: TextTable | None
     rank_notes: Markup
+    pictures: Sequence[tuple[str, str]]
     guide: Markup
 
 
@@ -105,15 +111,21 @@ def suite_section(leaderboard: Leaderboard, file: Path, number: int) -> SuiteSec
     """What the report shows of a suite. number: its place in the report, for the names of charts."""
     over = leaderboard.over_datasets
     tables = [table for table in leaderboard.tables if table.rows]
+    commands = _commands(leaderboard, file)
     return SuiteSection(
         leaderboard.suite.name,
         leaderboard.suite.question,
         prose("\n\n".join(outcome(leaderboard))),
-        [_sheet(leaderboard, table, file, f"c{number}-{at}") for at, table in enumerate(tables)],
+        [_sheet(leaderboard, table, commands, f"c{number}-{at}") for at, table in enumerate(tables)],
         None if over is None else mean_rank_table(over),
         Markup() if over is None else prose(bullets(dataset_footnotes(over))),
+        [(figure.alt_text, _data_uri(drawn(figure.draw))) for figure in dataset_figures(leaderboard)],
         prose(bullets(leaderboard_footnotes(leaderboard))),
     )
+
+
+def _data_uri(svg: bytes) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
 def prose(markdown: str) -> Markup:
@@ -121,13 +133,13 @@ def prose(markdown: str) -> Markup:
     return Markup(_MARKDOWN.render(markdown))  # noqa: S704  # names are escaped in the Markdown, and HTML is off
 
 
-def _sheet(leaderboard: Leaderboard, table: Table, file: Path, name: str) -> Sheet:
+def _sheet(leaderboard: Leaderboard, table: Table, commands: Mapping[str, str], name: str) -> Sheet:
     alone = replace(leaderboard, tables=(table,))
     sheets = text_tables(table)
     return Sheet(
         title=str(table.case),
         headings=list(_headings(table, sheets)),
-        lines=_lines(table, sheets, _commands(leaderboard, table, file)),
+        lines=_lines(table, sheets, commands),
         notes=prose(bullets(table_footnotes(table))),
         pairs=pair_table(table, [pair for pair in table.pairs if pair.significant]),
         charts=list(_charts(leaderboard, table, name)),
@@ -136,7 +148,7 @@ def _sheet(leaderboard: Leaderboard, table: Table, file: Path, name: str) -> She
             "LaTeX": to_latex(alone),
             "Markdown": "\n\n".join(map(pipe_table, sheets)) + "\n",
         },
-        partition=partition(_first(table)),
+        partition=partition(_first_run(table, table.rows[0])),
         matrices=_matrices(table),
     )
 
@@ -198,7 +210,7 @@ def _lines(table: Table, sheets: Sequence[TextTable], commands: Mapping[str, str
         lines.append(
             Line(
                 *(row.entry, row.method, row.fidelity, _megabytes(table, row), row.rank, cells),
-                *(better[row.entry], worse[row.entry], commands[row.entry]),
+                *(better[row.entry], worse[row.entry], commands[_first_run(table, row)["grid_point"]["key"]]),
             )
         )
     return lines
@@ -208,17 +220,14 @@ def _megabytes(table: Table, row: Row) -> float:
     return defined_mean([bytes_per_turn(record) for record in table.runs[row.entry].values()])[0] / 1e6
 
 
-def _commands(leaderboard: Leaderboard, table: Table, file: Path) -> dict[str, str]:
-    """The command that repeats the first run of each entry."""
-    names = {point.key: point.name for point in leaderboard.suite.grid_points()}
-    folder = records_folder(file)
-    shown = Path(leaderboard.suite.file).parent.parent if file.parent.name == "suites" else file.parent
-    found = {}
-    for entry, own in table.runs.items():
-        record = own[min(own)]
-        path = shown / "records" / folder.name / f"{names[record['grid_point']['key']]}.json"
-        found[entry] = f"fedbench run --config {shlex.quote(line(str(path)))}"
-    return found
+def _commands(leaderboard: Leaderboard, file: Path) -> dict[str, str]:
+    """The command that repeats a run, by the key of its grid point."""
+    parent = Path(leaderboard.suite.file).parent
+    folder = (parent.parent if parent.name == "suites" else parent) / "records" / records_folder(file).name
+    return {
+        point.key: f"fedbench run --config {shlex.quote(line(str(folder / f'{point.name}.json')))} --fresh"
+        for point in leaderboard.suite.grid_points()
+    }
 
 
 def _charts(leaderboard: Leaderboard, table: Table, name: str) -> Iterator[Chart]:
@@ -278,7 +287,7 @@ def _curves(table: Table) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 def _strips(table: Table, alone: str | None) -> tuple[list[dict[str, Any]], str, str] | None:
     """The personalization of each client, minus that of local training with the same seed if a suite names it."""
     baseline = table.runs.get(alone or "", {})
-    clients = _first(table)["population"]["clients"]
+    clients = _first_run(table, table.rows[0])["population"]["clients"]
     seeds = sorted({seed for own in table.runs.values() for seed in own})
     kept = seeds[: max(1, _MOST_DOTS // max(1, clients * len(table.rows)))]
     rows = []
@@ -318,8 +327,8 @@ def _matrices(table: Table) -> list[Heat]:
     return found
 
 
-def _first(table: Table) -> Record:
-    own = table.runs[table.rows[0].entry]
+def _first_run(table: Table, row: Row) -> Record:
+    own = table.runs[row.entry]
     return own[min(own)]
 
 

@@ -59,6 +59,20 @@ def test_report_of_equal_records_has_equal_bytes(suites, report, tmp_path) -> No
     assert (tmp_path / "again.html").read_bytes() == report.read_bytes()
 
 
+def test_report_over_datasets_has_their_mean_ranks_and_critical_differences(suite_folder, tmp_path) -> None:
+    file = suite_folder.suite(datasets=[f"d{number}" for number in range(6)], seeds=2)
+    suite_folder.fill(file)
+    assert go(file, "--out", tmp_path / "report.html").exit_code == 0
+    text = (tmp_path / "report.html").read_text()
+    assert text.count("data:image/svg+xml;base64,") == 1
+    [ranks] = re.findall(r"<h3>Over datasets</h3>(.*?)</table>", text, re.DOTALL)
+    assert Reader(ranks).cells[::2] == [entry for entry, _ in mean_ranks(file)]
+
+
+def mean_ranks(file) -> list[tuple[str, float]]:
+    return sorted(read_leaderboard(file).over_datasets.ranks.items(), key=lambda item: item[1])
+
+
 def test_file_that_is_no_report_is_kept(suites, tmp_path) -> None:
     (tmp_path / "mine.html").write_text("mine")
     result = go("--folder", suites, "--out", tmp_path / "mine.html")
