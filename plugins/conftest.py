@@ -12,7 +12,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-SLOW = {"test_learns", "test_depends_on_nothing_outside", "test_one_client_alone"}
+SLOW = {
+    "test_learns",
+    "test_depends_on_nothing_outside",
+    "test_one_client_alone",
+    "test_order_of_clients_is_irrelevant",
+}
 """Cases that take seconds for each of many methods: `-m slow`, or `fedbench plugin check NAME`."""
 
 
