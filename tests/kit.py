@@ -18,6 +18,7 @@ from fedbench_core.api import (
     Compressor,
     Examples,
     LocalUpdate,
+    LogUniform,
     Method,
     Outputs,
     Payload,
@@ -119,6 +120,13 @@ class Avg(LocalUpdate):
 
     def global_predictors(self, received, backbone, ctx):
         return {"global": load_global(received, backbone, ctx)}
+
+
+@dataclass(frozen=True)
+class Tuned(Avg):
+    """Averages weights, and declares values that tuning tries."""
+
+    mu: Annotated[float, Field(ge=0, le=2), LogUniform(0.1, 1)] = 0.5
 
 
 @dataclass(frozen=True)
@@ -300,6 +308,7 @@ def fedbench_register_local_updates():
     return {
         "kit-avg": Avg,
         "kit-faulty": Faulty,
+        "kit-tuned": Tuned,
         "kit-pair": Pair,
         "kit-moody": Moody,
         "kit-rival": Rival,
@@ -321,6 +330,7 @@ def fedbench_register_topologies():
 def fedbench_register_methods():
     return {
         "kit-faulty": Method("kit-faulty"),
+        "kit-tuned": Method("kit-tuned"),
         "kit-whole": Method("kit-avg", partial_participation=False),
         "kit-mispinned": Method("kit-avg", pinned=("aggregator.unifrom",)),
         "kit-pinned": Method("kit-avg", pinned=("topology", "aggregator.uniform")),

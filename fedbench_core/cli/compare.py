@@ -87,7 +87,7 @@ def _run(suite: "Suite", workers: int | None, out: Path, data_root: Path | None,
         from fedbench_core.suites.running import plan_runs, run_suite  # noqa: PLC0415  # as above
 
         how = How(out=out, workers=workers, data_root=data_root)
-        plan = plan_runs(suite, out / "records", how, "fedbench compare")
+        plan = plan_runs(suite.name, suite.grid_points(), out / "records", how, "fedbench compare")
         try:
             with following(quiet=quiet) as follow:
                 outcomes = run_suite(plan, how, workers or os.cpu_count() or 1, follow)

@@ -23,7 +23,7 @@ COMMANDS = {
     ),
     "predict": ("fedbench_core.cli.predict", "Write the class probabilities that a kept model predicts, as CSV."),
     "runs": ("fedbench_core.cli.runs", "List the runs in a folder, or remove the interrupted ones."),
-    "suite": ("fedbench_core.cli.suite", "Run a suite of experiments, or show its status."),
+    "suite": ("fedbench_core.cli.suite", "Run or tune a suite of experiments, or show its status."),
     "submit": ("fedbench_core.cli.submit", "Add the record of a run to a suite."),
     "verify": ("fedbench_core.cli.verify", "Repeat a recorded run and check that the results are identical."),
     "leaderboard": (

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from fedbench_core.cli.computing import records_option
 from fedbench_core.cli.output import json_option, print_json, print_sentence
-from fedbench_core.cli.suite import records_option
 
 
 @click.command("submit")

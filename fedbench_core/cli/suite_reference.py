@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fedbench_core.federation.spec import RunSpec
-from fedbench_core.suites.suite import AXES, Baselines, Suite
+from fedbench_core.suites.suite import AXES, Baselines, Suite, Tuning
 
 _HEAD = """# Suite files
 
@@ -48,6 +48,14 @@ _ROWS = (
     "`[[entries]]` and `[[partitions]]` are tables with a `name` and settings. The name of an entry is that of its "
     "`method` if it has none; a partition is named after its `partitioner` and options."
 )
+_TUNING = (
+    "With `[tuning]`, `fedbench suite tune FILE` gives every entry the same number of trials: its own settings, and "
+    "others drawn from the search ranges of the learning rate and of the options for which `fedbench show` names one. "
+    "The trial with the best score on validation images is chosen; `suite run` then runs each entry with its own and "
+    "with the chosen settings. The range of the learning rate fits Adam and SGD, so that a suite with one of them may "
+    "narrow it in `ranges`. What an entry sets itself is not tuned, and such an entry is marked. Budgets, "
+    "architectures and other structure are never tuned."
+)
 
 
 def suite_reference() -> Iterator[str]:
@@ -56,6 +64,7 @@ def suite_reference() -> Iterator[str]:
     yield from ("## Keys", "", *_table(Suite.model_fields), "")
     yield from ("## Entries and partitions", "", _ROWS, "")
     yield from ("## `[baselines]`", "", *_table(Baselines.model_fields), "")
+    yield from ("## `[tuning]`", "", _TUNING, "", *_table(Tuning.model_fields), "")
     yield from ("## Settings", "", _SETTINGS, "", *_table(RunSpec.model_fields, without=("dataset", "seed")))
 
 

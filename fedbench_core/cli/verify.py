@@ -14,6 +14,9 @@ from fedbench_core.cli.progress import watching
 from fedbench_core.cli.serving import serving
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fedbench_core.records.differences import Difference
     from fedbench_core.runner import How
     from fedbench_core.suites.verify import Verdict
 
@@ -50,12 +53,17 @@ def command(
     """Repeat a recorded run and check that the results are identical.
 
     RECORD is a filed record, a record.json or a run's folder; the run uses only the settings in it, which must be those
-    of its grid point. With --sample it is a SUITE: a name in leaderboards/suites, or a TOML file. The exit status is
+    of its grid point. With --sample it is a SUITE: a name in leaderboards/suites, or a TOML file. For a NAME.tuned.json
+    the choice of settings is repeated from the records of its trials, without any run. The exit status is
     0 if all results are equal bit by bit, and 1 if not; then the versions that differ are shown, too. Times and the
     machine may differ.
     """
     if seed is not None and size is None:
         raise RequestError("--seed draws a sample: add --sample N, or leave it out.")
+    if record.name.endswith(".tuned.json"):
+        if size is not None or sign is not None:
+            raise RequestError(f"{record} is no record: --sample and --sign do not apply. Leave them out.")
+        ctx.exit(_verify_choices(record, as_json=as_json))
     with serving():
         from fedbench_core.runner import How  # noqa: PLC0415  # imports torch: slow, and --help does not need it
 
@@ -101,6 +109,21 @@ def _verify(path: Path, how: "How", sign: str | None, *, quiet: bool) -> "Verdic
     return verdict
 
 
+def _verify_choices(path: Path, *, as_json: bool) -> int:
+    """Print whether the records of trials give these choices; returns the exit status."""
+    from fedbench_core.suites.choices import suite_of  # noqa: PLC0415  # as above
+    from fedbench_core.suites.tuning import repeat_choices  # noqa: PLC0415  # as above
+
+    found = repeat_choices(suite_of(path))
+    if as_json:
+        print_json({"choices": path, "agrees": not found, "values": [vars(one) for one in found]})
+    elif found:
+        _print_differences(path, found, "")
+    else:
+        print_sentence(f"Identical: the records of the trials give the choices in {path}.")
+    return 1 if found else 0
+
+
 def _value(path: Path, verdict: "Verdict") -> dict[str, Any]:
     differences = {"versions": verdict.versions, "values": verdict.values}
     shown = {name: [vars(one) for one in found] for name, found in differences.items()}
@@ -113,11 +136,15 @@ def _print_verdict(record: Path, verdict: "Verdict") -> None:
     if verdict.agrees:
         print_sentence(f"Identical: {record} was reproduced bit by bit. {compared}")
         return
-    shown = verdict.values[:_SHOWN]
-    print_table(("value", "recorded", "now"), [(one.path, _short(one.before), _short(one.now)) for one in shown])
+    _print_differences(record, verdict.values, f" {compared}")
+
+
+def _print_differences(path: Path, values: "Sequence[Difference]", compared: str) -> None:
+    shown = [(one.path, _short(one.before), _short(one.now)) for one in values[:_SHOWN]]
+    print_table(("value", "recorded", "now"), shown)
     echo()
-    more = f" (the first {_SHOWN} are shown)" if len(verdict.values) > _SHOWN else ""
-    print_sentence(f"Not identical: {len(verdict.values)} values of {record} differ{more}. {compared}")
+    more = f" (the first {_SHOWN} are shown)" if len(values) > _SHOWN else ""
+    print_sentence(f"Not identical: {len(values)} values of {path} differ{more}.{compared}")
 
 
 def _short(value: object) -> str:

@@ -53,7 +53,7 @@ class RunSpec(BaseModel):
     lr: Annotated[
         Annotated[float, Field(gt=0)] | None,
         Field(description="local learning rate; if not given 0.02 for sgd, 0.002 for others"),
-        LogUniform(1e-3, 0.3),
+        LogUniform(1e-4, 0.1),
     ] = None
     optimizer: Annotated[Optimizer, Field(description="local optimizer, new in each turn")] = "adam"
     momentum: Annotated[float, Field(ge=0, lt=1, description="momentum of sgd")] = 0.9

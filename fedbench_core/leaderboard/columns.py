@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from fedbench_core.api.errors import unknown
 from fedbench_core.leaderboard.misfits import Record
+from fedbench_core.suites.suite import LESS_IS_BETTER
 
-_MEGA = 1e6
+MEGA = 1e6
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,9 @@ class Column:
         return f"{self.heading} {'↑' if self.more_is_better else '↓'}"
 
 
-def _score(name: str, heading: str, meaning: str, *, more_is_better: bool = True) -> Column:
+def _score(name: str, heading: str, meaning: str) -> Column:
     """A score after the last round on test images; the best of several rounds would be selected on test data."""
+    more_is_better = name not in LESS_IS_BETTER
     return Column(name, heading, lambda record: record["test"]["metrics"].get(name), more_is_better, meaning)
 
 
@@ -35,7 +37,7 @@ def _per_turn(way: str) -> Callable[[Record], float]:
 
     def read(record: Record) -> float:
         turns = int(record["population"]["trained"] * record["spec"]["rounds"])
-        return float(record["costs"][f"bytes_{way}"]) / turns / _MEGA
+        return float(record["costs"][f"bytes_{way}"]) / turns / MEGA
 
     return read
 
@@ -55,7 +57,6 @@ _SCORES = (
         "ece",
         "ECE (pooled)",
         "expected calibration error on the clients' own test images, predictions pooled over clients before binning",
-        more_is_better=False,
     ),
 )
 _FURTHER = (
@@ -67,13 +68,11 @@ _FURTHER = (
         "mae",
         "mean error",
         "mean distance between the predicted and the true class on the whole test set",
-        more_is_better=False,
     ),
     _score(
         "brier",
         "Brier score",
         "mean squared distance of the predicted probabilities to the labels, on the clients' own test images",
-        more_is_better=False,
     ),
 )
 

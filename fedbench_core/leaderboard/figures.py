@@ -65,7 +65,7 @@ def table_figures(suite: str, table: Table) -> list[PageFigure]:
         curves_figure(table.runs, table.ranked_by),
         partition_figure(table.case, records[0]),
     ]
-    stem = "-".join(map(_slug, (suite, table.case.dataset, table.case.partition, table.case.backbones)))
+    stem = "-".join(map(_slug, (suite, *filter(None, table.case.parts))))
     if len(stem) > _LONGEST_STEM:  # file systems have names of 255 bytes
         stem = f"{stem[: _LONGEST_STEM - 9]}-{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
     return [

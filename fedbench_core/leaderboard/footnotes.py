@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 from fedbench_core.leaderboard.baselines import ALWAYS, MEANINGS
-from fedbench_core.leaderboard.columns import heading, scores
+from fedbench_core.leaderboard.columns import MEGA, heading, metric, scores
 from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.misfits import Record, all_records
 from fedbench_core.leaderboard.table import Table
@@ -48,6 +48,7 @@ def table_footnotes(table: Table) -> list[str]:
             _undefined(table),
             _versions(table),
             *_budgets(table),
+            *_tuned(table),
             _unpublished(table),
         )
         if note
@@ -180,6 +181,24 @@ def _budgets(table: Table) -> Iterator[str]:
         yield f"Left out because they exceed {budget.text}: {entries}."
 
 
+def _tuned(table: Table) -> Iterator[str]:
+    """Where tuning may have missed the best settings: at the edge of a range, and in trials that failed."""
+    edges = [
+        f"{entry} ({name.rpartition('.')[2]} {choice.best.settings[name]})"
+        for entry, choice in table.tuned.items()
+        for name in choice.edges
+    ]
+    if edges:
+        yield Lead(
+            "Chosen on the edge of what was tried", f", so that a wider range may be better: {'; '.join(edges)}."
+        )
+    if failed := [f"{entry} {choice.failed}" for entry, choice in table.tuned.items() if choice.failed]:
+        yield f"Trials that failed, and counted as worst: {', '.join(failed)}."
+    fixed = [f"{entry} ({', '.join(choice.fixed)})" for entry, choice in table.tuned.items() if choice.fixed]
+    if fixed:
+        yield f"‡ Tuned otherwise, because the suite sets what is tuned in the other entries: {'; '.join(fixed)}."
+
+
 def _unpublished(table: Table) -> str:
     if all(record["data"]["official"] for record in all_records(table.runs)):
         return ""
@@ -231,11 +250,32 @@ def _definitions(leaderboard: Leaderboard) -> Iterator[str]:
     )
     if any(row.fidelity != "full" for table in leaderboard.tables for row in table.rows):
         yield "† Reconstruction: details that the paper leaves open are inferred; the plugin's README lists them."
+    yield from _tuning(leaderboard)
     baselines = leaderboard.suite.baselines
     named = [(kind, getattr(baselines, kind)) for kind in (*ALWAYS, "tuned")]
     rows = [f"{name} ({MEANINGS[kind]})" for kind, name in named if name]
     rows += [f"{name} (for {entry}: {MEANINGS['unshared']})" for entry, name in baselines.unshared.items()]
     yield f"Baselines: {'; '.join(rows)}."
+
+
+def _tuning(leaderboard: Leaderboard) -> Iterator[str]:
+    """How entries were tuned, what it cost, and which were not."""
+    suite = leaderboard.suite
+    if suite.tuning is None:
+        return
+    choices = [choice for table in leaderboard.tables for choice in table.tuned.values()]
+    gflops, megabytes = sum(one.gflops for one in choices), sum(one.bytes_sent for one in choices) / MEGA
+    seeds = _ranges(sorted(suite.tuning.seeds))
+    yield (
+        f"Tuned settings: every entry had {_count(suite.tuning.trials, 'trial')}, the first with its default settings, "
+        f"with seeds {seeds}, which are none of the tables. The trial with the best {metric(suite.metric).heading} on "
+        "validation images after the last round, mean over these seeds, was chosen. All trials together took "
+        f"{gflops:.3g} GFLOPs and sent {megabytes:.3g} MB. Differences are between the chosen settings: that another "
+        "tuning may choose others is not part of the tests."
+    )
+    points = suite.default_points(suite.seeds[:1])
+    if missing := list(dict.fromkeys(point.entry for point in points if suite.choice(point) is None)):
+        yield Lead("Not tuned", f": {_listed(missing)}.")
 
 
 def _families(leaderboard: Leaderboard) -> str:

@@ -11,23 +11,35 @@ from fedbench_core.suites.filed_records import Filed
 from fedbench_core.suites.held import changes, expected_spec
 from fedbench_core.suites.suite import GridPoint, Suite
 
+DEFAULT, TUNED = "default settings", "tuned settings"
+
 
 @dataclass(frozen=True)
 class Case:
-    """The setting of one table: a dataset, a partition and the clients' backbones."""
+    """The setting of one table: a dataset, a partition and the clients' backbones.
+
+    settings: DEFAULT or TUNED in a suite with tuning, where entries are compared with others that were treated alike.
+    """
 
     dataset: str
     partition: str
     backbones: str
+    settings: str = ""
+
+    @classmethod
+    def of(cls, point: GridPoint, suite: Suite) -> "Case":
+        """The case of a grid point."""
+        settings = "" if suite.tuning is None else TUNED if point.tuned else DEFAULT
+        return cls(point.dataset, point.partition, point.backbones, settings)
 
     @property
-    def parts(self) -> tuple[str, str, str]:
-        """Dataset, partition and backbones as text."""
-        return self.dataset, self.partition, self.backbones.replace(",", " + ")
+    def parts(self) -> tuple[str, str, str, str]:
+        """Dataset, partition, backbones and settings as text."""
+        return self.dataset, self.partition, self.backbones.replace(",", " + "), self.settings
 
     def __str__(self) -> str:
         """All parts: `breastmnist, IID, resnet18 + vit`."""
-        return ", ".join(self.parts)
+        return ", ".join(filter(None, self.parts))
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,7 @@ def group_by_case(suite: Suite, grid_points: Sequence[GridPoint], filed: Filed) 
             continue
         if expected is None:
             unresolved.append(grid_point.entry)
-        case = Case(grid_point.dataset, grid_point.partition, grid_point.backbones)
+        case = Case.of(grid_point, suite)
         cases.setdefault(case, {}).setdefault(grid_point.entry, {})[grid_point.seed] = record
     for runs in cases.values():
         for key, reason in misfits(runs).items():

@@ -1,17 +1,18 @@
 """A leaderboard: the records of a suite, ranked by case and over datasets."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fedbench_core.api import RequestError
 from fedbench_core.leaderboard import baselines
 from fedbench_core.leaderboard.budget import Budget
 from fedbench_core.leaderboard.columns import COSTS, Column, column, metric
-from fedbench_core.leaderboard.grouping import group_by_case
+from fedbench_core.leaderboard.grouping import DEFAULT, TUNED, Case, group_by_case
 from fedbench_core.leaderboard.misfits import all_records
 from fedbench_core.leaderboard.table import Table, build_table
 from fedbench_core.records.record import RecordError
 from fedbench_core.statistics.friedman import DatasetRanks, dataset_means, rank_over_datasets
+from fedbench_core.suites.choices import Choice
 from fedbench_core.suites.filed_records import Filed
 from fedbench_core.suites.suite import Suite
 
@@ -74,6 +75,7 @@ def build_leaderboard(
             *(case, runs, ranked_by, order, budgets, suite.planned_pairs),
             why_unranked=tuple(baselines.missing(suite, runs)),
             alone=suite.baselines.steps,
+            tuned=_choices(suite, case),
         )
         for case, runs in grouped.cases.items()
     )
@@ -93,6 +95,14 @@ def build_leaderboard(
     )
 
 
+def _choices(suite: Suite, case: Case) -> dict[str, Choice]:
+    """What tuning chose for a case of tuned settings, by entry."""
+    own = replace(case, settings=DEFAULT)
+    points = [point for point in suite.default_points(suite.seeds[:1]) if Case.of(point, suite) == own]
+    chosen = {point.entry: suite.choice(point) for point in points if case.settings == TUNED}
+    return {entry: choice for entry, choice in chosen.items() if choice is not None}
+
+
 def case_labels(leaderboard: Leaderboard) -> list[str]:
     """A label for each table: the parts of its case that differ between tables."""
     cases = [table.case.parts for table in leaderboard.tables]
@@ -101,6 +111,8 @@ def case_labels(leaderboard: Leaderboard) -> list[str]:
 
 
 def _over_datasets(tables: Sequence[Table]) -> DatasetRanks | None:
+    """Mean ranks with tuned settings, if there are any."""
+    tables = [table for table in tables if table.case.settings == TUNED] or tables
     if len({table.case.dataset for table in tables}) == 1 or any(table.why_unranked for table in tables):
         return None
     scores = dataset_means((table.case.dataset, table.scores()) for table in tables)

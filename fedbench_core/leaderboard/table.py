@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from fedbench_core.leaderboard.misfits import Record, Runs
 from fedbench_core.statistics.intervals import Interval, mean_intervals
 from fedbench_core.statistics.pairs import Pair, compare, minimum_detectable_difference
 from fedbench_core.statistics.ranks import rank_intervals
+from fedbench_core.suites.choices import Choice
 
 _CORE = "fedbench-core"
 _LIBRARIES = (_CORE, "torch", "timm", "numpy", "torchmetrics", "python")
@@ -23,7 +24,7 @@ _LIBRARIES = (_CORE, "torch", "timm", "numpy", "torchmetrics", "python")
 class Row:
     """An entry: its origin, its rank interval, and the mean and interval over seeds of each column by name.
 
-    rank: None in a table that is not ranked.
+    rank: None in a table that is not ranked. fixed: settings that the entry sets itself and that others were tuned in.
     """
 
     entry: str
@@ -33,11 +34,13 @@ class Row:
     backbones: str
     rank: tuple[int, int] | None
     intervals: Mapping[str, Interval]
+    fixed: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """The entry, with a dagger if its method is a reconstruction."""
-        return self.entry if self.fidelity == "full" else f"{self.entry} †"
+        """The entry, with a dagger if its method is a reconstruction, and a double one if it was tuned otherwise."""
+        marks = [mark for mark, given in (("†", self.fidelity != "full"), ("‡", self.fixed)) if given]
+        return " ".join([self.entry, *marks])
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Table:
 
     image_check: whether the tests include the sampling of test images.
     left_out: entries that exceed a budget. why_unranked: missing baselines, without which there are no ranks. hurt: the
-    column with the share of clients that an entry hurts.
+    column with the share of clients that an entry hurts. tuned: what tuning chose for each entry, if they are tuned.
     """
 
     case: Case
@@ -59,6 +62,7 @@ class Table:
     left_out: tuple[OverBudget, ...]
     why_unranked: tuple[str, ...] = ()
     hurt: Column | None = None
+    tuned: Mapping[str, Choice] = field(default_factory=dict)
 
     @property
     def quality(self) -> tuple[Column, ...]:
@@ -96,12 +100,14 @@ def build_table(
     planned: Collection[frozenset[str]] = frozenset(),
     why_unranked: tuple[str, ...] = (),
     alone: str | None = None,
+    tuned: Mapping[str, Choice] | None = None,
 ) -> Table:
     """The table of a case: the entries within the budgets, ranked by one column and sorted by another.
 
     why_unranked: what is wrong with the compulsory baselines; without them there are no ranks. alone: the entry of
     local training with equal steps, if any.
     """
+    tuned = tuned or {}
     kept, left_out = within_budgets(runs, budgets)
     images = images_of(kept, ranked_by.name)
     pairs = compare(_scores(kept, ranked_by), images, planned)
@@ -109,7 +115,7 @@ def build_table(
     harmed = hurt(runs[alone]) if alone is not None and alone in runs else None
     intervals = _intervals(kept, (*_quality(ranked_by), *([harmed] if harmed else []), *COSTS))
     rows = [
-        _row(name, list(own.values()), None if why_unranked else ranks[name], intervals[name])
+        _row(name, list(own.values()), None if why_unranked else ranks[name], intervals[name], tuned.get(name))
         for name, own in kept.items()
     ]
     rows.sort(key=lambda row: _sort_key(row.intervals[order.name].mean, order))
@@ -124,6 +130,7 @@ def build_table(
         left_out=tuple(left_out),
         why_unranked=why_unranked,
         hurt=harmed,
+        tuned=tuned,
     )
 
 
@@ -160,7 +167,13 @@ def _of_own_runs(interval: Interval, runs: int) -> Interval:
     return replace(interval, left_out=runs - interval.count)
 
 
-def _row(name: str, records: Sequence[Record], rank: tuple[int, int] | None, intervals: Mapping[str, Interval]) -> Row:
+def _row(
+    name: str,
+    records: Sequence[Record],
+    rank: tuple[int, int] | None,
+    intervals: Mapping[str, Interval],
+    choice: Choice | None,
+) -> Row:
     return Row(
         entry=name,
         method=records[0]["spec"]["method"],
@@ -169,6 +182,7 @@ def _row(name: str, records: Sequence[Record], rank: tuple[int, int] | None, int
         backbones=_distinct(map(_backbones, records)),
         rank=rank,
         intervals=intervals,
+        fixed=choice.fixed if choice else (),
     )
 
 

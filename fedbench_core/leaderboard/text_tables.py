@@ -10,6 +10,7 @@ from fedbench_core.leaderboard.table import Row, Table
 from fedbench_core.statistics.friedman import DatasetRanks
 from fedbench_core.statistics.intervals import Interval
 from fedbench_core.statistics.pairs import Pair
+from fedbench_core.suites.choices import Choice
 
 _GAP = 3
 """Characters between the columns of a terminal's table."""
@@ -47,7 +48,17 @@ def _costs(table: Table) -> TextTable:
 def _origins(table: Table) -> TextTable:
     headings = ["entry", "method", "plugin and version", "fidelity", "backbones"]
     rows = [[row.name, row.method, row.plugin, row.fidelity, row.backbones] for row in table.rows]
+    if table.tuned:
+        headings += ["chosen settings", "validation score", "with default settings"]
+        rows = [[*cells, *_chosen(table.tuned[row.entry])] for cells, row in zip(rows, table.rows, strict=True)]
     return TextTable(headings, rows, frozenset(headings))
+
+
+def _chosen(choice: Choice) -> list[str]:
+    """What tuning chose, its score, and that of the default."""
+    settings = ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in choice.best.settings.items())
+    scores = [choice.best.score, choice.trials[0].score]
+    return [settings or "default", *("failed" if score is None else f"{score:.{_SCORE_DECIMALS}f}" for score in scores)]
 
 
 def pair_table(table: Table, pairs: Iterable[Pair]) -> TextTable:

@@ -1,6 +1,6 @@
 """Running a suite: the missing runs are planned, computed several at a time, and filed as soon as each ends."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from fedbench_core.runner import How, check_how
 from fedbench_core.suites.filed_records import Record, file_record, filed_by_key
 from fedbench_core.suites.jobs import Job, Report, compute
 from fedbench_core.suites.status import Unrecorded
-from fedbench_core.suites.suite import GridPoint, Suite
+from fedbench_core.suites.suite import GridPoint
 
 
 @dataclass
@@ -31,14 +31,14 @@ class PlannedRun:
 
 @dataclass
 class SuitePlan:
-    """The runs that a suite still needs.
+    """The runs that a suite still needs, or its tuning.
 
-    grid_points: number of distinct grid points. recorded: number of those with an up-to-date record. outdated: by
-    name of the grid point, how a record that is kept differs in spec or versions. replaced: by key of the grid point,
-    the file of an outdated record that its run replaces.
+    name: whose runs they are. grid_points: number of distinct grid points. recorded: number of those with an up-to-date
+    record. outdated: by name of the grid point, how a record that is kept differs in spec or versions. replaced: by key
+    of the grid point, the file of an outdated record that its run replaces.
     """
 
-    suite: Suite
+    name: str
     records: Path
     grid_points: int
     runs: list[PlannedRun] = field(default_factory=list)
@@ -63,14 +63,13 @@ class SuiteProgress:
     reason: str = ""
 
 
-def plan_runs(suite: Suite, records: Path, how: How, origin: str) -> SuitePlan:
-    """The runs of `suite` that have no record in `records`; with `how.fresh` also those with an outdated record.
+def plan_runs(name: str, grid_points: Sequence[GridPoint], records: Path, how: How, origin: str) -> SuitePlan:
+    """The runs of these grid points that have no record in `records`; with `how.fresh` also of outdated records.
 
     RequestError names `origin` (the suite file) and the entry for an unknown name or option, before any run starts;
     RunError names records that are damaged or disagree.
     """
-    grid_points = suite.grid_points()
-    plan = SuitePlan(suite, records, len({grid_point.name for grid_point in grid_points}))
+    plan = SuitePlan(name, records, len({grid_point.name for grid_point in grid_points}))
     runs: dict[str, PlannedRun] = {}
     filed = filed_by_key(records)
     for grid_point in grid_points:
@@ -93,7 +92,7 @@ def run_suite(plan: SuitePlan, how: How, workers: int, watch: Callable[[SuitePro
     After an interruption, the same call continues with the remaining runs.
     """
     how = replace(how, keep="none")  # a suite has hundreds of runs, whose records are wanted
-    plan.unrecorded.write(how.out, plan.suite.name)
+    plan.unrecorded.write(how.out, plan.name)
     if not plan.runs:
         return plan.unrecorded
     check_how(how, [run.spec for run in plan.runs])
@@ -107,7 +106,7 @@ def run_suite(plan: SuitePlan, how: How, workers: int, watch: Callable[[SuitePro
                 ended += 1
                 fractions[report.job.number] = 1.0
                 grid_point, reason = run.grid_points[0], _file(plan, run, report)
-                plan.unrecorded.write(how.out, plan.suite.name)
+                plan.unrecorded.write(how.out, plan.name)
             elif report.kind == "progress":
                 fractions[report.job.number] = float(report.text)
             else:

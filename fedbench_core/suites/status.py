@@ -50,7 +50,10 @@ def _path(out: Path, suite: str) -> Path:
 
 @dataclass(frozen=True)
 class StatusRow:
-    """The number of grid points in each state (`STATES`), for an entry, dataset, partition and list of backbones."""
+    """The number of grid points in each state (`STATES`), for an entry, dataset, partition and list of backbones.
+
+    The runs with tuned settings are those of an entry `NAME, tuned`.
+    """
 
     entry: str
     dataset: str
@@ -65,6 +68,7 @@ def status(suite: Suite, records: Path, out: Path) -> list[StatusRow]:
     unrecorded = Unrecorded.read(out, suite.name)
     counts: dict[tuple[str, str, str, str], Counter[str]] = {}
     for point in suite.grid_points():
-        row = counts.setdefault((point.entry, point.dataset, point.partition, point.backbones), Counter())
+        entry = f"{point.entry}, tuned" if point.tuned else point.entry
+        row = counts.setdefault((entry, point.dataset, point.partition, point.backbones), Counter())
         row["done" if point.key in filed else unrecorded.state(point)] += 1
     return [StatusRow(*names, {state: count[state] for state in STATES}) for names, count in counts.items()]

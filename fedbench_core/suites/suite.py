@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -19,14 +19,19 @@ from pydantic_core import PydanticCustomError
 
 from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.api.limits import parse_toml, read_text
+from fedbench_core.api.search import LogUniform, OneOf
 from fedbench_core.federation.spec import MOST_SEED, RunSpec, plain
+from fedbench_core.suites.choices import Choice, choices_file, nested, read_choices
 
 METRICS = (
     *("personalization", "generalization", "worst_client", "worst_decile", "global_accuracy", "balanced_accuracy"),
     *("auc", "f1", "rarest_recall", "ece", "brier", "mae"),
 )
 """Metrics that a suite can rank by: keys of test.metrics in a record."""
+LESS_IS_BETTER = frozenset({"ece", "brier", "mae"})
+"""Those of them that are errors."""
 MOST_SEEDS = 10_000
+MOST_TRIALS = 1_000
 _LONGEST_NAME = 200
 """File systems have names of 255 bytes, and a file has a longer name while it is written."""
 _SHOWN = 40
@@ -34,12 +39,13 @@ AXES = ("dataset", "backbones", "seed")
 """Settings that the suite's lists provide; an entry may set its own backbones."""
 
 Name = Annotated[str, Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
 Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class GridPoint:
-    """A run of a suite. settings: unresolved, for `RunSpec.of`."""
+    """A run of a suite. settings: unresolved, for `RunSpec.of`; tuned: whether they are those that tuning chose."""
 
     suite: str
     entry: str
@@ -48,6 +54,7 @@ class GridPoint:
     backbones: str
     seed: int
     settings: Settings
+    tuned: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -95,6 +102,8 @@ class _Variant(_Strict):
             raise PydanticCustomError("axis", f"{axes[0]} is an axis of the suite; set it in the suite's list")
         if "public" in settings:
             raise PydanticCustomError("public", "public images are the same for all entries; set public in [settings]")
+        if {"trials", "tuning"} & settings.keys():
+            raise PydanticCustomError("trials", "all entries get the same number of trials; set trials in [tuning]")
         return {"name": values.get("name", cls.default_name(settings)), "settings": settings}
 
     @classmethod
@@ -162,6 +171,22 @@ class Baselines(_Strict):
         return [name for name in single if name] + [*self.unshared, *self.unshared.values()]
 
 
+class Tuning(_Strict):
+    """Equal tuning: every entry gets the same number of trials, and the best one on validation images is chosen."""
+
+    trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] = Field(
+        description="trials of every entry, for each dataset, partition and list of backbones; the first is the default"
+    )
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = Field(
+        description="a list of seeds with which every trial is run; none of the seeds of the suite"
+    )
+    ranges: dict[Name, LogUniform | OneOf] = Field(
+        default_factory=dict,
+        description="other values to try than those that `fedbench show` names, as `{low = 0.001, high = 0.1}` or "
+        "`{values = [1, 2]}`, by the name of the setting: `lr`, `local_update.mu`",
+    )
+
+
 class Suite(_Strict):
     """A comparison of entries x datasets x partitions x backbones x seeds, and the question that it answers."""
 
@@ -170,7 +195,7 @@ class Suite(_Strict):
     metric: Name = Field(
         default="personalization", description=f"the score that ranks the entries: {', '.join(METRICS)}"
     )
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=MOST_SEED)], ...], Field(min_length=1)] = Field(
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = Field(
         default=tuple(range(12)), description="how many seeds, or a list of seeds; every run is repeated with each"
     )
     datasets: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(
@@ -190,7 +215,9 @@ class Suite(_Strict):
         default=(),
         description="pairs of entries that the suite was made to compare; they are a family of tests of their own",
     )
+    tuning: Tuning | None = Field(default=None, description="how entries are tuned, see below; not at all if not given")
     _file: Path = PrivateAttr(Path())
+    _choices: Mapping[tuple[str, str, str, str], Choice] = PrivateAttr(default_factory=dict)
 
     @property
     def file(self) -> str:
@@ -220,11 +247,31 @@ class Suite(_Strict):
         return plain(settings) if isinstance(settings, dict) else settings
 
     def grid_points(self) -> list[GridPoint]:
-        """All grid points, seed by seed, so that a suite that is interrupted has complete seeds."""
-        return list(self._grid_points())
+        """All grid points, seed by seed, so that a suite that is interrupted has complete seeds.
 
-    def _grid_points(self) -> Iterator[GridPoint]:
-        grid = product(self.seeds, self.datasets, self.partitions, self.backbones, self.entries)
+        Where an entry was tuned, the default settings come first, and then those that were chosen.
+        """
+        return [point for default in self.default_points(self.seeds) for point in (default, *self._tuned(default))]
+
+    def _tuned(self, default: GridPoint) -> Iterator[GridPoint]:
+        if (choice := self.choice(default)) is not None:
+            yield replace(default, settings=merged(default.settings, nested(choice.best.settings)), tuned=True)
+
+    def choice(self, point: GridPoint) -> Choice | None:
+        """What tuning chose for a grid point; None if it has not been tuned as the suite is now."""
+        found = self._choices.get((point.entry, point.dataset, point.partition, point.backbones))
+        return found if found is not None and found.of == self.tuning_digest(point) else None
+
+    def tuning_digest(self, point: GridPoint) -> str:
+        """A digest of all that the tuning of a grid point depends on in this file, the same for all seeds."""
+        settings = {name: value for name, value in point.settings.items() if name != "seed"}
+        tuning = None if self.tuning is None else self.tuning.model_dump(mode="json")
+        text = json.dumps([self.name, self.metric, settings, tuning], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def default_points(self, seeds: Sequence[int]) -> Iterator[GridPoint]:
+        """The grid points with default settings for these seeds."""
+        grid = product(seeds, self.datasets, self.partitions, self.backbones, self.entries)
         for seed, dataset, partition, backbones, entry in grid:
             own = _names(entry.settings.get("backbones", backbones))
             axes = {"dataset": dataset, "backbones": own, "seed": seed}
@@ -251,6 +298,7 @@ def read_suite(path: Path) -> Suite:
         values = parse_toml(read_text(path))
         suite = Suite(**values)
         suite._file = path  # noqa: SLF001  # pydantic has no other way for what is no key of the file
+        suite._choices = read_choices(choices_file(path)).by_case if suite.tuning else {}  # noqa: SLF001  # as above
         _check(suite, path)
     except FileNotFoundError:
         others = ", ".join(str(other) for other in sorted(path.parent.glob("*.toml"))) or "none"
@@ -276,12 +324,27 @@ def _check(suite: Suite, path: Path) -> None:
     for where, name in [*named, *(("planned", name) for pair in suite.planned for name in pair)]:
         if name not in known:
             raise unknown(f"entry (of {where})", name, known)
+    if suite.tuning is not None:
+        _check_tuning_seeds(suite, suite.tuning)
+    _check_planned(suite)
+    for grid_point in suite.grid_points():
+        _check_grid_point(grid_point)
+
+
+def _check_planned(suite: Suite) -> None:
     _check_distinct("planned", [tuple(sorted(pair)) for pair in suite.planned], "Remove one")
     for first, second in suite.planned:
         if first == second:
             raise RequestError(f"planned: {first!r} is compared with itself. Name two entries.")
-    for grid_point in suite.grid_points():
-        _check_grid_point(grid_point)
+
+
+def _check_tuning_seeds(suite: Suite, tuning: Tuning) -> None:
+    _check_distinct("tuning.seeds", tuning.seeds, "Remove one")
+    if both := sorted(set(tuning.seeds) & set(suite.seeds)):
+        raise RequestError(
+            f"tuning.seeds: {both[0]} is also a seed of the suite. Tune with other seeds, such as "
+            f"{max(suite.seeds) + 1}: scores of seeds that chose the settings would be too good."
+        )
 
 
 def _check_grid_point(grid_point: GridPoint) -> None:

@@ -13,7 +13,7 @@ from fedbench_core.cli.list_ import KINDS
 from fedbench_core.cli.output import words
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.registry import HOOKS, registry
-from fedbench_core.suites.suite import Baselines, Suite, read_suite
+from fedbench_core.suites.suite import Baselines, Suite, Tuning, read_suite
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 CORE = "fedbench-core"
@@ -66,7 +66,10 @@ def test_page_of_suite_files_is_up_to_date_and_its_example_is_one(cli, tmp_path)
     file.write_text(re.findall(r"```toml\n(.*?)```", result.stdout, re.DOTALL)[0])
     assert [point.entry for point in read_suite(file).grid_points()] == ["local", "centralized"] * 3
     keys = set(re.findall(r"^\| `(\w+)` \|", result.stdout, re.MULTILINE))
-    assert keys == {*Suite.model_fields, *Baselines.model_fields, *RunSpec.model_fields} - {"dataset", "seed"}
+    assert keys == {*Suite.model_fields, *Baselines.model_fields, *Tuning.model_fields, *RunSpec.model_fields} - {
+        "dataset",
+        "seed",
+    }
 
 
 @pytest.mark.usefixtures("plugin")

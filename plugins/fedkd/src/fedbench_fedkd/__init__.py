@@ -70,7 +70,7 @@ class FedKD(LocalUpdate):
     student_lr: Annotated[
         float | None,
         Field(gt=0, description="learning rate of the student, with the run's schedule; none: the run's"),
-        LogUniform(1e-3, 0.3),
+        LogUniform(1e-4, 0.1),
     ] = None
     share: Annotated[bool, Field(description="false: nothing is sent; the same pair trains locally")] = True
 
