@@ -3,6 +3,7 @@
 import multiprocessing
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
@@ -25,7 +26,7 @@ def start_process(function: Callable[..., None], *arguments: Any) -> BaseProcess
     """Fork a process that runs `function`."""
     start_server()
     process = CONTEXT.Process(target=function, args=arguments)
-    with _detached():
+    with _detached(), _uninterrupted():
         process.start()
     return process
 
@@ -45,3 +46,22 @@ def _detached() -> Iterator[None]:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         sys.modules["__main__"] = main
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A Ctrl-C in this block takes effect at its end: a process that gets half of its arguments prints a traceback.
+
+    Blocking the signal isn't enough: another thread may receive it, and Python handles it in the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if received:
+            signal.raise_signal(signal.SIGINT)
