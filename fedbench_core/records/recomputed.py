@@ -13,6 +13,7 @@ from fedbench_core.federation.bits import Codes, bits_of_text, codes_of_text
 from fedbench_core.federation.matrix import Matrix, divided, expanded, mean_of_defined, read_matrix
 
 Record = Mapping[str, Any]
+_TWO = 2
 
 
 class ReadError(Exception):
@@ -69,6 +70,8 @@ def scores_of(record: Record, summary: Record) -> Scores:
         if len(right):
             balanced = recalls.sum(axis=1) / groups.known.sum()
             _add_mean(metrics, undefined, ("balanced_accuracy", "balanced_accuracy"), balanced, rows)
+            if len(groups.sizes) == _TWO:
+                _add_mean(metrics, undefined, ("f1", "f1"), _f1_of_two(recalls * groups.sizes, groups), rows)
     served = zip(record["population"]["images"]["test"], rows, strict=True)
     return Scores(
         primary="label" if by_class else "local",
@@ -77,6 +80,19 @@ def scores_of(record: Record, summary: Record) -> Scores:
         undefined=undefined,
         rarest_class=record["data"]["classes"][rarest],
     )
+
+
+def _f1_of_two(right: Matrix, groups: Groups) -> Matrix:
+    """The mean F1 score over two classes of each model, (models,): a wrong prediction is the other class.
+
+    right: the number of correct predictions, (models, 2).
+    """
+    wrong = groups.sizes - right
+    scores = divided(2 * right, 2 * right + wrong.sum(axis=1, keepdims=True))
+    means: Matrix = divided(
+        np.where(groups.known > 0, scores, 0.0).sum(axis=1), np.broadcast_to(groups.known.sum(), len(right))
+    )
+    return means
 
 
 def _add_mean(

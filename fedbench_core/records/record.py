@@ -17,12 +17,13 @@ from fedbench_core.api.limits import read_text
 from fedbench_core.federation.files import replace_file
 from fedbench_core.federation.spec import completed, digest_of
 from fedbench_core.records.consistency import contradiction
+from fedbench_core.records.messages import MESSAGES, messages_fault
 from fedbench_core.records.passed import Passed
 from fedbench_core.records.schema import schema_fault, short
 
 FORMAT = 3
 RECORD = "record.json"
-TABLES = ("clients.csv", "messages.csv")
+TABLES = ("clients.csv", MESSAGES)
 _DIGEST_LINE = re.compile(r'^"digest": ?"([0-9a-f]{64})",\n', re.MULTILINE)
 
 
@@ -82,6 +83,8 @@ def read_record(path: Path, passed: Passed | None = None) -> dict[str, Any]:
         for table in (file.with_name(name) for name in TABLES):
             if table.exists():
                 check_table(table, record)
+        if fault := messages_fault(file.with_name(MESSAGES), record["costs"]):
+            raise RecordError(file.with_name(MESSAGES), fault, "Submit the files that the run wrote.")
     return _completed(record)
 
 

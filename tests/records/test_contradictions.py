@@ -1,13 +1,18 @@
 """Records that were edited and sealed again are refused with the name of the value."""
 
 import json
+import shutil
 from functools import reduce
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedbench_core import RunSpec, run
+from fedbench_core.api import SERVER
 from fedbench_core.federation.spec import digest_of
+from fedbench_core.records import messages
+from fedbench_core.records.recomputed import Groups, _f1_of_two
 from fedbench_core.records.record import RecordError, _text, read_record, sealed
 from fedbench_core.runner import How
 
@@ -171,3 +176,25 @@ def test_text_that_is_no_json_is_refused_by_the_files_name(text, tmp_path) -> No
         read_record(file)
     assert refused.value.path == file
     assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize("total", ["bytes_up", "bytes_down", "bytes_dense"])
+def test_bytes_that_the_messages_of_the_run_do_not_add_up_to_are_refused(total, finished, forge) -> None:
+    record = json.loads(finished().read_text())
+    file = forge(f"costs.{total}", record["costs"][total] + 1)
+    assert read_record(file)["format"]
+    shutil.copy(finished().with_name("messages.csv"), file.parent)
+    with pytest.raises(RecordError, match=rf"messages\.csv .*{total} {record['costs'][total]}"):
+        read_record(file)
+
+
+def test_server_has_the_number_that_messages_give_it() -> None:
+    assert str(SERVER) == messages.SERVER
+
+
+def test_f1_of_two_classes_follows_from_correctness() -> None:
+    # 4 of 5 images of the first class and 1 of 3 of the second are right: 3 of 8 predictions are wrong.
+    groups = Groups(np.array([0] * 5 + [1] * 3), np.array([5.0, 3.0]))
+    assert _f1_of_two(np.array([[4.0, 1.0]]), groups) == pytest.approx((8 / 11 + 2 / 5) / 2)
+    alone = Groups(np.array([0] * 5), np.array([5.0, 0.0]))
+    assert _f1_of_two(np.array([[4.0, 0.0], [0.0, 0.0]]), alone).tolist() == pytest.approx([8 / 9, 0])
