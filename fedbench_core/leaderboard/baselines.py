@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from fedbench_core.leaderboard.budget import bytes_per_turn
+from fedbench_core.leaderboard.columns import gflops
 from fedbench_core.leaderboard.misfits import Record, Runs
 from fedbench_core.statistics.intervals import defined_mean
 from fedbench_core.suites.suite import Suite
@@ -93,7 +94,7 @@ def _budget(record: Record) -> str:
 
 
 def _gflops(own: Mapping[int, Record]) -> float:
-    return defined_mean([record["costs"]["training_gflops"] or 0.0 for record in own.values()])[0]
+    return defined_mean([gflops(record) or 0.0 for record in own.values()])[0]
 
 
 def _any(own: Mapping[int, Record], test: Callable[[Record], bool]) -> bool:

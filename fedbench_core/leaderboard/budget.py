@@ -46,7 +46,7 @@ _KINDS: dict[str, tuple[Callable[[Record], float | None], str, dict[str, float]]
         "per client and round",
         {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
     ),
-    "gflops": (_COSTS["gflops"].read, "in training", {"GFLOPs": 1, "TFLOPs": 1e3, "PFLOPs": 1e6}),
+    "gflops": (_COSTS["gflops"].read, "of arithmetic", {"GFLOPs": 1, "TFLOPs": 1e3, "PFLOPs": 1e6}),
     "seconds": (_COSTS["seconds"].read, "per run", {"s": 1, "min": 60, "h": 3600}),
 }
 

@@ -99,11 +99,20 @@ def personalization_by_client(record: Record | None) -> list[float | None]:
     return [None if row is None else rows[row][client] for client, row in enumerate(matrix["predictor_of_client"])]
 
 
+def gflops(record: Record) -> float | None:
+    """GFLOPs of the whole federation: of clients, of the server, and of fine-tuning before a prediction.
+
+    None if those of a network are not known.
+    """
+    parts = [record["costs"][f"{part}_gflops"] for part in ("training", "aggregation", "prediction")]
+    return None if None in parts else float(sum(parts))
+
+
 COSTS = (
     Column("mb_up", "MB up", _per_turn("up"), more_is_better=False),
     Column("mb_down", "MB down", _per_turn("down"), more_is_better=False),
     Column("mb_peer", "MB peer", _per_turn("peer"), more_is_better=False),
-    Column("gflops", "GFLOPs", lambda record: record["costs"]["training_gflops"], more_is_better=False),
+    Column("gflops", "GFLOPs", gflops, more_is_better=False),
     Column("seconds", "seconds", lambda record: record["how"]["seconds"], more_is_better=False),
 )
 _METRICS = {column.name: column for column in (*_SCORES, *_FURTHER)}

@@ -245,8 +245,9 @@ def _definitions(leaderboard: Leaderboard) -> Iterator[str]:
     yield (
         "MB (10⁶ bytes): measured size of the messages per client and round, uploaded to the server, downloaded from "
         "it, and sent between peers. With full participation over R rounds each client has R uploads and R - 1 "
-        "downloads, because equal initial weights need no broadcast; papers quote 2R. GFLOPs: training in the whole "
-        "federation. Seconds: wall time of a run; machines may differ."
+        "downloads, because equal initial weights need no broadcast; papers quote 2R. GFLOPs: training of all "
+        "clients and of the server, and fine-tuning before the last prediction. Seconds: wall time of a run; machines "
+        "may differ."
     )
     if any(row.fidelity != "full" for table in leaderboard.tables for row in table.rows):
         yield "† Reconstruction: details that the paper leaves open are inferred; the plugin's README lists them."

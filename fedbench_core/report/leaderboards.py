@@ -248,7 +248,7 @@ _COSTS = {
     "mb_down": "MB down per client and round",
     "mb_peer": "MB between peers per client and round",
     "transfer": "seconds of transfer per client and run",
-    "gflops": "training GFLOPs of the federation",
+    "gflops": "GFLOPs of the federation",
     "seconds": "seconds per run, as measured",
 }
 

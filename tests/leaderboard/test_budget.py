@@ -8,6 +8,7 @@ from fedbench_core.leaderboard.budget import bytes_per_turn, read_budget, within
 
 def record(up=0, down=0, peer=0, gflops=1.0, seconds=2.0, clients=2, rounds=5) -> dict:
     costs = {"bytes_up": up, "bytes_down": down, "bytes_peer": peer, "training_gflops": gflops}
+    costs |= {"aggregation_gflops": 0.0, "prediction_gflops": 0.0}
     return {
         "population": {"trained": clients},
         "spec": {"rounds": rounds},

@@ -185,6 +185,18 @@ def test_table_with_a_baseline_of_another_kind_is_not_ranked(baselines, message,
     assert re.search(message, unranked(file))
 
 
+@pytest.mark.parametrize("part", ["aggregation", "prediction"])
+def test_gflops_are_those_of_the_server_and_of_fine_tuning_too(part, suite_folder) -> None:
+    def spend(record, grid_point) -> None:
+        if grid_point.entry == "fedavg":
+            record["costs"][f"{part}_gflops"] = 0.5
+
+    file = suite_folder.suite()
+    suite_folder.fill(file, change=spend)
+    rows = {row.entry: row for row in read_leaderboard(file, "personalization").tables[0].rows}
+    assert rows["fedavg"].intervals["gflops"].mean == 1.5
+
+
 @pytest.mark.parametrize(("gflops", "enough"), [(1.88, False), (1.90, True)])
 def test_baseline_of_equal_flops_has_nine_tenths_of_the_most_expensive_entry(gflops, enough, suite_folder) -> None:
     def set_flops(record, grid_point) -> None:
