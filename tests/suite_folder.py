@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fedbench_core import RunSpec, run
-from fedbench_core.federation.bits import text_of_bits
+from fedbench_core.federation.bits import codes_of_text, text_of_bits, text_of_codes
 from fedbench_core.federation.spec import digest_of
 from fedbench_core.records.recomputed import scores_of
 from fedbench_core.records.record import _text, sealed
@@ -127,7 +127,7 @@ class SuiteFolder:
     @staticmethod
     def add_role(record: dict[str, Any], role: str) -> None:
         """Add a role with the predictions of the headline."""
-        names = ("metrics", "undefined", "rarest_class", "matrix", "correct")
+        names = ("metrics", "undefined", "rarest_class", "matrix", "correct", "predicted")
         record["test"]["roles"][role] = copy.deepcopy({name: record["test"][name] for name in names})
 
 
@@ -157,6 +157,10 @@ def set_correct(record: dict[str, Any], correct: int, *, personal: bool = False)
     bits = text_of_bits(np.packbits(np.arange(images) < correct))
     test = record["test"]
     test["correct"] = [bits] * (clients if personal else 1)
+    kinds = test["groups"]["kinds"]
+    truth = codes_of_text(test["groups"]["images"], images, kinds)
+    guesses = np.where(np.arange(images) < correct, truth, (truth + 1) % kinds)
+    test["predicted"] = [text_of_codes(guesses, kinds)] * len(test["correct"])
     test["matrix"]["predictor_of_client"] = list(range(clients)) if personal else [0] * clients
     part = correct / images
     test["metrics"] |= {"auc": 0.5 + 0.3 * part, "ece": 0.3 - 0.1 * part}

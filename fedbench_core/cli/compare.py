@@ -1,5 +1,6 @@
 """`fedbench compare`: a suite without a file."""
 
+import json
 import os
 from collections.abc import Iterable
 from functools import partial
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedbench_core.api.errors import RequestError, RunError
-from fedbench_core.cli.flags import data_flag, given_settings, spec_flags
+from fedbench_core.cli.flags import data_flag, given_settings, read_seeds, spec_flags
 from fedbench_core.cli.known import check_names
-from fedbench_core.cli.output import echo, json_option, print_sentence
+from fedbench_core.cli.output import echo, json_option, print_json, print_sentence
 from fedbench_core.cli.progress import following
 from fedbench_core.cli.serving import serving
 
 if TYPE_CHECKING:
+    from fedbench_core.suites.status import Unrecorded
     from fedbench_core.suites.suite import Suite
 
 NAME = "compare"
@@ -51,25 +53,15 @@ def command(
     as_json, data_root, config = given.pop("as_json"), given.pop("data_root"), given.pop("config")
     for method in methods:
         check_names({"method": method})
-    suite = adhoc_suite(save.stem if save else NAME, methods, _seeds(seeds), given_settings(given, config), metric)
+    suite = adhoc_suite(save.stem if save else NAME, methods, read_seeds(seeds), given_settings(given, config), metric)
     if save is not None:
         _save(save, suite_text(suite))
-    _run(suite, workers, out, data_root, quiet=as_json)
-    _show(suite, out, as_json=as_json)
+    outcomes = _run(suite, workers, out, data_root, quiet=as_json)
+    _show(suite, out, outcomes, as_json=as_json)
     if save is not None and not as_json:
         print_sentence(f"Saved as {save}. Go on with: fedbench suite run {save} --out {out}")
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    """`3` is 0, 1, 2; `0,7` is a list."""
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    seeds = tuple(range(numbers[0])) if len(numbers) == 1 else tuple(numbers)
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise RequestError(f"--seeds {text}: expected a number of seeds from 1 on, or different seeds such as 0,1,2.")
-    return seeds
+    if outcomes.failed:
+        raise RunError(" ".join(_sentences(outcomes.failed.values())))
 
 
 def _save(path: Path, text: str) -> None:
@@ -81,7 +73,8 @@ def _save(path: Path, text: str) -> None:
     replace_file(path, text.encode())
 
 
-def _run(suite: "Suite", workers: int | None, out: Path, data_root: Path | None, *, quiet: bool) -> None:
+def _run(suite: "Suite", workers: int | None, out: Path, data_root: Path | None, *, quiet: bool) -> "Unrecorded":
+    """Compute the missing runs; an error if none has a record then."""
     with serving("fedbench_core.suites.jobs", processes=True):
         from fedbench_core.runner import How  # noqa: PLC0415  # imports torch: slow, and --help does not need it
         from fedbench_core.suites.running import plan_runs, run_suite  # noqa: PLC0415  # as above
@@ -94,17 +87,18 @@ def _run(suite: "Suite", workers: int | None, out: Path, data_root: Path | None,
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Finished runs are kept. Continue with the same command.") from None
     reasons = {**outcomes.skipped, **outcomes.failed}
-    if outcomes.failed or len(reasons) == plan.grid_points:
+    if len(reasons) == plan.grid_points:
         raise (RunError if outcomes.failed else RequestError)(" ".join(_sentences(reasons.values())))
     for reason in _sentences(outcomes.skipped.values()):
         echo(f"Left out: {reason}", err=True)
+    return outcomes
 
 
 def _sentences(reasons: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(reasons))
 
 
-def _show(suite: "Suite", out: Path, *, as_json: bool) -> None:
+def _show(suite: "Suite", out: Path, outcomes: "Unrecorded", *, as_json: bool) -> None:
     from fedbench_core.cli.leaderboard import print_case, print_sheet  # noqa: PLC0415  # imports pandas: slow
     from fedbench_core.leaderboard.formats import to_json  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.leaderboard import build_leaderboard  # noqa: PLC0415  # as above
@@ -116,7 +110,9 @@ def _show(suite: "Suite", out: Path, *, as_json: bool) -> None:
     for error in leaderboard.refused:
         echo(f"Refused: {error}", err=True)
     if as_json:
-        echo(to_json(leaderboard), nl=False)
+        paths = {path.stem: path for key, (path, _) in filed.items() if key in keys}
+        reasons = {"skipped": outcomes.skipped, "failed": outcomes.failed}
+        print_json({**json.loads(to_json(leaderboard)), "recorded": paths, **reasons})
         return
     [table] = leaderboard.tables
     print_case(table)

@@ -87,6 +87,22 @@ def given_settings(flags: dict[str, Any], config: Path | None, **defaults: Any) 
     return settings
 
 
+def read_seeds(text: str, flag: str = "--seeds") -> tuple[int, ...]:
+    """`3` is 0, 1, 2; `0,7` is a list. RequestError for anything else, and for repeated seeds."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    most = len(numbers) == 1 and numbers[0] > MOST_SEEDS
+    seeds = tuple(range(0 if most else numbers[0])) if len(numbers) == 1 else tuple(numbers)
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise RequestError(
+            f"{flag} {text}: expected a number of seeds from 1 to {MOST_SEEDS}, or different seeds such as 0,1,2."
+        )
+    return seeds
+
+
+MOST_SEEDS = 10_000
 REPLACEABLE = ("partitioner", "aggregator", "compressor", "downlink", "topology", "dataset")
 METHOD_PARTS = ("aggregator", "compressor", "downlink", "topology")
 """Parts that a method defines."""

@@ -26,7 +26,7 @@ _BUDGET = "keep only entries within a budget: bytes=10MB (per client and round),
 
 
 @click.command("leaderboard")
-@click.argument("suite", required=False)
+@click.argument("sources", metavar="[SUITE|RUN...]", nargs=-1)
 @click.option("--sort", metavar="COLUMN", help="rank by another metric (auc, ece, ...), or sort by a cost (mb_up, ...)")
 @click.option("--budget", "budgets", multiple=True, metavar="KIND=LIMIT", help=_BUDGET)
 @click.option("--format", "form", type=click.Choice(FORMATS), help="print this format instead of tables")
@@ -35,7 +35,7 @@ _BUDGET = "keep only entries within a budget: bytes=10MB (per client and round),
 @folder_option
 @json_option
 def command(
-    suite: str | None,
+    sources: tuple[str, ...],
     sort: str | None,
     budgets: tuple[str, ...],
     form: str | None,
@@ -46,8 +46,10 @@ def command(
 ) -> None:
     """Rank the entries of a suite by significance tests on its records.
 
-    SUITE is a name in leaderboards/suites, or a TOML file; without it, all suites are listed.
+    SUITE is a name in leaderboards/suites, or a TOML file; without it, all suites are listed. RUN is the folder of a
+    finished run, or a folder of such folders: runs that differ only in their seed are one entry.
     """
+    suite = " ".join(sources) or None
     form = "json" if as_json else form
     _check_flags(suite, sort, budgets, form, write=write, check=check)
     if write or check:
@@ -55,7 +57,7 @@ def command(
     elif suite is None:
         _print_index(folder, as_json=form == "json")
     else:
-        _print_leaderboard(folder, suite, sort, budgets, form)
+        _print_leaderboard(leaderboard_of(sources, folder, sort, budgets), form)
 
 
 def _check_flags(
@@ -102,13 +104,32 @@ def _print_index(folder: Path, *, as_json: bool) -> None:
     print_sheet(sheet)
 
 
-def _print_leaderboard(folder: Path, suite: str, sort: str | None, budgets: Sequence[str], form: str | None) -> None:
-    from fedbench_core.leaderboard.budget import read_budget  # noqa: PLC0415  # imports pandas: slow
-    from fedbench_core.leaderboard.formats import FORMATTED  # noqa: PLC0415  # as above
-    from fedbench_core.leaderboard.pages import UNRESOLVED, read_leaderboard  # noqa: PLC0415  # as above
+def leaderboard_of(
+    sources: Sequence[str], folder: Path, sort: str | None = None, budgets: Sequence[str] = ()
+) -> "Leaderboard":
+    """The leaderboard of a suite or of runs; RequestError if the sources are neither."""
+    from fedbench_core.leaderboard.adhoc import leaderboard_of as of_runs  # noqa: PLC0415  # imports pandas: slow
+    from fedbench_core.leaderboard.budget import read_budget  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.pages import read_leaderboard  # noqa: PLC0415  # as above
+    from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
+    from fedbench_core.records.runs import finished_runs  # noqa: PLC0415  # as above
     from fedbench_core.suites.suite import suite_file  # noqa: PLC0415  # as above
 
-    leaderboard = read_leaderboard(suite_file(folder, suite), sort, [read_budget(text) for text in budgets])
+    limits = [read_budget(text) for text in budgets]
+    runs = finished_runs(sources)
+    if runs:
+        return of_runs({path: read_record(path) for path in runs}, sort, limits)
+    if len(sources) > 1:
+        raise RequestError(f"{' '.join(sources)}: expected the folders of finished runs, or the name of one suite.")
+    return read_leaderboard(suite_file(folder, sources[0]), sort, limits)
+
+
+def _print_leaderboard(leaderboard: "Leaderboard", form: str | None) -> None:
+    from fedbench_core.leaderboard.formats import FORMATTED  # noqa: PLC0415  # imports pandas: slow
+    from fedbench_core.leaderboard.pages import UNRESOLVED  # noqa: PLC0415  # as above
+
+    for error in leaderboard.refused if leaderboard.suite.file == "" else ():
+        echo(f"Refused: {error}", err=True)
     if leaderboard.unresolved:
         echo(f"{', '.join(leaderboard.unresolved)}: {UNRESOLVED}.", err=True)
     if form is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fedbench_core.api.errors import RequestError
-from fedbench_core.cli.leaderboard import folder_option
+from fedbench_core.cli.leaderboard import folder_option, leaderboard_of
 from fedbench_core.cli.output import echo
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fedbench_core.leaderboard.table import Table
 
 run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-suite_argument = click.argument("suite", metavar="SUITE")
+sources_argument = click.argument("sources", metavar="RUN...|SUITE", nargs=-1, required=True)
 file_argument = click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 metric_option = click.option("--metric", help="metric to plot: auc, ece, ...  [default: the suite's metric]")
 case_option = click.option("--case", metavar="WORDS", help="which table of the suite: a part of its title")
@@ -63,7 +63,7 @@ def partition(run: Path, file: Path) -> None:
 
 
 @command.command("curves")
-@click.argument("sources", metavar="RUN...|SUITE", nargs=-1, required=True)
+@sources_argument
 @file_argument
 @click.option("--metric", help="metric to plot  [default: the suite's metric, or personalization]")
 @case_option
@@ -77,16 +77,15 @@ def curves(sources: tuple[str, ...], file: Path, metric: str | None, case: str |
     from fedbench_core.leaderboard import figures  # noqa: PLC0415  # imports matplotlib: slow
     from fedbench_core.leaderboard.columns import metric as named  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.grouping import group_by_settings  # noqa: PLC0415  # as above
-    from fedbench_core.records.record import RECORD, read_record  # noqa: PLC0415  # as above
+    from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
+    from fedbench_core.records.runs import finished_runs  # noqa: PLC0415  # as above
 
-    paths = [Path(source) for source in sources]
-    if all(path.suffix == ".json" or (path / RECORD).exists() for path in paths):
-        runs, column = group_by_settings(map(read_record, paths)), named(metric or "personalization")
-    elif len(sources) == 1:
-        table = _table(_leaderboard(sources[0], folder, metric), case)
-        runs, column = table.runs, table.ranked_by
+    runs_found = finished_runs(sources)
+    if runs_found:
+        runs, column = group_by_settings(map(read_record, runs_found)), named(metric or "personalization")
     else:
-        raise RequestError(f"{' '.join(sources)}: expected the folders of finished runs, or the name of one suite.")
+        table = _table(leaderboard_of(sources, folder, metric), case)
+        runs, column = table.runs, table.ranked_by
     picture = figures.curves_figure(runs, column)
     if picture is None:
         raise RequestError(
@@ -97,27 +96,27 @@ def curves(sources: tuple[str, ...], file: Path, metric: str | None, case: str |
 
 
 @command.command("bytes")
-@suite_argument
+@sources_argument
 @file_argument
 @metric_option
 @case_option
 @folder_option
-def bytes_(suite: str, file: Path, metric: str | None, case: str | None, folder: Path) -> None:
+def bytes_(sources: tuple[str, ...], file: Path, metric: str | None, case: str | None, folder: Path) -> None:
     """Plot score against bytes for the entries of a suite.
 
     The dashed line is the Pareto front: the best score for a number of bytes per client and round.
     """
     from fedbench_core.leaderboard.figures import tradeoff_figure  # noqa: PLC0415  # imports matplotlib: slow
 
-    _save(file, tradeoff_figure(_table(_leaderboard(suite, folder, metric), case)).draw)
+    _save(file, tradeoff_figure(_table(leaderboard_of(sources, folder, metric), case)).draw)
 
 
 @command.command("ranks")
-@suite_argument
+@sources_argument
 @file_argument
 @metric_option
 @folder_option
-def ranks(suite: str, file: Path, metric: str | None, folder: Path) -> None:
+def ranks(sources: tuple[str, ...], file: Path, metric: str | None, folder: Path) -> None:
     """Plot the critical-difference diagram of a suite.
 
     The suite must have at least six datasets. Entries are placed at their mean ranks; a bar joins entries that do not
@@ -125,19 +124,12 @@ def ranks(suite: str, file: Path, metric: str | None, folder: Path) -> None:
     """
     from fedbench_core.leaderboard.figures import dataset_figures  # noqa: PLC0415  # imports matplotlib: slow
 
-    leaderboard = _leaderboard(suite, folder, metric)
+    leaderboard = leaderboard_of(sources, folder, metric)
     pictures = dataset_figures(leaderboard)
     if not pictures:
         why_not = leaderboard.over_datasets.why_not if leaderboard.over_datasets else "it has one dataset"
         raise RequestError(f"Suite {leaderboard.suite.name} has no critical-difference diagram: {why_not}.")
     _save(file, pictures[0].draw)
-
-
-def _leaderboard(suite: str, folder: Path, metric: str | None) -> "Leaderboard":
-    from fedbench_core.leaderboard.pages import read_leaderboard  # noqa: PLC0415  # imports pandas: slow
-    from fedbench_core.suites.suite import suite_file  # noqa: PLC0415  # imports pandas: slow
-
-    return read_leaderboard(suite_file(folder, suite), metric)
 
 
 def _table(leaderboard: "Leaderboard", case: str | None) -> "Table":

@@ -1,19 +1,15 @@
 """`fedbench run`: run one experiment and print its scores."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fedbench_core.api.errors import RequestError
-from fedbench_core.cli.flags import how_flags, read_spec, spec_flags
-from fedbench_core.cli.notice import warn_of_broken_plugins
-from fedbench_core.cli.output import json_option, print_json
-from fedbench_core.cli.progress import Log, Watch, watching
-from fedbench_core.cli.report import print_report
-from fedbench_core.cli.serving import serving
+from fedbench_core.cli.single_runs import carry_out, carry_out_all
+from fedbench_core.cli.flags import how_flags, read_seeds, read_spec, spec_flags
+from fedbench_core.cli.output import json_option
+from fedbench_core.cli.progress import Log, Watch
 
 if TYPE_CHECKING:
     from fedbench_core.runner import Finished, How
@@ -27,15 +23,20 @@ if TYPE_CHECKING:
     "--out", type=click.Path(path_type=Path), default=Path("runs"), help="parent folder of run folders  [default: runs]"
 )
 @click.option("--fresh", is_flag=True, help="start over in a new folder")
+@click.option("--seeds", metavar="N|A,B,...", help="run with several seeds, one after the other; print mean and SD")
 @json_option
-def command(name: str | None, config: Path | None, as_json: bool, **flags: Any) -> None:
+def command(name: str | None, config: Path | None, seeds: str | None, as_json: bool, **flags: Any) -> None:
     """Run a federated method and print its scores.
 
     METHOD is short for --method METHOD. The run folder is named after the settings. The same command resumes an
-    interrupted run, and prints the recorded scores of a finished one.
+    interrupted run, and prints the recorded scores of a finished one. --seed 0,1,2 is the same as --seeds 0,1,2.
     """
     how = {name: flags.pop(name) for name in (*HOW, "out", "fresh")}
-    spec = read_spec({**flags, "method": _method(name, flags["method"])}, config)
+    flags["method"] = _method(name, flags["method"])
+    if several := _seeds(flags, seeds):
+        carry_out_all([read_spec({**flags, "seed": str(seed)}, config) for seed in several], how, as_json=as_json)
+        return
+    spec = read_spec(flags, config)
 
     def start(how: "How", watch: Watch, log: Log) -> "Finished":
         from fedbench_core.runner import run  # noqa: PLC0415  # imports torch: slow, and --help does not need it
@@ -52,6 +53,14 @@ def _method(name: str | None, flag: str | None) -> str | None:
     return name or flag
 
 
+def _seeds(flags: dict[str, Any], seeds: str | None) -> tuple[int, ...]:
+    """The seeds of several runs; none for one run."""
+    listed = flags["seed"] if "," in (flags["seed"] or "") else None
+    if seeds and flags["seed"]:
+        raise RequestError(f"--seeds {seeds} and --seed {flags['seed']} are both given. Leave one out.")
+    return read_seeds(seeds) if seeds else read_seeds(listed, "--seed") if listed else ()
+
+
 HOW = (
     "data_root",
     "executor",
@@ -62,19 +71,3 @@ HOW = (
     "gpus_per_client",
     "keep",
 )
-
-
-def carry_out(start: "Callable[[How, Watch, Log], Finished]", how: dict[str, Any], *, as_json: bool) -> None:
-    """Compute a run by `start`, show its progress, and print its record or its scores."""
-    started = time.monotonic()
-    with serving(processes=how["executor"] == "processes"), watching(quiet=as_json) as (watch, log):
-        from fedbench_core.registry import registry  # noqa: PLC0415  # imports torch: slow, and --help does not need it
-        from fedbench_core.runner import How  # noqa: PLC0415  # as above
-
-        registry()  # so that a broken plugin is reported before the run, not after it
-        warn_of_broken_plugins()
-        finished = start(How(**how), watch, log)
-    if as_json:
-        print_json(finished.record)
-    else:
-        print_report(finished, time.monotonic() - started)

@@ -1,25 +1,31 @@
 """`fedbench show NAME`."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
+from fedbench_core.api.errors import RequestError
 from fedbench_core.cli.entries import EMPTY, METHOD_FIELDS, OPTION_COLUMNS, Entry, accepts, option_row, option_text
 from fedbench_core.cli.output import echo, json_option, print_json, print_sentence, print_table, words
 
 
 @click.command("show")
 @click.argument("name")
+@click.option("--client", type=int, metavar="N", help="of a run: the classes as this client's model predicts them")
 @json_option
-def command(name: str, as_json: bool) -> None:
+def command(name: str, client: int | None, as_json: bool) -> None:
     """Show a method, part, dataset or backbone with its options, or the scores of a run.
 
     A name that belongs to several kinds is shown once for each of them. A run is named by its folder; its scores are
-    those that it printed, and the recall of each class.
+    those that it printed, the scores of each class, and the confusion matrix.
     """
     if (Path(name) / "record.json").is_file():
-        _show_run(Path(name), as_json=as_json)
+        _show_run(Path(name), client, as_json=as_json)
         return
+    if client is not None:
+        raise RequestError(f"--client needs the folder of a finished run; {name} is none.")
     from fedbench_core.cli.catalog import shown  # noqa: PLC0415  # imports torch: slow, and --help does not need it
 
     entries = shown(name)
@@ -31,9 +37,8 @@ def command(name: str, as_json: bool) -> None:
         _show_method(entry) if entry["kind"] == "method" else _show_part(entry)
 
 
-def _show_run(folder: Path, *, as_json: bool) -> None:
+def _show_run(folder: Path, client: int | None, *, as_json: bool) -> None:
     from fedbench_core.cli.report import print_report  # noqa: PLC0415  # imports torch: slow, and --help does not need it
-    from fedbench_core.records.correctness import class_recalls  # noqa: PLC0415  # as above
     from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
     from fedbench_core.runner import Finished  # noqa: PLC0415  # as above
 
@@ -42,11 +47,31 @@ def _show_run(folder: Path, *, as_json: bool) -> None:
         print_json(record)
         return
     print_report(Finished(folder, record), record["how"]["seconds"])
-    recalls = class_recalls(record)
-    if recalls:
-        echo()
-        columns = ("class", "test images", "recall, mean over clients", "worst client")
-        print_table(columns, [(one.name, one.images, f"{one.mean:.3f}", f"{one.worst:.3f}") for one in recalls])
+    _show_classes(record, client)
+
+
+def _show_classes(record: Mapping[str, Any], client: int | None) -> None:
+    """Print the scores of each class and the confusion matrix, as far as the record has them."""
+    from fedbench_core.records.predictions import class_scores, confusion  # noqa: PLC0415  # as above
+
+    found = class_scores(record, client)
+    if not found:
+        return
+    whose = "mean over clients" if client is None else f"client {client}"
+    echo()
+    columns = ("class", "test images", f"recall, {whose}", *(("worst client",) if client is None else ()))
+    values = [(one.recall, *((one.worst,) if client is None else ()), one.precision, one.f1) for one in found]
+    numbers = [tuple("-" if value is None else f"{value:.3f}" for value in row) for row in values]
+    rows = [(one.name, str(one.images), *row) for one, row in zip(found, numbers, strict=True)]
+    print_table((*columns, "precision", "F1"), rows, right=(*columns[1:], "precision", "F1"))
+    if record["test"].get("predicted") is None:
+        return
+    classes, matrix = record["data"]["classes"], confusion(record, client)
+    echo(f"\nConfusion matrix ({whose}): test images by true class (rows) and predicted class (columns)\n")
+    cells = [
+        (name, *(f"{value:.1f}".removesuffix(".0") for value in row)) for name, row in zip(classes, matrix, strict=True)
+    ]
+    print_table(("true class", *classes), cells, right=classes)
 
 
 def _show_part(entry: Entry) -> None:

@@ -131,7 +131,7 @@ def _report(made: "SuitePlan", outcomes: "Unrecorded", *, as_json: bool) -> None
     if as_json:
         done = made.grid_points - missing
         counts = {"recorded": done, "skipped": outcomes.skipped, "failed": outcomes.failed, "outdated": made.outdated}
-        print_json({"suite": made.name, "grid_points": made.grid_points, **counts})
+        print_json({"suite": made.name, "grid_points": made.grid_points, "records": made.records, **counts})
         return
     print_grouped("outdated", made.outdated)
     print_grouped("skipped", outcomes.skipped)

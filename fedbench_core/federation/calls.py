@@ -168,6 +168,8 @@ class ModelScore:
     """(classes,), NaN where the split has no image of a class."""
     correct: npt.NDArray[np.uint8]
     """Packed bits: right or wrong per image (multi-label: per image and label)."""
+    predicted: str = ""
+    """The predicted class of each image as `text_of_codes`; multi-label: bits per image and label."""
 
 
 @dataclass(frozen=True)

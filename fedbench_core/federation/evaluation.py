@@ -48,6 +48,7 @@ def evaluate(done: Sequence[ScoreDone], partition: Partition, split: str, by: st
         **summaries[headline],
         "roles": {role: summaries[role] for role in further},
         "groups": _groups(partition, split, primary),
+        **_labels(partition, split, primary),
     }
 
 
@@ -84,6 +85,14 @@ def _groups(partition: Partition, split: str, primary: str) -> dict[str, Any]:
     return {"of": "class" if primary == "label" else "client", "kinds": kinds, "images": text_of_codes(codes, kinds)}
 
 
+def _labels(partition: Partition, split: str, primary: str) -> dict[str, str]:
+    """The class of each image where the groups are clients; labels of multi-label images follow from correctness."""
+    task = partition.splits.task
+    if primary == "label" or task.kind == "multi-label":
+        return {}
+    return {"labels": text_of_codes(getattr(partition.splits, split).targets().numpy(), task.outputs)}
+
+
 def _summary(models: _Role, partition: Partition, split: str, primary: str) -> dict[str, Any]:
     distinct = list({score.digest: score for score in models.defined}.values())
     digests = [score.digest for score in distinct]
@@ -109,6 +118,7 @@ def _summary(models: _Role, partition: Partition, split: str, primary: str) -> d
             **{name: _plain(matrix) for name, matrix in matrices.items()},
         },
         "correct": [text_of_bits(score.correct) for score in distinct],
+        "predicted": [score.predicted for score in distinct],
     }
 
 

@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fedbench_core.api import Examples, Images, RunError, Splits
+from fedbench_core.api import Examples, Images, RunError, Splits, Task
+from fedbench_core.api.metrics import THRESHOLD
+from fedbench_core.federation.bits import text_of_bits, text_of_codes
 from fedbench_core.federation.calls import ModelScore
 
 _KEPT = 8
@@ -40,7 +42,8 @@ class Scorer:
         labels = examples.targets()
         recalls = task.recalls(probabilities, labels).double().numpy()
         correct = np.packbits(task.correct(probabilities, labels).numpy())
-        return probabilities, ModelScore(digest, task.scores(probabilities, labels), recalls, correct)
+        predicted = _text(task, probabilities)
+        return probabilities, ModelScore(digest, task.scores(probabilities, labels), recalls, correct, predicted)
 
 
 def logits(net: nn.Module, examples: Examples | Images) -> Tensor:
@@ -50,6 +53,13 @@ def logits(net: nn.Module, examples: Examples | Images) -> Tensor:
     with torch.inference_mode():
         rows = np.arange(len(examples)), max(1, -(-len(examples) // size))
         return torch.cat([net(examples.tensors(batch)[0]) for batch in np.array_split(*rows)])
+
+
+def _text(task: Task, probabilities: Tensor) -> str:
+    """The predictions of all images as a record holds them."""
+    if task.kind == "multi-label":
+        return text_of_bits(np.packbits((probabilities >= THRESHOLD).numpy()))
+    return text_of_codes(probabilities.argmax(dim=1).numpy(), task.outputs)
 
 
 def _check(raw: Tensor, shape: tuple[int, int]) -> None:

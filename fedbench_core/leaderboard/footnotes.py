@@ -298,7 +298,8 @@ def _reproduction(leaderboard: Leaderboard) -> Iterator[str]:
     if leaderboard.unmatched:
         yield f"Ignored because they belong to no run of the suite: {_count(leaderboard.unmatched, 'record')}."
     yield _verified(leaderboard)
-    yield Lead("", "Reproduce:", (f"fedbench suite run {suite.file}", f"fedbench leaderboard {suite.name} --write"))
+    if suite.file:
+        yield Lead("", "Reproduce:", (f"fedbench suite run {suite.file}", f"fedbench leaderboard {suite.name} --write"))
 
 
 def _verified(leaderboard: Leaderboard) -> str:

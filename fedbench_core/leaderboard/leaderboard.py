@@ -8,7 +8,7 @@ from fedbench_core.leaderboard import baselines
 from fedbench_core.leaderboard.budget import Budget
 from fedbench_core.leaderboard.columns import COSTS, Column, column, metric
 from fedbench_core.leaderboard.grouping import DEFAULT, TUNED, Case, group_by_case
-from fedbench_core.leaderboard.misfits import all_records
+from fedbench_core.leaderboard.misfits import Runs, all_records
 from fedbench_core.leaderboard.table import Table, build_table
 from fedbench_core.records.record import RecordError
 from fedbench_core.statistics.friedman import DatasetRanks, dataset_means, rank_over_datasets
@@ -70,22 +70,14 @@ def build_leaderboard(
         refused = "".join(f"\nRefused: {error}" for error in grouped.refused[:_MOST_REFUSED])
         text = f"Suite {suite.name} has no records yet. Run it: fedbench suite run {suite.file}{refused}"
         raise UnusableError(text, grouped.refused)
-    tables = tuple(
-        build_table(
-            *(case, runs, ranked_by, order, budgets, suite.planned_pairs),
-            why_unranked=tuple(baselines.missing(suite, runs)),
-            alone=suite.baselines.steps,
-            tuned=_choices(suite, case),
-        )
-        for case, runs in grouped.cases.items()
-    )
+    tables = build_tables(suite, grouped.cases, ranked_by, order, budgets)
     keys = {grid_point.key for grid_point in grid_points}
     known = {record["grid_point"]["key"] for table in grouped.cases.values() for record in all_records(table)}
     return Leaderboard(
         suite,
         ranked_by,
         tables,
-        _over_datasets(tables),
+        over_datasets(tables),
         records=len(known),
         grid_points=len(keys),
         unmatched=len(filed.by_key.keys() - keys),
@@ -110,8 +102,23 @@ def case_labels(leaderboard: Leaderboard) -> list[str]:
     return [", ".join(case[at] for at in varying) for case in cases]
 
 
-def _over_datasets(tables: Sequence[Table]) -> DatasetRanks | None:
-    """Mean ranks with tuned settings, if there are any."""
+def build_tables(
+    suite: Suite, cases: Mapping[Case, Runs], ranked_by: Column, order: Column, budgets: Sequence[Budget]
+) -> tuple[Table, ...]:
+    """The table of each case; one without the compulsory baselines of the suite is not ranked."""
+    return tuple(
+        build_table(
+            *(case, runs, ranked_by, order, budgets, suite.planned_pairs),
+            why_unranked=tuple(baselines.missing(suite, runs)),
+            alone=suite.baselines.steps,
+            tuned=_choices(suite, case),
+        )
+        for case, runs in cases.items()
+    )
+
+
+def over_datasets(tables: Sequence[Table]) -> DatasetRanks | None:
+    """Mean ranks over datasets, with tuned settings if there are any; None for a single dataset or without ranks."""
     tables = [table for table in tables if table.case.settings == TUNED] or tables
     if len({table.case.dataset for table in tables}) == 1 or any(table.why_unranked for table in tables):
         return None

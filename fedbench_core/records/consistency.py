@@ -8,6 +8,7 @@ import numpy as np
 from fedbench_core.api.errors import RequestError
 from fedbench_core.federation.matrix import Matrix
 from fedbench_core.federation.spec import RunSpec, completed, digest_of
+from fedbench_core.records.predictions import prediction_fault
 from fedbench_core.records.recomputed import ReadError, scores_of
 
 Record = Mapping[str, Any]
@@ -98,6 +99,7 @@ def _of_test(record: Record) -> Iterator[Claim]:
         undefined = {name: summary["undefined"].get(name, 0) for name in expected.undefined}
         yield f"{prefix}.undefined", undefined, expected.undefined
         yield f"{prefix}.rarest_class", summary["rarest_class"], expected.rarest_class
+        yield f"{prefix}.predicted", prediction_fault(record, summary), ""
 
 
 def _of_matrix(name: str, recorded: list[list[float | None]], expected: Matrix) -> Iterator[Claim]:

@@ -49,34 +49,6 @@ def image_groups(record: Mapping[str, Any]) -> Codes:
     return _codes(encoded["images"], record["data"]["images"]["test"], encoded["kinds"])
 
 
-@dataclass(frozen=True)
-class ClassRecall:
-    """The recall of a class, by the clients' headline models, on all test images of the class."""
-
-    name: str
-    images: int
-    mean: float
-    worst: float
-
-
-def class_recalls(record: Mapping[str, Any]) -> list[ClassRecall]:
-    """The recall of each class with a test image; empty where a record has no correctness by class.
-
-    Clients without a model are left out.
-    """
-    found = read_correctness(record)
-    rows = [row for row in found.predictor_of_client if row is not None]
-    if found.by != "class" or record["data"]["task"] == "multi-label" or not rows:
-        return []
-    recalls = []
-    for number, name in enumerate(record["data"]["classes"]):
-        own = found.groups == number
-        if own.any():
-            values = found.correct[:, own].mean(axis=1)[rows]
-            recalls.append(ClassRecall(name, int(own.sum()), float(values.mean()), float(values.min())))
-    return recalls
-
-
 @lru_cache(maxsize=64)
 def _codes(text: str, images: int, kinds: int) -> Codes:
     """Cached, because all records of a leaderboard have the same test images and groups."""

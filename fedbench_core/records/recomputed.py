@@ -160,6 +160,15 @@ def _groups(text: str, images: int, kinds: int, sizes: tuple[int, ...] | None) -
     return Groups(codes, found.astype(np.float64))
 
 
+def read_codes(text: str, count: int, kinds: int, name: str) -> Codes:
+    """The codes from 0 to kinds - 1 in a text, (count,); ReadError names it if it holds something else."""
+    read_bits(text, count * max(1, (kinds - 1).bit_length()), name)
+    codes = codes_of_text(text, count, kinds)
+    if count and codes.max() >= kinds:
+        raise ReadError(f"{name} has a class {codes.max()}; expected less than {kinds}")
+    return codes
+
+
 def read_bits(text: str, count: int, name: str) -> npt.NDArray[np.uint8]:
     """The bits of a text; ReadError names it if it has another number of them."""
     expected = 4 * math.ceil(math.ceil(count / 8) / 3)  # four characters for three bytes

@@ -38,12 +38,24 @@ def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def comparable_pair(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The comparable blocks of two records; `tables` only if both have it, which earlier versions did not write."""
-    blocks = comparable(one), comparable(other)
-    if not all("tables" in block for block in blocks):
-        for block in blocks:
+    """The comparable blocks of two records, without what only one of them has: earlier versions did not write it."""
+    first, second = comparable(one), comparable(other)
+    if not all("tables" in block for block in (first, second)):
+        for block in (first, second):
             block.pop("tables", None)
-    return blocks
+    if not all("predicted" in block["test"] for block in (first, second)):
+        for block in (first, second):
+            block["test"] = _without_predictions(block["test"])
+    return first, second
+
+
+def _without_predictions(test: Mapping[str, Any]) -> dict[str, Any]:
+    """The block `test` as earlier versions wrote it."""
+    kept = {name: value for name, value in test.items() if name not in ("predicted", "labels")}
+    roles = {role: {**own} for role, own in test["roles"].items()}
+    for own in roles.values():
+        own.pop("predicted", None)
+    return {**kept, "roles": roles}
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

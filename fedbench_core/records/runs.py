@@ -1,6 +1,6 @@
 """The runs in a folder of run folders: which are finished, which were interrupted; and the removal of the latter."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from fedbench_core.api import FedbenchError, RequestError
 from fedbench_core.federation.files import writing
 from fedbench_core.federation.store import clear, read_journal, was_begun
 from fedbench_core.records.folder import claimed, in_use, is_done
-from fedbench_core.records.record import TABLES, read_record
+from fedbench_core.records.record import RECORD, TABLES, read_record
 
 State = Literal["finished", "interrupted", "running", "damaged"]
 
@@ -35,6 +35,21 @@ def runs(out: Path) -> Iterator[RunRow]:
     for folder in sorted(path for path in out.iterdir() if path.is_dir() and not path.is_symlink()):
         if is_done(folder) or was_begun(folder / "state"):
             yield _row(folder)
+
+
+def finished_runs(sources: Sequence[str]) -> list[Path]:
+    """The run folders and record files that `sources` name; a folder of either stands for those in it.
+
+    Empty if one of them is neither.
+    """
+    found: list[Path] = []
+    for path in map(Path, sources):
+        inside = sorted(record.parent for record in path.glob(f"*/{RECORD}")) or sorted(path.glob("*.json"))
+        own = [path] if path.suffix == ".json" or is_done(path) else inside
+        if not own:
+            return []
+        found += own
+    return list(dict.fromkeys(found))
 
 
 def remove(folder: Path) -> None:

@@ -106,6 +106,7 @@ class _Summary(_Block):
     rarest_class: str
     matrix: _Matrix
     correct: list[str]
+    predicted: list[str] | None = None
 
 
 class _Groups(_Block):
@@ -119,6 +120,7 @@ class _Test(_Summary):
     role: str
     roles: dict[str, _Summary]
     groups: _Groups
+    labels: str | None = None
 
 
 class _Selected(_Block):

@@ -10,7 +10,7 @@ from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.suites.suite import AXES, METRICS, Suite
 
-_BASELINES = {"majority": "majority", "local": "steps", "centralized": "centralized"}
+BASELINES = {"majority": "majority", "local": "steps", "centralized": "centralized"}
 """Reference methods that are a baseline under their own name."""
 
 
@@ -39,7 +39,7 @@ def adhoc_suite(
             settings=shared,
             partitions=[{"name": spec.partitioner}],  # type: ignore[arg-type]  # pydantic makes the model
             entries=[{"method": method} for method in methods],  # type: ignore[arg-type]  # as above
-            baselines={_BASELINES[method]: method for method in methods if method in _BASELINES},  # type: ignore[arg-type]  # as above
+            baselines={BASELINES[method]: method for method in methods if method in BASELINES},  # type: ignore[arg-type]  # as above
         )
     except ValidationError as error:
         raise RequestError("; ".join(problem["msg"] for problem in error.errors())) from None

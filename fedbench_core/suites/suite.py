@@ -221,7 +221,12 @@ class Suite(_Strict):
 
     @property
     def file(self) -> str:
-        """The file as messages and pages name it: `leaderboards/suites/NAME.toml` in a folder `suites`."""
+        """The file as messages and pages name it, `leaderboards/suites/NAME.toml` in a folder `suites`.
+
+        It is "" for a suite that was not read from a file.
+        """
+        if self._file == Path():
+            return ""
         folder = self._file.parent
         return (
             f"{folder.resolve().parent.name}/suites/{self._file.name}" if folder.name == "suites" else str(self._file)

@@ -1,5 +1,7 @@
 """`fedbench plot`: each plot from the command line."""
 
+import json
+
 import pytest
 
 from fedbench_core import RunSpec, run
@@ -47,6 +49,20 @@ def test_plot_of_a_suite_is_written(kind, go, tmp_path) -> None:
     flags = ("--metric", "global_accuracy", "--case", "dirichlet")
     assert go(kind, "small", str(tmp_path / "b.png"), *flags).exit_code == 0
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["curves", "bytes"])
+def test_plot_of_several_runs_is_written(kind, go, runs, tmp_path) -> None:
+    result = go(kind, *map(str, runs), str(tmp_path / "a.svg"))
+    assert result.exit_code == 0, result.stderr
+    assert go(kind, str(runs[0].parent), str(tmp_path / "b.svg")).exit_code == 0
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_leaderboard_takes_run_folders(runs, cli) -> None:
+    found = json.loads(cli("leaderboard", *map(str, runs), "--json").stdout)["tables"]
+    assert [{row["entry"] for row in table["rows"]} for table in found] == [{"fedavg, lr 0.02", "fedavg, lr 0.5"}]
+    assert cli("leaderboard", str(runs[0]), "nowhere").exit_code == 2
 
 
 def test_runs_that_differ_in_their_seed_are_one_entry(runs) -> None:

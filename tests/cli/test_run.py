@@ -83,13 +83,32 @@ def test_run_prints_scores_and_writes_a_folder_that_is_found_again(go) -> None:
         re.sub(r"^[^;\n]+; recorded", "recorded", text, flags=re.MULTILINE) for text in (again.stdout, result.stdout)
     ]
     assert without_time[0].endswith(without_time[1])
-    assert (json.loads(as_json.stdout), as_json.stderr) == (record, "")
+    assert (json.loads(as_json.stdout), as_json.stderr) == ({**record, "folder": str(folder)}, "")
     assert fresh.stdout.splitlines()[0] == result.stdout.splitlines()[0]
     assert len(list(Path("out").iterdir())) == 2
 
 
 def test_method_may_be_given_as_an_argument(go) -> None:
     assert json.loads(go("fedavg", "--json").stdout)["spec"]["method"] == "fedavg"
+
+
+def test_seeds_are_run_one_after_the_other_and_summarized(go) -> None:
+    result = go("--seeds", "2", "--rounds", "1")
+    assert result.exit_code == 0, result.stderr
+    runs = json.loads(go("--seed", "0,1", "--rounds", "1", "--json").stdout)
+    assert sorted(map(str, Path("out").iterdir())) == sorted(run["folder"] for run in runs["runs"])
+    scores = [run["test"]["metrics"]["auc"] for run in runs["runs"]]
+    assert runs["scores"]["auc"] == {"mean": np.mean(scores), "sd": np.std(scores, ddof=1), "n": 2}
+    row = next(line.split() for line in result.stdout.splitlines() if line.startswith("AUC"))
+    assert row[-4:] == [f"{value:.3f}" for value in (np.mean(scores), np.std(scores, ddof=1), *scores)]
+    assert "out" in result.stdout.splitlines()[-1]
+
+
+def test_seed_that_fails_stops_no_other_and_ends_with_status_1(go) -> None:
+    result = go("--set", "local_update.fault=nan", "--seeds", "2", "--rounds", "2", "--json", method="kit-faulty")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["failed"].keys() == {"0", "1"}
+    assert "seed 0, 1" in result.stderr
 
 
 def test_roles_have_columns_of_their_own(go) -> None:
@@ -130,6 +149,8 @@ WRONG = {
     "option": (["--set", "partitioner.alhpa=1"], "'alpha'"),
     "option alone": (["--set", "alpha=0.1"], "partitioner.alpha=0.1"),
     "two methods": (["fedprox"], "fedprox and --method fedavg"),
+    "seeds": (["--seeds", "2", "--seed", "1"], "--seeds 2 and --seed 1"),
+    "seeds twice": (["--seed", "1,1"], "--seed 1,1"),
     "no value": (["--set", "partitioner.alpha"], "--set partitioner.alpha"),
     "mixed": (["--backbones", "tiny,wide"], "tiny, wide"),
     "type": (["--rounds", "many"], "--rounds: got 'many'"),

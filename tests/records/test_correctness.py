@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fedbench_core import RunSpec, run
-from fedbench_core.records.correctness import class_recalls, image_scores, read_correctness
+from fedbench_core.records.correctness import image_scores, read_correctness
 from fedbench_core.runner import How
 from fedbench_core.statistics.contributions import METRICS
 
@@ -70,16 +70,3 @@ def test_images_tell_nothing_of_a_mean_that_leaves_clients_out(record) -> None:
     found = record("local", fraction=0.34, rounds=1)
     assert None in found["test"]["matrix"]["predictor_of_client"]
     assert image_scores(found, "personalization") is None
-
-
-@pytest.mark.parametrize("method", ["local", "fedavg"])
-def test_class_recalls_average_to_the_recorded_balanced_accuracy(record, method) -> None:
-    found = record(method, **SKEWED)
-    recalls = class_recalls(found)
-    assert [one.images for one in recalls] == [10, 10, 10]
-    assert np.mean([one.mean for one in recalls]) == pytest.approx(found["test"]["metrics"]["balanced_accuracy"])
-    assert all(one.worst <= one.mean for one in recalls)
-
-
-def test_class_recalls_need_correctness_by_class(record) -> None:
-    assert class_recalls(record("local", set={"dataset.labels": "multi-label"})) == []

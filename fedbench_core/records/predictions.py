@@ -1,0 +1,156 @@
+"""What the models of a run predicted for each test image: confusion matrices, and scores of each class."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedbench_core.api.errors import RequestError
+from fedbench_core.federation.bits import Codes
+from fedbench_core.federation.matrix import mean_of_defined
+from fedbench_core.records.correctness import image_groups, read_correctness
+from fedbench_core.records.recomputed import ReadError, read_bits, read_codes
+
+Record = Mapping[str, Any]
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """The scores of a class on all test images, means over the clients' models; None where undefined or not recorded.
+
+    images: of the class. worst: the lowest recall of a client's model.
+    """
+
+    name: str
+    images: int
+    recall: float | None
+    worst: float | None
+    precision: float | None
+    f1: float | None
+
+
+def predicted_classes(record: Record) -> Codes:
+    """The predicted class of each test image by each distinct model of the headline role, (models, images).
+
+    RequestError for a record without predictions, or a multi-label task.
+    """
+    test, data = record["test"], record["data"]
+    if data["task"] == "multi-label":
+        raise RequestError("An image of this run has several labels, so that there is no confusion matrix of classes.")
+    if test.get("predicted") is None:
+        raise RequestError(
+            "The record is of an earlier version, which did not keep predictions. Run it again with --fresh."
+        )
+    kinds, images = len(data["classes"]), data["images"]["test"]
+    rows = [read_codes(text, images, kinds, "predicted") for text in test["predicted"]]
+    return np.stack(rows) if rows else np.empty((0, images), np.int64)
+
+
+def true_classes(record: Record) -> Codes:
+    """The class of each test image, (images,); RequestError where a record does not hold them."""
+    test, data = record["test"], record["data"]
+    if test["groups"]["of"] == "class":
+        return image_groups(record)
+    if test.get("labels") is None:
+        raise RequestError("The record does not hold the classes of the test images.")
+    return read_codes(test["labels"], data["images"]["test"], len(data["classes"]), "labels")
+
+
+def confusions(record: Record) -> dict[int, Counts]:
+    """For each client with a model, the test images by true class (rows) and predicted class (columns).
+
+    Errors as in `predicted_classes`.
+    """
+    predicted, truth, kinds = predicted_classes(record), true_classes(record), len(record["data"]["classes"])
+    matrices = [np.bincount(truth * kinds + row, minlength=kinds**2).reshape(kinds, kinds) for row in predicted]
+    rows = record["test"]["matrix"]["predictor_of_client"]
+    return {client: matrices[row] for client, row in enumerate(rows) if row is not None}
+
+
+def confusion(record: Record, client: int | None = None) -> npt.NDArray[np.float64]:
+    """The confusion matrix of a client's model, or its mean over all clients' models, (classes, classes).
+
+    Test images by true class (rows) and predicted class (columns). Errors as in `predicted_classes`; RequestError for
+    a client without a model.
+    """
+    found = confusions(record)
+    if client is not None and client not in found:
+        raise RequestError(
+            f"No client {client} with a model. Clients with one: {', '.join(map(str, found)) or 'none'}."
+        )
+    matrices = list(found.values()) if client is None else [found[client]]
+    kinds = len(record["data"]["classes"])
+    return np.mean(matrices, axis=0, dtype=np.float64) if matrices else np.full((kinds, kinds), np.nan)
+
+
+def class_scores(record: Record, client: int | None = None) -> list[ClassScore]:
+    """The scores of each class with a test image, for one client's model or as means over all.
+
+    Of a record of an earlier version, the recalls only; empty where it has no correctness by class, either.
+    RequestError for a client without a model.
+    """
+    try:
+        matrices = confusions(record)
+    except RequestError:
+        return _recalls(record)
+    if client is not None:
+        confusion(record, client)
+        matrices = {client: matrices[client]}
+    return _scores(record, np.stack(list(matrices.values()))) if matrices else []
+
+
+def _scores(record: Record, matrices: Counts) -> list[ClassScore]:
+    """matrices: (models, classes, classes)."""
+    hits = np.diagonal(matrices, axis1=1, axis2=2)
+    images, chosen = matrices.sum(axis=2), matrices.sum(axis=1)
+    with np.errstate(invalid="ignore"):  # a class that is never predicted has no precision
+        recall, precision, f1 = hits / images, hits / chosen, 2 * hits / (images + chosen)
+    return [
+        ClassScore(
+            *(name, int(images[0, at]), mean_of_defined(recall[:, at])[0], float(recall[:, at].min())),
+            *(mean_of_defined(precision[:, at])[0], mean_of_defined(f1[:, at])[0]),
+        )
+        for at, name in enumerate(record["data"]["classes"])
+        if images[0, at]
+    ]
+
+
+def _recalls(record: Record) -> list[ClassScore]:
+    found = read_correctness(record)
+    rows = [row for row in found.predictor_of_client if row is not None]
+    if found.by != "class" or record["data"]["task"] == "multi-label" or not rows:
+        return []
+    scores = []
+    for number, name in enumerate(record["data"]["classes"]):
+        own = found.groups == number
+        if own.any():
+            values = found.correct[:, own].mean(axis=1)[rows]
+            scores.append(ClassScore(name, int(own.sum()), float(values.mean()), float(values.min()), None, None))
+    return scores
+
+
+def prediction_fault(record: Record, summary: Record) -> str:
+    """How recorded predictions contradict the correctness beside them; "" if they don't, or if there are none."""
+    if summary.get("predicted") is None:
+        return ""
+    data, texts = record["data"], summary["correct"]
+    images, labels = data["images"]["test"], len(data["classes"])
+    multi = data["task"] == "multi-label"
+    if len(summary["predicted"]) != len(texts):
+        return f"predicted has {len(summary['predicted'])} models; expected {len(texts)}"
+    try:
+        bits = [read_bits(text, images * (labels if multi else 1), "correct") for text in texts]
+        if multi:
+            guesses = [read_bits(text, images * labels, "predicted") for text in summary["predicted"]]
+            truths = {(guess == right).tobytes() for guess, right in zip(guesses, bits, strict=True)}
+            return "predicted and correct give several labels to an image" if len(truths) > 1 else ""
+        truth = true_classes(record)
+        for text, right in zip(summary["predicted"], bits, strict=True):
+            if not np.array_equal(read_codes(text, images, labels, "predicted") == truth, right.astype(bool)):
+                return "predicted contradicts correct"
+    except (ReadError, RequestError) as error:
+        return str(error)
+    return ""
