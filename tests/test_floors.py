@@ -24,6 +24,7 @@ FLOORS = (
     {"plots"},
     {"leaderboard"},
     {"report"},
+    {"notebook"},
     {"testing"},
     {"cli"},
 )

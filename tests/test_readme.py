@@ -61,3 +61,11 @@ def test_python_of_the_readme_runs(kit, tmp_path, monkeypatch) -> None:  # noqa:
     names = {"images": torch.zeros(2, 3, 8, 8, dtype=torch.uint8)}
     exec(code, names)  # noqa: S102  # it is the README
     assert names["probabilities"].shape == (2, 3)
+    small = "seeds=2, backbones='tiny', dataset='spots', rounds=2, steps=2, clients=3"
+    code = block("python", "fb.records").replace('seeds=2, backbones="resnet18", rounds=10', small)
+    exec(code, found := {"Path": Path})  # noqa: S102  # as above
+    assert set(found["runs"].frame()["method"]) == {"fedavg"}
+    assert set(found["found"].frame()["entry"]) == {"fedavg", "local"}
+    assert "fedavg" in found["found"]._repr_markdown_()
+    assert found["picture"]._repr_png_().startswith(b"\x89PNG")
+    assert (tmp_path / "curves.svg").exists()

@@ -37,10 +37,18 @@ NAME = "compare"
     "--workers", type=click.IntRange(min=1), metavar="N", help="number of parallel runs  [default: all cores]"
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), help="parent folder  [default: runs]")
+@click.option("--notes", is_flag=True, help="print all footnotes, not only the most important ones")
 @data_flag
 @json_option
 def command(
-    methods: tuple[str, ...], seeds: str, metric: str, save: Path | None, workers: int | None, out: Path, **given: Any
+    methods: tuple[str, ...],
+    seeds: str,
+    metric: str,
+    save: Path | None,
+    workers: int | None,
+    out: Path,
+    notes: bool,
+    **given: Any,
 ) -> None:
     """Run METHODS with the same settings and seeds, and compare their scores by significance tests.
 
@@ -57,7 +65,7 @@ def command(
     if save is not None:
         _save(save, suite_text(suite))
     outcomes = _run(suite, workers, out, data_root, quiet=as_json)
-    _show(suite, out, outcomes, as_json=as_json)
+    _show(suite, out, outcomes, notes=notes, as_json=as_json)
     if save is not None and not as_json:
         print_sentence(f"Saved as {save}. Go on with: fedbench suite run {save} --out {out}")
     if outcomes.failed:
@@ -98,7 +106,7 @@ def _sentences(reasons: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(reasons))
 
 
-def _show(suite: "Suite", out: Path, outcomes: "Unrecorded", *, as_json: bool) -> None:
+def _show(suite: "Suite", out: Path, outcomes: "Unrecorded", *, notes: bool, as_json: bool) -> None:
     from fedbench_core.cli.leaderboard import print_case, print_sheet  # noqa: PLC0415  # imports pandas: slow
     from fedbench_core.leaderboard.formats import to_json  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.leaderboard import build_leaderboard  # noqa: PLC0415  # as above
@@ -115,5 +123,5 @@ def _show(suite: "Suite", out: Path, outcomes: "Unrecorded", *, as_json: bool) -
         print_json({**json.loads(to_json(leaderboard)), "recorded": paths, **reasons})
         return
     [table] = leaderboard.tables
-    print_case(table)
+    print_case(table, notes=notes)
     print_sheet(pair_table(table, table.pairs))

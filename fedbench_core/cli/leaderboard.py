@@ -30,6 +30,7 @@ _BUDGET = "keep only entries within a budget: bytes=10MB (per client and round),
 @click.option("--sort", metavar="COLUMN", help="rank by another metric (auc, ece, ...), or sort by a cost (mb_up, ...)")
 @click.option("--budget", "budgets", multiple=True, metavar="KIND=LIMIT", help=_BUDGET)
 @click.option("--format", "form", type=click.Choice(FORMATS), help="print this format instead of tables")
+@click.option("--notes", is_flag=True, help="print all footnotes, not only the most important ones")
 @click.option("--write", is_flag=True, help="write the page SUITE.md (without SUITE: all pages), README.md and plots")
 @click.option("--check", is_flag=True, help="exit with 1 if the written pages are out of date")
 @folder_option
@@ -39,6 +40,7 @@ def command(
     sort: str | None,
     budgets: tuple[str, ...],
     form: str | None,
+    notes: bool,
     write: bool,
     check: bool,
     folder: Path,
@@ -57,7 +59,7 @@ def command(
     elif suite is None:
         _print_index(folder, as_json=form == "json")
     else:
-        _print_leaderboard(leaderboard_of(sources, folder, sort, budgets), form)
+        _print_leaderboard(leaderboard_of(sources, folder, sort, budgets), form, notes=notes)
 
 
 def _check_flags(
@@ -124,7 +126,7 @@ def leaderboard_of(
     return read_leaderboard(suite_file(folder, sources[0]), sort, limits)
 
 
-def _print_leaderboard(leaderboard: "Leaderboard", form: str | None) -> None:
+def _print_leaderboard(leaderboard: "Leaderboard", form: str | None, *, notes: bool) -> None:
     from fedbench_core.leaderboard.formats import FORMATTED  # noqa: PLC0415  # imports pandas: slow
     from fedbench_core.leaderboard.pages import UNRESOLVED  # noqa: PLC0415  # as above
 
@@ -135,27 +137,29 @@ def _print_leaderboard(leaderboard: "Leaderboard", form: str | None) -> None:
     if form is not None:
         echo(FORMATTED[form](leaderboard), nl=False)
         return
-    _print_tables(leaderboard)
+    _print_tables(leaderboard, notes=notes)
 
 
-def _print_tables(leaderboard: "Leaderboard") -> None:
+def _print_tables(leaderboard: "Leaderboard", *, notes: bool) -> None:
     from fedbench_core.leaderboard.footnotes import dataset_footnotes, leaderboard_footnotes  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.text_tables import mean_rank_table  # noqa: PLC0415  # as above
 
     echo(line(f"{leaderboard.suite.name}: {leaderboard.suite.question}"))
     echo()
     for table in leaderboard.tables:
-        print_case(table)
+        print_case(table, notes=notes)
     if leaderboard.over_datasets is not None:
         echo("All datasets\n")
         print_sheet(mean_rank_table(leaderboard.over_datasets))
         echo()
-        _print_notes(dataset_footnotes(leaderboard.over_datasets))
-    _print_notes(leaderboard_footnotes(leaderboard))
+        _print_notes(dataset_footnotes(leaderboard.over_datasets), everything=notes)
+    _print_notes(leaderboard_footnotes(leaderboard), everything=notes)
+    if not notes:
+        print_sentence("How scores, ranks and costs are defined, and what was compared: add --notes")
 
 
-def print_case(table: "Table") -> None:
-    """Print one table of a leaderboard and its footnotes."""
+def print_case(table: "Table", *, notes: bool) -> None:
+    """Print one table of a leaderboard and its footnotes: all with `notes`, else those that limit what it shows."""
     from fedbench_core.leaderboard.footnotes import table_footnotes  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.text_tables import text_tables  # noqa: PLC0415  # as above
 
@@ -164,7 +168,7 @@ def print_case(table: "Table") -> None:
     for sheet in text_tables(table):
         print_sheet(sheet)
         echo()
-    _print_notes(table_footnotes(table))
+    _print_notes(table_footnotes(table), everything=notes)
 
 
 def print_sheet(sheet: "TextTable") -> None:
@@ -172,7 +176,11 @@ def print_sheet(sheet: "TextTable") -> None:
     print_table(sheet.headings, sheet.rows, right=frozenset(sheet.headings) - sheet.left)
 
 
-def _print_notes(notes: Sequence[str]) -> None:
-    for note in notes:
+def _print_notes(notes: Sequence[str], *, everything: bool) -> None:
+    from fedbench_core.leaderboard.footnotes import Lead  # noqa: PLC0415  # as above
+
+    shown = [note for note in notes if everything or (isinstance(note, Lead) and note.lead)]
+    for note in shown:
         print_sentence(line(note))
-    echo()
+    if shown:
+        echo()

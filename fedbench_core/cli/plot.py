@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 sources_argument = click.argument("sources", metavar="RUN...|SUITE", nargs=-1, required=True)
+dpi_option = click.option(
+    "--dpi", type=click.IntRange(20, 2400), default=100, show_default=True, help="pixels per inch of a PNG"
+)
 file_argument = click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 metric_option = click.option("--metric", help="metric to plot: auc, ece, ...  [default: the suite's metric]")
 case_option = click.option("--case", metavar="WORDS", help="which table of the suite: a part of its title")
@@ -35,7 +38,8 @@ def command() -> None:
 @command.command("matrix")
 @run_argument
 @file_argument
-def matrix(run: Path, file: Path) -> None:
+@dpi_option
+def matrix(run: Path, file: Path, dpi: int) -> None:
     """Plot the cross-evaluation matrix of a run.
 
     A heat map: rows are the clients' models, columns the clients' class distributions.
@@ -44,13 +48,14 @@ def matrix(run: Path, file: Path) -> None:
     from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
 
     record = read_record(run)
-    _save(file, lambda: draw_matrix(record))
+    _save(file, dpi, lambda: draw_matrix(record))
 
 
 @command.command("partition")
 @run_argument
 @file_argument
-def partition(run: Path, file: Path) -> None:
+@dpi_option
+def partition(run: Path, file: Path, dpi: int) -> None:
     """Plot the number of training images per client and class of a run.
 
     The area of a bubble is the number of images.
@@ -59,16 +64,17 @@ def partition(run: Path, file: Path) -> None:
     from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
 
     record = read_record(run)
-    _save(file, partition_figure(record["data"]["name"], record).draw)
+    _save(file, dpi, partition_figure(record["data"]["name"], record).draw)
 
 
 @command.command("curves")
 @sources_argument
 @file_argument
+@dpi_option
 @click.option("--metric", help="metric to plot  [default: the suite's metric, or personalization]")
 @case_option
 @folder_option
-def curves(sources: tuple[str, ...], file: Path, metric: str | None, case: str | None, folder: Path) -> None:
+def curves(sources: tuple[str, ...], file: Path, dpi: int, metric: str | None, case: str | None, folder: Path) -> None:
     """Plot the learning curves of a suite or of runs.
 
     Curves are measured on validation images. Runs that differ only in their seed are one entry, with a 95 % confidence
@@ -92,31 +98,33 @@ def curves(sources: tuple[str, ...], file: Path, metric: str | None, case: str |
             f"None of these runs has a learning curve of {column.name}, which takes two evaluated rounds or more. "
             "Run with --evaluate-every 1."
         )
-    _save(file, picture.draw)
+    _save(file, dpi, picture.draw)
 
 
 @command.command("bytes")
 @sources_argument
 @file_argument
+@dpi_option
 @metric_option
 @case_option
 @folder_option
-def bytes_(sources: tuple[str, ...], file: Path, metric: str | None, case: str | None, folder: Path) -> None:
+def bytes_(sources: tuple[str, ...], file: Path, dpi: int, metric: str | None, case: str | None, folder: Path) -> None:
     """Plot score against bytes for the entries of a suite.
 
     The dashed line is the Pareto front: the best score for a number of bytes per client and round.
     """
     from fedbench_core.leaderboard.figures import tradeoff_figure  # noqa: PLC0415  # imports matplotlib: slow
 
-    _save(file, tradeoff_figure(_table(leaderboard_of(sources, folder, metric), case)).draw)
+    _save(file, dpi, tradeoff_figure(_table(leaderboard_of(sources, folder, metric), case)).draw)
 
 
 @command.command("ranks")
 @sources_argument
 @file_argument
+@dpi_option
 @metric_option
 @folder_option
-def ranks(sources: tuple[str, ...], file: Path, metric: str | None, folder: Path) -> None:
+def ranks(sources: tuple[str, ...], file: Path, dpi: int, metric: str | None, folder: Path) -> None:
     """Plot the critical-difference diagram of a suite.
 
     The suite must have at least six datasets. Entries are placed at their mean ranks; a bar joins entries that do not
@@ -129,7 +137,7 @@ def ranks(sources: tuple[str, ...], file: Path, metric: str | None, folder: Path
     if not pictures:
         why_not = leaderboard.over_datasets.why_not if leaderboard.over_datasets else "it has one dataset"
         raise RequestError(f"Suite {leaderboard.suite.name} has no critical-difference diagram: {why_not}.")
-    _save(file, pictures[0].draw)
+    _save(file, dpi, pictures[0].draw)
 
 
 def _table(leaderboard: "Leaderboard", case: str | None) -> "Table":
@@ -143,8 +151,8 @@ def _table(leaderboard: "Leaderboard", case: str | None) -> "Table":
     )
 
 
-def _save(file: Path, draw: "Callable[[], Figure]") -> None:
+def _save(file: Path, dpi: int, draw: "Callable[[], Figure]") -> None:
     from fedbench_core.plots.style import save  # noqa: PLC0415  # imports matplotlib: slow
 
-    save(file, draw)
+    save(file, draw, dpi=dpi)
     echo(f"Wrote {file}")

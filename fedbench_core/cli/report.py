@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from fedbench_core.runner import Finished
 
 DIRECTIONS = ("up", "down", "peer")
+_WORDS = {"up": "uploaded", "down": "downloaded", "peer": "sent to peers"}
 _LEAST_SAVING = 0.01
 """A smaller saving is not reported."""
 
@@ -26,7 +27,8 @@ def print_report(finished: "Finished", seconds: float) -> None:
     print_table(*score_table(record))
     echo()
     costs = record["costs"]
-    print_table(("sent", "bytes"), [(direction, bytes_text(costs[f"bytes_{direction}"])) for direction in DIRECTIONS])
+    sizes = [(words, bytes_text(costs[f"bytes_{direction}"])) for direction, words in _WORDS.items()]
+    print_table(("messages", "bytes"), sizes)
     echo()
     for line in _notes(record):
         print_sentence(line)

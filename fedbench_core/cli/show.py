@@ -39,6 +39,7 @@ def command(name: str, client: int | None, as_json: bool) -> None:
 
 def _show_run(folder: Path, client: int | None, *, as_json: bool) -> None:
     from fedbench_core.cli.report import print_report  # noqa: PLC0415  # imports torch: slow, and --help does not need it
+    from fedbench_core.records.predictions import confusion  # noqa: PLC0415  # as above
     from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
     from fedbench_core.runner import Finished  # noqa: PLC0415  # as above
 
@@ -46,6 +47,8 @@ def _show_run(folder: Path, client: int | None, *, as_json: bool) -> None:
     if as_json:
         print_json(record)
         return
+    if client is not None:
+        confusion(record, client)  # an unknown client is an error before anything is printed
     print_report(Finished(folder, record), record["how"]["seconds"])
     _show_classes(record, client)
 

@@ -4,9 +4,10 @@ import hashlib
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from fedbench_core.leaderboard.table import Table
 from fedbench_core.plots.curves import Curve, draw_curves
 from fedbench_core.plots.partition import draw_partition
 from fedbench_core.plots.ranks import draw_ranks
+from fedbench_core.plots.style import DPI, drawn, save
 from fedbench_core.plots.tradeoff import Point, draw_tradeoff
 from fedbench_core.statistics.friedman import nemenyi
 from fedbench_core.statistics.intervals import Interval, defined_mean, mean_interval
@@ -43,6 +45,14 @@ class PageFigure:
         """A digest of the data. Files are compared by it, because their bytes depend on the version of matplotlib."""
         return hashlib.sha256(repr((self.alt_text, self.data)).encode()).hexdigest()
 
+    def save(self, path: Path, dpi: int = DPI) -> None:
+        """Write an SVG, PNG or PDF, by the suffix of `path`; errors as in `plots.style.save`."""
+        save(path, self.draw, dpi=dpi)
+
+    def _repr_png_(self) -> bytes:
+        """The picture that a notebook shows."""
+        return drawn(self.draw, ".png")
+
     @property
     def link(self) -> tuple[str, str]:
         """The alternative text, and the path from the page."""
@@ -51,18 +61,22 @@ class PageFigure:
 
 def leaderboard_figures(leaderboard: Leaderboard) -> tuple[list[list[PageFigure]], list[PageFigure]]:
     """The figures of each table, and those over datasets."""
-    of_tables = [table_figures(leaderboard.suite.name, table) for table in leaderboard.tables]
+    entries = [entry.name for entry in leaderboard.suite.entries]
+    of_tables = [table_figures(leaderboard.suite.name, table, entries) for table in leaderboard.tables]
     return of_tables, dataset_figures(leaderboard)
 
 
-def table_figures(suite: str, table: Table) -> list[PageFigure]:
-    """Score against bytes; learning curves, if the validation score was recorded in several rounds; the partition."""
+def table_figures(suite: str, table: Table, entries: Sequence[str] = ()) -> list[PageFigure]:
+    """Score against bytes; learning curves, if the validation score was recorded in several rounds; the partition.
+
+    entries: all entries of the suite, so that each has one color and marker in the pictures of all tables.
+    """
     if not table.rows:
         return []
     records = all_records(table.runs)
     found = [
-        tradeoff_figure(table),
-        curves_figure(table.runs, table.ranked_by),
+        tradeoff_figure(table, entries),
+        curves_figure(table.runs, table.ranked_by, str(table.case), entries),
         partition_figure(table.case, records[0]),
     ]
     stem = "-".join(map(_slug, (suite, *filter(None, table.case.parts))))
@@ -86,7 +100,7 @@ def dataset_figures(leaderboard: Leaderboard) -> list[PageFigure]:
     return [PageFigure(name, alt_text, (ranks, difference), lambda: draw_ranks(ranks, nemenyi(by_dataset), difference))]
 
 
-def tradeoff_figure(table: Table) -> PageFigure:
+def tradeoff_figure(table: Table, entries: Sequence[str] = ()) -> PageFigure:
     """The ranked score of each entry against its bytes per client and round."""
     points = [
         _point(row.entry, table.runs[row.entry], score)
@@ -94,7 +108,10 @@ def tradeoff_figure(table: Table) -> PageFigure:
         if not math.isnan((score := row.intervals[table.ranked_by.name]).mean)
     ]
     column = table.ranked_by
-    draw = partial(draw_tradeoff, points, column.heading, more_is_better=column.more_is_better)
+    numbers = _numbers(entries or list(table.runs))
+    title = f"{column.heading} against bytes: {table.case}"
+    styles: dict[str, Any] = {"more_is_better": column.more_is_better, "title": title, "numbers": numbers}
+    draw = partial(draw_tradeoff, points, column.heading, **styles)
     return PageFigure("bytes", f"{column.heading} against bytes", points, draw)
 
 
@@ -105,14 +122,20 @@ def _point(name: str, own: Mapping[int, Record], score: Interval) -> Point:
     return Point(name, sent, score.mean, _defined(score.low), _defined(score.high), centralized)
 
 
-def curves_figure(runs: Runs, column: Column) -> PageFigure | None:
+def curves_figure(runs: Runs, column: Column, case: str = "", entries: Sequence[str] = ()) -> PageFigure | None:
     """Learning curves on validation images; None if no entry has a curve of at least two rounds."""
     found = {name: curve for name, own in runs.items() if (curve := learning_curve(own, column.name)) is not None}
     if all(len(curve.rounds) == 1 for curve in found.values()):
         return None
     data = [(name, [values.tolist() for values in astuple(curve)]) for name, curve in found.items()]
-    draw = partial(draw_curves, found, f"{column.heading} (validation)", band_text(runs))
+    title = f"learning curves on validation images{case and f': {case}'}"
+    numbers = _numbers(entries or list(runs))
+    draw = partial(draw_curves, found, f"{column.heading} (validation)", band_text(runs), title, numbers)
     return PageFigure("curves", f"Learning curves ({column.heading}) on validation images", data, draw)
+
+
+def _numbers(entries: Sequence[str]) -> dict[str, int]:
+    return {name: number for number, name in enumerate(entries)}
 
 
 def partition_figure(case: object, record: Record) -> PageFigure:

@@ -16,6 +16,8 @@ from fedbench_core.escapes import line, lines
 from fedbench_core.federation.files import replace_file
 
 FORMATS = (".svg", ".png", ".pdf")
+DPI = 100
+TITLE_WIDTH = 76
 BLUE, GRAY, DARK = "#0072B2", "#B8B8B8", "#333333"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The palette of Okabe and Ito without its yellow, which is too pale for lines on white."""
@@ -52,16 +54,17 @@ def check_name(path: Path) -> None:
         raise RequestError(f"{path}: expected a name that ends in {', '.join(FORMATS)}.")
 
 
-def save(path: Path, draw: Callable[[], Figure], description: str = "") -> None:
+def save(path: Path, draw: Callable[[], Figure], description: str = "", dpi: int = DPI) -> None:
     """Draw a figure and write it atomically as SVG, PNG or PDF, by the suffix of `path`; with reproducible bytes.
 
-    description: written to the metadata of an SVG. RequestError for another suffix, RunError if writing fails.
+    description: written to the metadata of an SVG; dpi: pixels per inch of a PNG. RequestError for another suffix,
+    RunError if writing fails.
     """
     check_name(path)
-    replace_file(path, drawn(draw, path.suffix, description))
+    replace_file(path, drawn(draw, path.suffix, description, dpi))
 
 
-def drawn(draw: Callable[[], Figure], suffix: str = ".svg", description: str = "") -> bytes:
+def drawn(draw: Callable[[], Figure], suffix: str = ".svg", description: str = "", dpi: int = DPI) -> bytes:
     """A figure as a file with that suffix; equal figures have equal bytes."""
     metadata = dict(_METADATA[suffix])
     if description and suffix == ".svg":
@@ -71,8 +74,13 @@ def drawn(draw: Callable[[], Figure], suffix: str = ".svg", description: str = "
         figure = draw()
         for artist in figure.findobj(Text):
             artist.set_text(lines(artist.get_text()))
-        figure.savefig(buffer, format=suffix[1:], metadata=metadata, dpi=100)
+        figure.savefig(buffer, format=suffix[1:], metadata=metadata, dpi=dpi)
     return buffer.getvalue()
+
+
+def look(number: int) -> dict[str, Any]:
+    """The color and the marker of the entry with that number, the same in every picture."""
+    return {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
 
 
 def wrapped(name: str, width: int) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -10,9 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from fedbench_core.plots.style import COLORS, DARK, MARKERS, quiet_grid, wrapped
+from fedbench_core.plots.style import DARK, look, quiet_grid, wrapped
 
 _LEGEND_WIDTH = 26
+_TITLE_WIDTH = 54
+"""Up to the legend."""
 _OFFSET = 0.02
 """Distance of entries with equal bytes, as a fraction of the axis."""
 
@@ -43,16 +46,28 @@ def pareto(points: Sequence[Point], *, more_is_better: bool = True) -> list[Poin
     return front
 
 
-def draw_tradeoff(points: Sequence[Point], metric: str, *, more_is_better: bool = True) -> Figure:
-    """Scores over bytes per client and round (log axis); entries that send nothing are in a panel of their own."""
+def draw_tradeoff(
+    points: Sequence[Point],
+    metric: str,
+    *,
+    more_is_better: bool = True,
+    title: str = "",
+    numbers: Mapping[str, int] = MappingProxyType({}),
+) -> Figure:
+    """Scores over bytes per client and round (log axis); entries that send nothing are in a panel of their own.
+
+    numbers: by entry, which decide about color and marker; the position in `points` by default.
+    """
     lines = sum(wrapped(point.name, _LEGEND_WIDTH).count("\n") + 1 for point in points)
     figure = Figure(figsize=(9, max(4.4, 0.27 * lines + 1.2)), layout="constrained")
+    if title:
+        figure.suptitle(wrapped(title, _TITLE_WIDTH), x=0.01, horizontalalignment="left")
     entries = [point for point in points if not point.reference]
     without_bytes = [point for point in entries if not point.bytes]
     widths = [1.0] * bool(without_bytes) + [4.0] * (len(without_bytes) < len(entries) or not entries)
     panels = list(figure.subplots(1, len(widths), sharey=True, width_ratios=widths, squeeze=False).flat)
     positions = _positions(entries)
-    handles = [_draw(panels, positions, point, number) for number, point in enumerate(points)]
+    handles = [_draw(panels, positions, point, numbers.get(point.name, at)) for at, point in enumerate(points)]
     if without_bytes:
         _format_without_bytes(panels[0], len(without_bytes))
     if len(without_bytes) < len(entries):
@@ -82,14 +97,13 @@ def _positions(entries: Sequence[Point]) -> dict[str, float]:
 
 def _draw(panels: Sequence[Axes], positions: Mapping[str, float], point: Point, number: int) -> Line2D:
     """Draw an entry, or the line of a reference; gives its handle for the legend."""
-    color, label = COLORS[number % len(COLORS)], wrapped(point.name, _LEGEND_WIDTH)
+    label = wrapped(point.name, _LEGEND_WIDTH)
     if point.reference:
         for panel in panels:
             panel.axhline(point.score, color=DARK, linewidth=1.6, linestyle=":", zorder=1)
         return Line2D([], [], color=DARK, linewidth=1.6, linestyle=":", label=label)
     style: dict[str, Any] = {
-        "color": color,
-        "marker": MARKERS[number % len(MARKERS)],
+        **look(number),
         "markersize": 9,
         "markeredgecolor": "white",
         "linestyle": "none",
