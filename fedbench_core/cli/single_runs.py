@@ -9,7 +9,7 @@ from fedbench_core.api.errors import RunError
 from fedbench_core.cli.notice import warn_of_broken_plugins
 from fedbench_core.cli.output import echo, print_json, print_sentence, print_table
 from fedbench_core.cli.progress import Log, Watch, watching
-from fedbench_core.cli.report import SCORES, print_report
+from fedbench_core.cli.report import print_report
 from fedbench_core.cli.serving import serving
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def _document(finished: "Finished") -> dict[str, Any]:
 
 def _summary(finished: "Sequence[Finished]") -> dict[str, dict[str, float | int | None]]:
     """The mean, the standard deviation (n - 1) and the number of seeds of each defined score of the headline role."""
+    from fedbench_core.records.scores import SCORES  # noqa: PLC0415  # not for --help
+
     found = {}
     for name in SCORES:
         values = [one.record["test"]["metrics"].get(name) for one in finished]
@@ -101,6 +103,8 @@ def _summary(finished: "Sequence[Finished]") -> dict[str, dict[str, float | int 
 
 
 def _print_summary(finished: "Sequence[Finished]") -> None:
+    from fedbench_core.records.scores import SCORES  # noqa: PLC0415  # as above
+
     first = finished[0].record["test"]
     seeds = [f"seed {one.record['spec']['seed']}" for one in finished]
     columns = (f"{first['role']}, after {first['round'] + 1} rounds", "mean", "SD", *seeds)

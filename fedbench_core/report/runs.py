@@ -11,7 +11,7 @@ import pandas as pd
 from fedbench_core.escapes import line
 from fedbench_core.leaderboard.columns import heading, personalization_by_client
 from fedbench_core.leaderboard.text_tables import TextTable
-from fedbench_core.records.correctness import class_recalls
+from fedbench_core.records.predictions import class_scores
 from fedbench_core.records.record import RECORD
 from fedbench_core.records.scores import score_table
 from fedbench_core.report import charts
@@ -103,9 +103,17 @@ def _charts(folder: Path | None, record: Mapping[str, Any], name: str) -> Iterat
 
 
 def _classes(record: Mapping[str, Any]) -> TextTable:
-    rows = [[one.name, str(one.images), f"{one.mean:.3f}", f"{one.worst:.3f}"] for one in class_recalls(record)]
-    headings = ["class", "test images", "recall, mean over clients", "worst client"]
+    """The scores of each class; precision and F1 only where the record holds predictions."""
+    rows = [
+        [one.name, str(one.images), *map(_score, (one.recall, one.worst, one.precision, one.f1))]
+        for one in class_scores(record)
+    ]
+    headings = ["class", "test images", "recall, mean over clients", "worst client", "precision", "F1"]
     return TextTable(headings, rows, frozenset({"class"}))
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _clients(record: Mapping[str, Any]) -> TextTable:
