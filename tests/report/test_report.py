@@ -9,7 +9,8 @@ from click.testing import CliRunner
 from fedbench_core.cli import fedbench
 from fedbench_core.leaderboard.pages import read_leaderboard
 from fedbench_core.leaderboard.text_tables import text_tables
-from fedbench_core.records.correctness import class_recalls, read_correctness
+from fedbench_core.records.correctness import read_correctness
+from fedbench_core.records.predictions import class_scores
 from fedbench_core.records.record import FORMAT, read_record
 
 
@@ -99,7 +100,7 @@ def test_run_is_shown_with_its_clients_classes_and_predictions(run_folder, tmp_p
     assert go(run_folder, "--out", tmp_path / "run.html").exit_code == 0
     text, record = (tmp_path / "run.html").read_text(), read_record(run_folder)
     cells = Reader(text).cells
-    assert {f"{one.mean:.3f}" for one in class_recalls(record)} <= set(cells)
+    assert {f"{one.recall:.3f}" for one in class_scores(record)} <= set(cells)
     assert text.count("data:image/png;base64,") == min(8, hits(record)) + min(8, 30 - hits(record))
     confusion = text[text.index("Confusion:") :]
     table = [int(cell) for cell in Reader(confusion[: confusion.index("</table>")]).cells]
