@@ -127,7 +127,7 @@ def compare(
     if not chosen or min(chosen) < 0 or max(chosen) > MOST_SEED:
         raise RequestError(f"seeds={seeds!r}: expected a number of seeds from 1 on, or a list of seeds.")
     suite = adhoc_suite("compare", methods, chosen, settings, metric)
-    plan = plan_runs(suite, how.out / "records", how, "compare")
+    plan = plan_runs(suite.name, suite.grid_points(), how.out / "records", how, "compare")
     outcomes = run_suite(plan, how, how.workers or os.cpu_count() or 1, watch)
     filed, keys = filed_by_key(how.out / "records"), {one.key for one in suite.grid_points()}
     own = {key: filed[key] for key in filed if key in keys}

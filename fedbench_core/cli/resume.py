@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fedbench_core.cli.single_runs import carry_out
 from fedbench_core.cli.flags import how_flags
 from fedbench_core.cli.output import json_option
 from fedbench_core.cli.progress import Log, Watch
+from fedbench_core.cli.single_runs import carry_out
 
 if TYPE_CHECKING:
     from fedbench_core.runner import Finished, How

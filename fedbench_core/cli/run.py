@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedbench_core.api.errors import RequestError
-from fedbench_core.cli.single_runs import carry_out, carry_out_all
 from fedbench_core.cli.flags import how_flags, read_seeds, read_spec, spec_flags
 from fedbench_core.cli.output import json_option
 from fedbench_core.cli.progress import Log, Watch
+from fedbench_core.cli.single_runs import carry_out, carry_out_all
 
 if TYPE_CHECKING:
     from fedbench_core.runner import Finished, How

@@ -38,7 +38,7 @@ def runs(out: Path) -> Iterator[RunRow]:
 
 
 def finished_runs(sources: Sequence[str]) -> list[Path]:
-    """The run folders and record files that `sources` name; a folder of either stands for those in it.
+    """The run folders and record files that `sources` name; a folder of either stands for those in it; sorted.
 
     Empty if one of them is neither.
     """
@@ -49,7 +49,7 @@ def finished_runs(sources: Sequence[str]) -> list[Path]:
         if not own:
             return []
         found += own
-    return list(dict.fromkeys(found))
+    return sorted(set(found))
 
 
 def remove(folder: Path) -> None:

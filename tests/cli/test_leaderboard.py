@@ -100,7 +100,7 @@ def test_wrong_request_is_refused(case, go) -> None:
 def test_missing_baselines_leave_the_table_unranked_and_other_suites_ranked(go, suite_folder) -> None:
     small = suite_folder.suite(baselines={})
     suite_folder.fill(suite_folder.suite("ranked"))
-    result = go("small")
+    result = go("small", "--notes")
     assert (result.exit_code, result.stderr) == (0, "")
     for row in ("steps (", "flops (", "centralized (", "tuned ("):
         assert row in result.stdout

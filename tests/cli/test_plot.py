@@ -61,7 +61,7 @@ def test_plot_of_several_runs_is_written(kind, go, runs, tmp_path) -> None:
 
 def test_leaderboard_takes_run_folders(runs, cli) -> None:
     found = json.loads(cli("leaderboard", *map(str, runs), "--json").stdout)["tables"]
-    assert [{row["entry"] for row in table["rows"]} for table in found] == [{"fedavg, lr 0.02", "fedavg, lr 0.5"}]
+    assert [{row["entry"] for row in table["rows"]} for table in found] == [{"fedavg, lr 0.002", "fedavg, lr 0.5"}]
     assert cli("leaderboard", str(runs[0]), "nowhere").exit_code == 2
 
 
