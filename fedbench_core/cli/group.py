@@ -11,7 +11,7 @@ import click
 from fedbench_core import __version__
 from fedbench_core.cli.known import remember
 from fedbench_core.cli.notice import warn_of_broken_plugins
-from fedbench_core.escapes import lines
+from fedbench_core.escapes import line, lines
 
 # Name: module and help text. The help is repeated here so that `fedbench --help` imports no command.
 COMMANDS = {
@@ -107,6 +107,10 @@ def _print_error(error: BaseException) -> int:
     if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
         click.echo(f"Error: {error.filename or 'The output'} could not be written: {error.strerror}.", err=True)
         return 1
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        name = line(str(error.filename))[:40]
+        click.echo(f"Error: the name {name}... is too long for a file. Use a shorter one.", err=True)
+        return 2
     if isinstance(error, MemoryError):
         click.echo(f"Error: there is not enough memory for this run. {error}".strip(), err=True)
         return 1

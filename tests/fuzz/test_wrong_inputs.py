@@ -51,8 +51,8 @@ def _check(folder: Path, family: Any, wrong: Any) -> None:
     result = CliRunner().invoke(fedbench, arguments, prog_name="fedbench")
     event(f"exit status {result.exit_code}")
     if result.exit_code == 0:  # the value happened to be a right one
-        for made in _contents(folder).keys() - before.keys():
-            Path(made).unlink()
+        for made in sorted(map(Path, _contents(folder).keys() - before.keys()), reverse=True):
+            made.rmdir() if made.is_dir() else made.unlink()
         return
     _check_refusal(result, arguments)
     assert _contents(folder) == before, arguments
@@ -66,6 +66,8 @@ def _check_refusal(result: Result, arguments: list[str]) -> None:
         return
     sentence = result.stderr.partition("Error: ")[2].rstrip("\n")
     assert sentence, (arguments, result.stderr)
+    for word in arguments:  # a line break that was typed is shown as it was typed
+        sentence = sentence.replace(word, word.replace("\n", " "))
     assert "\n" not in sentence.replace("\n\t", ""), (arguments, result.stderr)  # click indents the choices
 
 
@@ -95,6 +97,10 @@ def _sweep(name: str, folder: Path, examples: int, *, random: bool) -> None:
 @pytest.mark.parametrize("name", wrong_inputs.FAMILIES)
 def test_wrong_input_is_refused_in_one_sentence_and_changes_no_file(folder, name) -> None:
     _sweep(name, folder, 20, random=False)
+
+
+def test_name_that_is_too_long_for_a_file_is_refused_in_one_sentence(folder) -> None:
+    _check(folder, wrong_inputs.FAMILIES["words"], ["plugin", "new", "a" * 5000])
 
 
 @pytest.mark.slow

@@ -242,6 +242,8 @@ def arguments(_folder: Path, wrong: Arguments) -> Arguments:
     return wrong
 
 
+typed = texts.filter(lambda text: "\0" not in text)
+"""No argument of a process has a null byte."""
 WORDS = (
     *("show", "list", "list methods", "submit", "plot", "leaderboard", "suite", "suite status", "resume", "plugin"),
     *("plugin check none", "plugin new", "partition --config", "partition --set", ""),
@@ -277,7 +279,7 @@ FAMILIES = {
     ),
     "option": Family(st.tuples(st.integers(0, 200), texts | numbers.map(str) | values.map(json.dumps)), option),
     "words": Family(
-        st.tuples(COMMANDS, st.lists(texts | st.just("--json"), max_size=2)).map(lambda pair: [*pair[0], *pair[1]]),
+        st.tuples(COMMANDS, st.lists(typed | st.just("--json"), max_size=2)).map(lambda pair: [*pair[0], *pair[1]]),
         arguments,
     ),
 }
