@@ -66,6 +66,17 @@ def tradeoff(
         {"field": "x", "title": "cost", "format": ".4~g"},
         *({"field": end, "format": ".3f"} for end in ("y", "low", "high")),
     ]
+    bars = {
+        "transform": [{"filter": "!datum.reference && isValid(datum.low)"}],
+        "mark": {"type": "rule", "strokeWidth": 1.5, "xOffset": dot["xOffset"]},
+        "encoding": {"y": {"field": "low"}, "y2": {"field": "high"}, **_entry_color(names), **_dimmed()},
+    }
+    dots = {
+        "params": [_PICKED],
+        "transform": [{"filter": "!datum.reference"}],
+        "mark": dot,
+        "encoding": {**_entry_color(names, shape=True), **_dimmed(), "tooltip": tooltip},
+    }
     spec = {
         **_base(params, height=340),
         "title": {"text": {"expr": "titles[score] + ' against ' + titles[cost]"}},
@@ -90,27 +101,9 @@ def tradeoff(
         },
         "layer": [
             {"transform": _FRONT, "mark": {"type": "line", "interpolate": "step-after", "strokeDash": [5, 4], **_LINE}},
-            {
-                "transform": [{"filter": "datum.reference"}],
-                "mark": {"type": "rule", "strokeDash": [2, 3], "color": _INK},
-                "encoding": {"x": None, "y": {"field": "y"}},
-            },
-            {
-                "transform": [{"filter": "datum.reference"}],
-                "mark": {"type": "text", "align": "left", "baseline": "bottom", "x": 4, "dy": -3, "color": _INK},
-                "encoding": {"x": None, "text": {"field": "entry"}},
-            },
-            {
-                "transform": [{"filter": "!datum.reference && isValid(datum.low)"}],
-                "mark": {"type": "rule", "strokeWidth": 1.5, "xOffset": dot["xOffset"]},
-                "encoding": {"y": {"field": "low"}, "y2": {"field": "high"}, **_entry_color(names), **_dimmed()},
-            },
-            {
-                "params": [_PICKED],
-                "transform": [{"filter": "!datum.reference"}],
-                "mark": dot,
-                "encoding": {**_entry_color(names, shape=True), **_dimmed(), "tooltip": tooltip},
-            },
+            *(_REFERENCE if any(row["reference"] for row in rows) else []),
+            *([bars] if any(row[f"{scores[0].name}_low"] is not None for row in rows) else []),
+            dots,
         ],
     }
     text = (
@@ -213,6 +206,18 @@ def bytes_by_round(name: str, rows: Sequence[Spec]) -> Chart:
     return Chart(name, "Measured bytes of the messages of each round.", spec)
 
 
+_REFERENCE: list[Spec] = [
+    {
+        "transform": [{"filter": "datum.reference"}],
+        "mark": {"type": "rule", "strokeDash": [2, 3], "color": _INK},
+        "encoding": {"x": None, "y": {"field": "y"}},
+    },
+    {
+        "transform": [{"filter": "datum.reference"}],
+        "mark": {"type": "text", "align": "left", "baseline": "bottom", "x": 4, "dy": -3, "color": _INK},
+        "encoding": {"x": None, "text": {"field": "entry"}},
+    },
+]
 _LINE: Spec = {"color": _INK, "strokeWidth": 1.2, "opacity": 0.8}
 _PICKED: Spec = {"name": "picked", "select": {"type": "point", "fields": ["entry"]}, "bind": "legend"}
 _HOVERED: Spec = {"name": "hovered", "value": ""}

@@ -83,11 +83,9 @@ def test_axes_of_the_tradeoff_are_chosen(page) -> None:
     selects = chart.locator("select")
     selects.first.wait_for()
     before = chart.locator("svg").inner_html()
-    selects.nth(0).select_option(label="training GFLOPs of the federation")
-    selects.nth(1).select_option(label="worst client ↑")
-    page.wait_for_function(
-        "document.querySelector('figure svg').textContent.includes('worst client ↑ against training')"
-    )
+    selects.nth(0).select_option("gflops")
+    selects.nth(1).select_option("worst_client")
+    page.wait_for_function("document.querySelector('figure svg').textContent.includes('worst client ↑ against GFLOPs')")
     assert chart.locator("svg").inner_html() != before
 
 
@@ -124,6 +122,15 @@ def test_run_has_its_charts_and_images(browser, run_folder, tmp_path) -> None:
         sizes = page.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)")
     assert sizes
     assert all(sizes)
+
+
+def test_report_of_one_seed_without_baselines_has_its_charts(browser, suite_folder, tmp_path) -> None:
+    suite_folder.fill(suite_folder.suite(seeds=1, entries=suite_folder.entries[-2:], baselines={}))
+    write_report((), suite_folder.folder, tmp_path / "report.html")
+    with opened(browser, tmp_path / "report.html") as page:
+        for chart in page.locator("figure").all():
+            chart.scroll_into_view_if_needed()
+        page.wait_for_function("document.querySelectorAll('.vega-embed svg').length === 3")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
