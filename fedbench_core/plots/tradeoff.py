@@ -16,6 +16,8 @@ from fedbench_core.plots.style import DARK, look, quiet_grid, wrapped
 _LEGEND_WIDTH = 26
 _TITLE_WIDTH = 54
 """Up to the legend."""
+_WIDE = 30.0
+"""Half of the axis, as a factor, from which on only powers of ten are labeled."""
 _OFFSET = 0.02
 """Distance of entries with equal bytes, as a fraction of the axis."""
 
@@ -72,7 +74,7 @@ def draw_tradeoff(
         _format_without_bytes(panels[0], len(without_bytes))
     if len(without_bytes) < len(entries):
         _format_with_bytes(panels[-1], has_left_panel=bool(without_bytes))
-        _draw_front(panels, pareto(entries, more_is_better=more_is_better))
+        _draw_front(panels, pareto(entries, more_is_better=more_is_better), positions)
     panels[0].set_ylabel(metric)
     figure.legend(handles=handles, loc="outside right upper", frameon=False, handletextpad=0.6, handlelength=1.4)
     return figure
@@ -128,7 +130,8 @@ def _format_with_bytes(axes: Axes, *, has_left_panel: bool) -> None:
     low, high = axes.get_xlim()
     middle, half = math.sqrt(low * high), max(math.sqrt(high / low) * 1.1, math.sqrt(10))
     axes.set_xlim(middle / half, middle * half)
-    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 3.0), numticks=7))
+    subs = (1.0, 3.0) if half < _WIDE else (1.0,)
+    axes.xaxis.set_major_locator(LogLocator(base=10, subs=subs, numticks=7))
     axes.xaxis.set_major_formatter(EngFormatter(unit="B"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("uploaded and downloaded per client and round\n(log scale; dashed: Pareto front of the means)")
@@ -137,13 +140,13 @@ def _format_with_bytes(axes: Axes, *, has_left_panel: bool) -> None:
         axes.tick_params(axis="y", length=0)
 
 
-def _draw_front(panels: Sequence[Axes], front: Sequence[Point]) -> None:
-    """Draw the Pareto front as a step function."""
+def _draw_front(panels: Sequence[Axes], front: Sequence[Point], at: Mapping[str, float]) -> None:
+    """Draw the Pareto front as a step function through the markers of its points."""
     with_bytes = panels[-1]
     left, right = with_bytes.get_xlim()
-    steps = [(point.bytes or left, point.score) for point in front]
+    steps = [(at[point.name] if point.bytes else left, point.score) for point in front]
     style: dict[str, Any] = {"color": DARK, "linewidth": 1.2, "linestyle": "--", "zorder": 1}
-    positions, scores = zip(*steps, (right, steps[-1][1]), strict=True)
-    with_bytes.step(positions, scores, where="post", **style)
+    ends, scores = zip(*steps, (right, steps[-1][1]), strict=True)
+    with_bytes.step(ends, scores, where="post", **style)
     if not front[0].bytes:
         panels[0].axhline(front[0].score, **style)

@@ -39,6 +39,16 @@ def test_reference_is_a_line_and_not_part_of_the_front(words) -> None:
     assert max(max(line.get_ydata()) for line in dashed) == MANY[2].score
 
 
+def test_front_goes_through_the_markers_of_entries_with_equal_bytes() -> None:
+    level = [Point(f"level {n}", 1e6, 0.1 + n / 10, None, None) for n in range(3)]
+    [axes] = draw_tradeoff(level, "auc").axes
+    [front] = [line for line in axes.lines if line.get_linestyle() == "--"]
+    markers = {
+        (line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_marker() not in ("None", "")
+    }
+    assert set(zip(front.get_xdata(), front.get_ydata(), strict=True)) & markers
+
+
 MANY = [Point(f"entry {n}", 10.0**n * 1000 if n else 0.0, n / 10, n / 10 - 0.05, n / 10 + 0.05) for n in range(8)]
 
 
