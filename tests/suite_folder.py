@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fedbench_core import RunSpec, run
-from fedbench_core.federation.bits import codes_of_text, text_of_bits, text_of_codes
+from fedbench_core.federation.bits import bits_of_text, codes_of_text, text_of_bits, text_of_codes
 from fedbench_core.federation.spec import digest_of
 from fedbench_core.records.recomputed import scores_of
 from fedbench_core.records.record import _text, sealed
@@ -157,10 +157,6 @@ def set_correct(record: dict[str, Any], correct: int, *, personal: bool = False)
     bits = text_of_bits(np.packbits(np.arange(images) < correct))
     test = record["test"]
     test["correct"] = [bits] * (clients if personal else 1)
-    kinds = test["groups"]["kinds"]
-    truth = codes_of_text(test["groups"]["images"], images, kinds)
-    guesses = np.where(np.arange(images) < correct, truth, (truth + 1) % kinds)
-    test["predicted"] = [text_of_codes(guesses, kinds)] * len(test["correct"])
     test["matrix"]["predictor_of_client"] = list(range(clients)) if personal else [0] * clients
     part = correct / images
     test["metrics"] |= {"auc": 0.5 + 0.3 * part, "ece": 0.3 - 0.1 * part}
@@ -183,7 +179,20 @@ def settle(record: dict[str, Any]) -> None:
         record["selected"] = {"round": best["round"], "validation": best["personalization"], "metrics": metrics}
 
 
+def _settle_predictions(record: dict[str, Any], summary: dict[str, Any]) -> None:
+    """Predictions that agree with correctness: the class of an image, or the next one."""
+    groups, images = record["test"]["groups"], record["data"]["images"]["test"]
+    if groups["of"] == "client":
+        summary.pop("predicted", None)
+        return
+    truth = codes_of_text(groups["images"], images, groups["kinds"])
+    right = [bits_of_text(text, images) for text in summary["correct"]]
+    guesses = [np.where(own, truth, (truth + 1) % groups["kinds"]) for own in right]
+    summary["predicted"] = [text_of_codes(own, groups["kinds"]) for own in guesses]
+
+
 def _settle_scores(record: dict[str, Any], summary: dict[str, Any]) -> None:
+    _settle_predictions(record, summary)
     clients = record["population"]["clients"]
     for name in ("label", "local"):
         summary["matrix"][name] = [[None] * clients for _ in summary["correct"]]
