@@ -232,5 +232,8 @@ SUITES = sorted((Path(__file__).parents[2] / "leaderboards" / "suites").glob("*.
 def test_suites_of_this_repository_are_valid(path) -> None:
     suite = read_suite(path)
     baselines = suite.baselines
-    assert all((baselines.steps, baselines.flops, baselines.centralized, baselines.tuned)), "needed by a leaderboard"
-    assert len(suite.seeds) == 12
+    if len(suite.seeds) > 1:  # else nothing is ranked: the suite measures costs
+        assert all((baselines.steps, baselines.flops, baselines.centralized, baselines.tuned)), (
+            "needed by a leaderboard"
+        )
+        assert len(suite.seeds) == 12
