@@ -91,7 +91,7 @@ def test_kept_model_normalizes_as_in_its_run(finish) -> None:
 
 
 def test_kept_models_of_the_selected_round_score_what_the_record_says(finish) -> None:
-    finished, test = finish(method="local", rounds=4, lr=0.5)
+    finished, test = finish(method="local", rounds=4, lr=0.5, optimizer="sgd", schedule="constant")
     assert finished.record["selected"]["round"] < 3
     check_scores(finished, test, "selected")
 

@@ -14,6 +14,7 @@ from fedbench_core.api import RequestError, RunError
 from fedbench_core.runner import How, resume
 
 SMALL = {"method": "kit-ring", "backbones": "tiny,wide", "dataset": "spots", "clients": 4, "rounds": 5, "steps": 2}
+SMALL |= {"optimizer": "sgd", "schedule": "constant"}
 
 
 class StopError(Exception):

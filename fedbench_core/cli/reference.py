@@ -8,7 +8,6 @@ from fedbench_core.cli.entries import EMPTY, METHOD_FIELDS, OPTION_COLUMNS, Entr
 from fedbench_core.cli.list_ import KINDS
 from fedbench_core.cli.output import echo, words
 from fedbench_core.cli.sources import Item, code, doc, exported, is_required, load, members, unexported
-from fedbench_core.cli.suite_reference import suite_reference
 
 API, LEARNING, TESTING = (f"fedbench_core.{package}" for package in ("api", "learning", "testing"))
 CORE = "fedbench-core"
@@ -37,6 +36,8 @@ def command(page: str) -> None:
 
     `fedbench reference suites` prints every key of a suite file instead.
     """
+    from fedbench_core.cli.suite_reference import suite_reference  # noqa: PLC0415  # imports numpy: --help need not wait
+
     echo("\n".join(suite_reference() if page == "suites" else _lines()))
 
 

@@ -83,7 +83,7 @@ def partition_of(spec: RunSpec, folder: Path) -> Partition:
 @cache
 def _partition(spec: str, folder: Path) -> Partition:
     run = resolve(RunSpec.model_validate_json(spec))
-    return make_partition(run, load_splits(run, DataRequest(folder)))
+    return make_partition(run, load_splits(run, DataRequest(folder, image_size=run.spec.image_size)))
 
 
 def with_other_images(partition: Partition, client: int, folder: Path) -> Partition:
