@@ -298,7 +298,8 @@ class LocalUpdateContract(PartContract[LocalUpdate]):
     def _small(self, part: LocalUpdate, cache: Path) -> SmallFederation:
         users = [name for name in registry().names("method") if registry().method(name).local_update == self.name]
         assert users, f'no method uses the local update {self.name!r}: register a Method(local_update="{self.name}")'
-        options = {f"local_update.{name}": value for name, value in self.options.items()}
+        own = registry().check(self.kind, self.name, self.options)  # all of them: a method may have other defaults
+        options = {f"local_update.{name}": value for name, value in own.items()}
         run = resolve(small_spec(users[0], options, backbones=(self.backbone,), steps=STEPS))
         return SmallFederation.of(replace(run, local_update=part), partition_of(run.spec, cache))
 

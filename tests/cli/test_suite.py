@@ -496,7 +496,7 @@ def press_ctrl_c(process: subprocess.Popen[str]) -> None:
 
 
 def test_suite_that_is_killed_again_and_again_ends_with_the_same_records(go, environment, tmp_path, suite) -> None:
-    path = suite(*TWO, 'method = "kit-pair"\nrounds = 25', seeds=2)
+    path = suite(*TWO, 'method = "kit-pair"\nrounds = 15', seeds=2)
     assert go("suite", "run", path, "--records", "plain").exit_code == 0
     wanted = contents(tmp_path / "plain")
     assert len(wanted) == 6

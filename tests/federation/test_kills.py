@@ -9,7 +9,7 @@ _SPEC = importlib.util.spec_from_file_location("kills", Path(__file__).parents[1
 kills = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(kills)
 
-FLAGS = "--dataset spots --clients 4 --rounds 30 --steps 2"
+FLAGS = "--dataset spots --clients 4 --rounds 12 --steps 2"
 RING = "--method kit-ring --backbones tiny,wide"
 
 
