@@ -1,7 +1,6 @@
 """`fedbench compare`: a suite without a file."""
 
 import json
-import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedbench_core.api.errors import RequestError, RunError
+from fedbench_core.cli.computing import run_planned
 from fedbench_core.cli.flags import data_flag, given_settings, read_seeds, spec_flags
 from fedbench_core.cli.known import check_names
 from fedbench_core.cli.output import echo, json_option, print_json, print_sentence
-from fedbench_core.cli.progress import following
 from fedbench_core.cli.serving import serving
 
 if TYPE_CHECKING:
@@ -85,15 +84,11 @@ def _run(suite: "Suite", workers: int | None, out: Path, data_root: Path | None,
     """Compute the missing runs; an error if none has a record then."""
     with serving("fedbench_core.suites.jobs", processes=True):
         from fedbench_core.runner import How  # noqa: PLC0415  # imports torch: slow, and --help does not need it
-        from fedbench_core.suites.running import plan_runs, run_suite  # noqa: PLC0415  # as above
+        from fedbench_core.suites.running import plan_runs  # noqa: PLC0415  # as above
 
         how = How(out=out, workers=workers, data_root=data_root)
         plan = plan_runs(suite.name, suite.grid_points(), out / "records", how, "fedbench compare")
-        try:
-            with following(quiet=quiet) as follow:
-                outcomes = run_suite(plan, how, workers or os.cpu_count() or 1, follow)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("Finished runs are kept. Continue with the same command.") from None
+        outcomes = run_planned(plan, how, "Finished runs are kept.", quiet=quiet)
     reasons = {**outcomes.skipped, **outcomes.failed}
     if len(reasons) == plan.grid_points:
         raise (RunError if outcomes.failed else RequestError)(" ".join(_sentences(reasons.values())))

@@ -14,6 +14,7 @@ from fedbench_core.cli.progress import following
 from fedbench_core.cli.serving import serving
 
 if TYPE_CHECKING:
+    from fedbench_core.runner import How
     from fedbench_core.suites.running import SuitePlan
     from fedbench_core.suites.status import Unrecorded
     from fedbench_core.suites.suite import GridPoint
@@ -78,7 +79,7 @@ def compute(
     """
     with serving("fedbench_core.suites.jobs", processes=how["executor"] == "processes"):
         from fedbench_core.runner import How  # noqa: PLC0415  # imports torch: slow, and --help does not need it
-        from fedbench_core.suites.running import plan_runs, run_suite  # noqa: PLC0415  # as above
+        from fedbench_core.suites.running import plan_runs  # noqa: PLC0415  # as above
 
         computed = How(out=out, fresh=fresh, workers=workers, **how)
         made = plan_runs(*plan(), records, computed, str(file))
@@ -86,11 +87,18 @@ def compute(
             warn()
         if made.runs and not as_json:
             echo(f"{made.name}: {made.recorded} runs already recorded, {len(made.runs)} to run", err=True)
-        try:
-            with following(quiet=as_json) as follow:
-                return made, run_suite(made, computed, workers or os.cpu_count() or 1, follow)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("The records of finished runs are kept. Continue with the same command.") from None
+        return made, run_planned(made, computed, "The records of finished runs are kept.", quiet=as_json)
+
+
+def run_planned(plan: "SuitePlan", how: "How", kept: str, *, quiet: bool) -> "Unrecorded":
+    """Compute planned runs with their progress; which have no record. kept: what an interruption leaves."""
+    from fedbench_core.suites.running import run_suite  # noqa: PLC0415  # as above
+
+    try:
+        with following(quiet=quiet) as follow:
+            return run_suite(plan, how, how.workers or os.cpu_count() or 1, follow)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{kept} Continue with the same command.") from None
 
 
 def print_grouped(heading: str, reasons: Mapping[str, str]) -> None:

@@ -16,10 +16,9 @@ from typing import Any
 from fedbench_core.api.errors import FedbenchError, unknown
 from fedbench_core.api.folders import default_cache
 from fedbench_core.cli.entries import Entry
-from fedbench_core.registry.names import matching
+from fedbench_core.registry.names import GROUP, matching, spaced
 from fedbench_core.registry.trial import files_of, key_of
 
-_GROUP = "fedbench"
 _PARTS = {
     **{kind: kind for kind in ("method", "dataset", "partitioner", "aggregator", "compressor", "topology")},
     "downlink": "compressor",
@@ -50,7 +49,7 @@ def known_entries(kind: str, pattern: str) -> list[Entry] | None:
     by_name = {str(entry["name"]): entry for entry in found[kind]}
     entries = [by_name[name] for name in matching(by_name, pattern)]
     if pattern and not entries:
-        raise unknown(_spaced(kind), pattern, by_name)
+        raise unknown(spaced(kind), pattern, by_name)
     return entries
 
 
@@ -77,11 +76,7 @@ def check_names(settings: Mapping[str, Any]) -> None:
     for setting, kind in _PARTS.items():
         name, names = settings.get(setting), [str(entry["name"]) for entry in found[kind]]
         if isinstance(name, str) and name.partition(":")[0] not in names:
-            raise unknown(_spaced(kind), name.partition(":")[0], names)
-
-
-def _spaced(kind: str) -> str:
-    return kind.replace("_", " ")
+            raise unknown(spaced(kind), name.partition(":")[0], names)
 
 
 def _path() -> Path:
@@ -91,7 +86,7 @@ def _path() -> Path:
 
 def _key() -> str:
     """A digest of all plugins; "" if the files of one are not known."""
-    points: list[EntryPoint] = sorted(entry_points(group=_GROUP), key=lambda point: (point.name, point.value))
+    points: list[EntryPoint] = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))
     if not all(map(files_of, points)):
         return ""
     return hashlib.sha256(json.dumps([key_of(point) for point in points]).encode()).hexdigest()

@@ -56,6 +56,7 @@ def _show_run(folder: Path, client: int | None, *, as_json: bool) -> None:
 def _show_classes(record: Mapping[str, Any], client: int | None) -> None:
     """Print the scores of each class and the confusion matrix, as far as the record has them."""
     from fedbench_core.records.predictions import class_scores, confusion  # noqa: PLC0415  # as above
+    from fedbench_core.records.scores import score_text  # noqa: PLC0415  # as above
 
     found = class_scores(record, client)
     if not found:
@@ -64,7 +65,7 @@ def _show_classes(record: Mapping[str, Any], client: int | None) -> None:
     echo()
     columns = ("class", "test images", f"recall, {whose}", *(("worst client",) if client is None else ()))
     values = [(one.recall, *((one.worst,) if client is None else ()), one.precision, one.f1) for one in found]
-    numbers = [tuple("-" if value is None else f"{value:.3f}" for value in row) for row in values]
+    numbers = [tuple(map(score_text, row)) for row in values]
     rows = [(one.name, str(one.images), *row) for one, row in zip(found, numbers, strict=True)]
     print_table((*columns, "precision", "F1"), rows, right=(*columns[1:], "precision", "F1"))
     if record["test"].get("predicted") is None:

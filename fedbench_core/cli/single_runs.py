@@ -103,15 +103,15 @@ def _summary(finished: "Sequence[Finished]") -> dict[str, dict[str, float | int 
 
 
 def _print_summary(finished: "Sequence[Finished]") -> None:
-    from fedbench_core.records.scores import SCORES  # noqa: PLC0415  # as above
+    from fedbench_core.records.scores import SCORES, score_text  # noqa: PLC0415  # as above
 
     first = finished[0].record["test"]
     seeds = [f"seed {one.record['spec']['seed']}" for one in finished]
     columns = (f"{first['role']}, after {first['round'] + 1} rounds", "mean", "SD", *seeds)
     rows = [
         (
-            *(SCORES[name], *map(_text, (values["mean"], values["sd"]))),
-            *(_text(one.record["test"]["metrics"].get(name)) for one in finished),
+            *(SCORES[name], *map(score_text, (values["mean"], values["sd"]))),
+            *(score_text(one.record["test"]["metrics"].get(name)) for one in finished),
         )
         for name, values in _summary(finished).items()
     ]
@@ -120,7 +120,3 @@ def _print_summary(finished: "Sequence[Finished]") -> None:
     print_sentence(f"Test images, {len(finished)} seeds. SD: standard deviation over seeds (n - 1).")
     for one in finished:
         print_sentence(f"Recorded in {one.folder}")
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

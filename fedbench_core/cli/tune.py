@@ -55,6 +55,8 @@ def command(file: Path, records: Path | None, as_json: bool, **how: Any) -> None
 
 def _print_choices(choices: "Choices", outcomes: "Unrecorded", path: Path) -> None:
     """Print what was chosen, what it cost, and what failed."""
+    from fedbench_core.records.scores import score_text  # noqa: PLC0415  # imports numpy: --help need not wait
+
     rows = [
         (
             choice.entry,
@@ -62,7 +64,7 @@ def _print_choices(choices: "Choices", outcomes: "Unrecorded", path: Path) -> No
             choice.partition,
             choice.chosen,
             words(choice.best.settings) or "default",
-            *(f"{score:.3f}" if score is not None else "-" for score in (choice.best.score, choice.trials[0].score)),
+            *map(score_text, (choice.best.score, choice.trials[0].score)),
             f"{choice.gflops:.4g}",
             bytes_text(choice.bytes_sent),
         )

@@ -23,7 +23,7 @@ SCORES = {
 def score_table(record: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows; the last column has the scores of predicting each client's most frequent class."""
     columns = {**_columns(record), "most frequent class": majority_scores(record)}
-    rows = [[label, *(_score(metrics.get(name)) for metrics in columns.values())] for name, label in SCORES.items()]
+    rows = [[label, *(score_text(metrics.get(name)) for metrics in columns.values())] for name, label in SCORES.items()]
     return ["test set", *columns], [row for row in rows if any(cell != "-" for cell in row[1:])]
 
 
@@ -37,5 +37,6 @@ def _columns(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     }
 
 
-def _score(value: float | None) -> str:
+def score_text(value: float | None) -> str:
+    """A score with three digits, or a hyphen for an undefined one."""
     return "-" if value is None else f"{value:.3f}"

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedbench_core.registry.catalog import Description, Registry, registry
+    from fedbench_core.registry.names import GROUP
     from fedbench_core.registry.options import Option, bind, read_options
-    from fedbench_core.registry.plugins import GROUP, HOOKS, KINDS, Plugin
+    from fedbench_core.registry.plugins import HOOKS, KINDS, Plugin
 
 __all__ = ["GROUP", "HOOKS", "KINDS", "Description", "Option", "Plugin", "Registry", "bind", "read_options", "registry"]
 
 _MODULES = {
     "catalog": ("Description", "Registry", "registry"),
+    "names": ("GROUP",),
     "options": ("Option", "bind", "read_options"),
-    "plugins": ("GROUP", "HOOKS", "KINDS", "Plugin"),
+    "plugins": ("HOOKS", "KINDS", "Plugin"),
 }
 _HOMES = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 

@@ -11,7 +11,7 @@ from typing import Any
 from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.api.parts import Method
 from fedbench_core.registry.checks import class_problem, declarations, part_problem
-from fedbench_core.registry.names import matching
+from fedbench_core.registry.names import matching, spaced
 from fedbench_core.registry.options import Option, UnreadableError, bind, read_options
 from fedbench_core.registry.plugins import KINDS, Claim, Plugin, discover
 
@@ -70,7 +70,7 @@ class Registry:
 
         RequestError for an unknown name or option, a value of the wrong type or out of range, or a missing option.
         """
-        return bind(f"{_spaced(kind)} {name!r}", kind, self.options(kind, name), options)
+        return bind(f"{spaced(kind)} {name!r}", kind, self.options(kind, name), options)
 
     def make(self, kind: str, name: str, options: Mapping[str, object] = _NO_OPTIONS) -> Any:
         """The part itself, made from options that `check` accepts.
@@ -84,9 +84,9 @@ class Registry:
         try:
             part = claim.factory(**checked)
         except ValueError as error:
-            raise RequestError(f"{_spaced(kind)} {name!r} refuses these options: {error}") from error
+            raise RequestError(f"{spaced(kind)} {name!r} refuses these options: {error}") from error
         if problem := part_problem(kind, part):
-            raise RequestError(f"The {_spaced(kind)} {name!r} of {claim.plugin} cannot be used: {problem}.")
+            raise RequestError(f"The {spaced(kind)} {name!r} of {claim.plugin} cannot be used: {problem}.")
         return part
 
     def method(self, name: str) -> Method:
@@ -112,7 +112,7 @@ class Registry:
 
     def _add(self, key: tuple[str, str], claims: list[Claim]) -> None:
         kind, name = key
-        label, claim = f"the {_spaced(kind)} {name!r}", claims[0]
+        label, claim = f"the {spaced(kind)} {name!r}", claims[0]
         if len(claims) > 1:
             owners = " and ".join(str(claim.plugin) for claim in claims)
             self._reject(key, claims, f"{label} is claimed by {owners}; uninstall all but one")
@@ -136,7 +136,7 @@ class Registry:
             problem = self._problems[key]
             raise RequestError(f"{problem[0].upper()}{problem[1:]}.")
         if key not in self._usable:
-            raise unknown(_spaced(kind), name, self.names(kind), self.warning())
+            raise unknown(spaced(kind), name, self.names(kind), self.warning())
         return self._usable[key]
 
 
@@ -149,10 +149,6 @@ def registry() -> Registry:
 def _check_kind(kind: str) -> None:
     if kind not in KINDS:
         raise ValueError(f"no kind {kind!r}; there are {', '.join(KINDS)}")
-
-
-def _spaced(kind: str) -> str:
-    return kind.replace("_", " ")
 
 
 def _doc(factory: Any) -> str:

@@ -14,11 +14,11 @@ import pluggy
 
 from fedbench_core.api import API_VERSION, hookspecs
 from fedbench_core.registry.checks import MIGRATION, method_problem
+from fedbench_core.registry.names import GROUP
 from fedbench_core.registry.process_settings import restored_settings
 from fedbench_core.registry.shared_functions import SharedFunctions, shown
 from fedbench_core.registry.trial import failure
 
-GROUP = "fedbench"
 HOOKS = {
     "partitioner": "fedbench_register_partitioners",
     "local_update": "fedbench_register_local_updates",

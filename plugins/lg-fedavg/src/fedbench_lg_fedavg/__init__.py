@@ -20,7 +20,7 @@ from fedbench_core.api import (
     Update,
     hookimpl,
 )
-from fedbench_core.learning import Batch, Projected, fit
+from fedbench_core.learning import Batch, Projected, fit, merged
 
 PAPER = "Liang et al., Think Locally, Act Globally: Federated Learning with Local and Global Representations, 2020"
 MODEL, HEAD, MAP = "model", "head", "map"
@@ -95,8 +95,7 @@ class LGFedAvg(LocalUpdate):
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
         """The client's own layers with the global ones, which absent clients receive too."""
         head: nn.Module | None = None
-        net, own = ctx.build(client.backbone), client.modules.get(HEAD)
-        net.load_state_dict(client.models[MODEL].state_dict())
+        net, own = merged(client.models[MODEL], None, client.backbone, ctx), client.modules.get(HEAD)
         if own is not None:
             head = ctx.build_module(HEAD, in_features=self.adapted(ctx), out_features=ctx.task.outputs)
             head.load_state_dict(own.state_dict())
