@@ -41,9 +41,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class TurnCall:
-    """One client's turn. `state` is None at its first; `ways`: where its update goes."""
+    """One client's turn. num_images: for training; `state` is None at its first; `ways`: where its update goes."""
 
     client: int
+    num_images: int
     round: int
     phase: int
     kind: str

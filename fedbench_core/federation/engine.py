@@ -13,7 +13,7 @@ from fedbench_core.federation.executors import Executor
 from fedbench_core.federation.keeper import Keep
 from fedbench_core.federation.nodes import Arrivals, Nodes
 from fedbench_core.federation.participation import participating
-from fedbench_core.federation.partition import Partition
+from fedbench_core.federation.partition import Partition, training_partition
 from fedbench_core.federation.plans import planned
 from fedbench_core.federation.progress import Event, Progress, Watch
 from fedbench_core.federation.resolved import ResolvedRun
@@ -45,6 +45,7 @@ class Engine:
     ) -> None:
         self._run = run
         self._partition = partition
+        self._training = training_partition(run, partition)
         self._executor = executor
         self._store = store
         self._stamp = stamp
@@ -119,6 +120,7 @@ class Engine:
         turns, last_round = self.progress.turns.get(turn.client, (0, None))
         return TurnCall(
             client=turn.client,
+            num_images=len(self._training.indices["train"][turn.client]),
             round=ctx.round,
             phase=ctx.phase,
             kind=ctx.kind,

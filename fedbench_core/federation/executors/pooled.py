@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from fedbench_core.api import RunError
 from fedbench_core.federation.blame import label
-from fedbench_core.federation.calls import AggregateCall, Call, Done, ScoreCall
+from fedbench_core.federation.calls import AggregateCall, Call, Done, ScoreCall, TurnCall
 from fedbench_core.federation.executors.scheduler import ATTEMPTS, LostError, Pool, Scheduler
 from fedbench_core.federation.resolved import ResolvedRun
 
@@ -21,7 +21,7 @@ class Pooled:
 
     def run(self, calls: Iterable[Call]) -> Iterator[Done]:
         """The outcomes, in the order of the calls; RunError names the call whose worker dies or hangs each time."""
-        for call, value in self._scheduler.run(calls):
+        for call, value in self._scheduler.run(calls, _cost):
             if isinstance(value, LostError):
                 raise RunError(f"{call.label}: {value} in {_part(self._run, call)}, {ATTEMPTS} times.")
             if isinstance(value, Exception):
@@ -31,6 +31,10 @@ class Pooled:
     def close(self) -> None:
         """End all workers."""
         self._pool.close()
+
+
+def _cost(call: Call) -> float:
+    return call.num_images if isinstance(call, TurnCall) else 0.0
 
 
 def _part(run: ResolvedRun, call: Call) -> str:

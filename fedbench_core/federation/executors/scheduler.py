@@ -1,7 +1,7 @@
 """Which task is sent when, and again if its worker is lost: for turns and whole runs, in processes and on Ray."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -76,9 +76,12 @@ class Scheduler:
         self._longest = _BATCH_LENGTH if batches else 1
         self._seconds: float | None = None
 
-    def run(self, tasks: Iterable[T]) -> Iterator[tuple[T, Any]]:
-        """Each task with its result, its error, or its news. A caller may stop at any time."""
-        queue = _Queue(tasks, self._attempts, in_order=self._in_order)
+    def run(self, tasks: Iterable[T], cost: Callable[[T], float] = lambda _task: 0.0) -> Iterator[tuple[T, Any]]:
+        """Each task with its result, its error, or its news. A caller may stop at any time.
+
+        cost: grows with the time of a task. The last tasks are sent longest first, so that workers end together.
+        """
+        queue = _Queue(tasks, self._attempts, cost, in_order=self._in_order)
         try:
             while queue.waiting or queue.out or queue.ready:
                 self._send(queue)
@@ -95,6 +98,8 @@ class Scheduler:
         length = 1 if queue.tries else self._batch_length  # after a loss one by one, to find the task that causes it
         most = (2 * self._pool.workers + 2) * length
         while queue.waiting and self._pool.room(self._depth) > 0 and (queue.unfinished < most or not queue.out):
+            if len(queue.waiting) <= most:
+                queue.longest_first()
             batch = queue.take_out(length)
             try:
                 self._pool.send(batch)
@@ -119,12 +124,13 @@ class Scheduler:
 class _Queue(Generic[T]):
     """Tasks that wait, the number of those that are out, and results that are ready for the caller."""
 
-    def __init__(self, tasks: Iterable[T], attempts: int, *, in_order: bool) -> None:
+    def __init__(self, tasks: Iterable[T], attempts: int, cost: Callable[[T], float], *, in_order: bool) -> None:
         self.waiting = deque(enumerate(tasks))
         self.out = 0
         self.ready: deque[tuple[T, Any]] = deque()
         self.tries: Counter[int] = Counter()
         self._attempts = attempts
+        self._cost = cost
         self._in_order = in_order
         self._early: dict[int, tuple[T, Any]] = {}
         self._next = 0
@@ -133,6 +139,10 @@ class _Queue(Generic[T]):
     def unfinished(self) -> int:
         """Tasks that are out, or wait for an earlier one."""
         return self.out + len(self._early) + len(self.ready)
+
+    def longest_first(self) -> None:
+        """Sort the tasks that wait; those of equal cost stay in order."""
+        self.waiting = deque(sorted(self.waiting, key=lambda entry: (-self._cost(entry[1]), entry[0])))
 
     def take_out(self, length: int) -> list[tuple[int, T]]:
         """The next batch to send."""

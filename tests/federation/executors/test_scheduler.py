@@ -55,3 +55,17 @@ def test_task_that_always_loses_its_worker_ends_with_the_error() -> None:
     results = dict(Scheduler(Cursed(5), batches=True).run(range(20)))
     assert isinstance(results.pop(5), LostError)
     assert results == {task: task * 2 for task in range(20) if task != 5}
+
+
+def test_last_tasks_are_sent_longest_first() -> None:
+    class Noting(Pool):
+        def send(self, batch) -> None:
+            order.extend(task for _, task in batch)
+            super().send(batch)
+
+    order: list[int] = []
+    results = list(Scheduler(Noting(-1)).run(range(20), cost=float))
+    assert results == [(task, task * 2) for task in range(20)]
+    window = 2 * Pool.workers + 2
+    assert order[: 20 - window] == list(range(20 - window)), "the others in order, so that few results wait"
+    assert order[20 - window :] == list(reversed(range(20 - window, 20)))
