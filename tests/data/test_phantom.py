@@ -90,7 +90,7 @@ def test_default_sizes_of_splits_sites_and_classes(tmp_path):
     splits = DATASETS["phantom"]().load(DataRequest(cache=tmp_path))
     assert [len(splits.train), len(splits.val), len(splits.test)] == [880, 160, 400]
     assert splits.image_size == 64
-    assert np.bincount(splits.sites["train"]).tolist() == [320, 240, 160, 80]
+    assert np.bincount(splits.sites["train"]).tolist() == [352, 264, 176, 88]
     assert np.bincount(splits.sites["test"]).tolist() == [160, 120, 80, 40]
     classes = np.bincount(splits.test.labels[:, 0])
     assert classes.sum() == 400
