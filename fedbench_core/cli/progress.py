@@ -23,6 +23,15 @@ Log = Callable[[str], None]
 Follow = Callable[["SuiteProgress"], None]
 
 
+def announce(*, quiet: bool) -> None:
+    """Print that the command starts, which takes seconds: it imports torch. A bar replaces the line on a terminal."""
+    if not quiet and sys.stderr.isatty():
+        sys.stderr.write("starting\r")
+        sys.stderr.flush()
+    elif not quiet:
+        echo("starting", err=True)
+
+
 @contextmanager
 def watching(*, quiet: bool) -> Iterator[tuple[Watch, Log]]:
     """Show the progress of a run: a function that takes its events, and one that prints a line."""
@@ -105,7 +114,6 @@ def _bar(progress: Progress) -> Watch:
 
 def _lines() -> Watch:
     clock, before = Clock(), 0
-    echo("starting", err=True)
 
     def watch(event: "Event") -> None:
         nonlocal before

@@ -1,6 +1,7 @@
 """The environment of a command that trains: a fork server for workers, and SIGTERM handled like Ctrl-C."""
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,14 +10,17 @@ from contextlib import contextmanager
 def serving(*further: str, processes: bool = True) -> Iterator[None]:
     """Run a fork server, which also imports the modules `further`, as long as the context lasts.
 
-    The server imports torch in parallel with this process: enter the context before importing anything that needs
-    torch.
+    On Linux it is a copy of this process, unless this process has computed something: enter the context before
+    importing torch.
     """
-    from fedbench_core.federation.executors.fork_server import start_server  # noqa: PLC0415  # not for --help
+    fresh = "torch" not in sys.modules
+    from fedbench_core.federation.executors import fork_server  # noqa: PLC0415  # not for --help
 
     signal.signal(signal.SIGTERM, _interrupt)
-    if processes:
-        start_server(*further)
+    if processes and fresh and sys.platform == "linux":
+        fork_server.start_server_as_copy(*further)
+    elif processes:
+        fork_server.start_server(*further)
     yield
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fedbench_core.api.errors import RunError
 from fedbench_core.cli.notice import warn_of_broken_plugins
 from fedbench_core.cli.output import echo, print_json, print_sentence, print_table
-from fedbench_core.cli.progress import Log, Watch, watching
+from fedbench_core.cli.progress import Log, Watch, announce, watching
 from fedbench_core.cli.report import print_report
 from fedbench_core.cli.serving import serving
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def carry_out(start: "Start", how: dict[str, Any], *, as_json: bool) -> None:
     """Compute a run by `start`, show its progress, and print its record or its scores."""
     started = time.monotonic()
+    announce(quiet=as_json)
     with serving(processes=how["executor"] == "processes"):
         finished = _computed(start, how, quiet=as_json)
     if as_json:
@@ -36,6 +37,7 @@ def carry_out_all(specs: "Sequence[RunSpec]", how: dict[str, Any], *, as_json: b
     A run that fails stops no other; RunError at the end names the seeds that failed.
     """
     failed: dict[int, str] = {}
+    announce(quiet=as_json)
     with serving(processes=how["executor"] == "processes"):
         try:
             finished = _all_computed(specs, how, failed, quiet=as_json)

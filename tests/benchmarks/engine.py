@@ -5,7 +5,8 @@
 The floor is two plain processes, one thread each, that do the same gradient steps on the same tensors and nothing else.
 Load A: 1,000 clients of 50 images of 28x28x3, 50 present per round, batch 10, a CNN of 1.2 M parameters, 20 rounds.
 Load B: the same with 12 thousand parameters, 40 rounds. Load C: an npz file given by FEDBENCH_TISSUE, 10 clients,
-timm's test_resnet, batch 64, 3 rounds of `--limit` images. The first round is left out: it builds the models.
+timm's test_resnet with its own stem, batch 64, 3 rounds of `--limit` images. The first round is left out: it builds the
+models.
 """
 
 import json
@@ -89,8 +90,9 @@ def spec(name: str, data: Path, limit: int) -> dict[str, object]:
     load = LOADS[name]
     settings = {key: load[key] for key in ("rounds", "batch_size", "clients")}
     settings |= {"method": "fedavg", "backbones": [load["backbone"]], "dataset": f"npz:{data}", "lr": 0.01}
+    settings |= {"optimizer": "sgd", "schedule": "constant", "image_size": 28}
     settings |= {"fraction": load["present"] / load["clients"], "partitioner": "iid", "evaluate_every": 0}
-    return settings | ({"limit": limit} if name == "C" else {})
+    return settings | ({"limit": limit, "set": {"backbone.stem": "timm"}} if name == "C" else {})
 
 
 def engine(settings: dict[str, object], executor: str) -> dict[str, float]:
@@ -135,7 +137,7 @@ def floor(settings: dict[str, object], half: int) -> dict[str, float]:
                 examples.tensors(rows)
                 for rows in np.array_split(np.arange(len(examples)), max(1, len(examples) // resolved.batch_size))
             ]
-    step = torch.optim.SGD(net.parameters(), lr=resolved.lr, momentum=resolved.momentum)
+    step = torch.optim.SGD(net.parameters(), lr=resolved.lr, momentum=resolved.momentum, fused=True)
     start, cpu = time.perf_counter(), time.process_time()
     for images, labels in batches:
         loss = ctx.task.loss(net(images), labels)

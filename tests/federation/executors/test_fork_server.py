@@ -1,5 +1,10 @@
+import os
 import signal
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +43,42 @@ def test_other_threads_leave_the_signal_alone() -> None:
     thread.start()
     thread.join()
     assert found == [signal.default_int_handler]
+
+
+COPY = """
+import os, signal, timm
+from fedbench_core.federation.executors import fork_server
+
+timm.marker = "of the first process"
+signal.signal(signal.SIGTERM, lambda *_: None)
+fork_server.start_server_as_copy()
+del timm.marker
+found = "timm.marker == 'of the first process' and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL"
+process = fork_server.start_process(exec, f"import signal, sys, timm; sys.exit(7 if {found} else 1)")
+process.join()
+print(process.exitcode, fork_server.forkserver._forkserver._forkserver_pid, flush=True)
+END
+"""
+
+
+@pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_server_is_a_copy_of_the_process_that_starts_it_and_ends_with_it(end: str) -> None:
+    code = COPY.replace("END", end)
+    command = [sys.executable, "-c", code]
+    printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=120).stdout
+    status, server = map(int, printed.split())
+    assert status == 7
+    assert _ends(server)
+
+
+def _ends(pid: int) -> bool:
+    """Whether a process ends soon; a zombie has ended."""
+    for _ in range(500):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+            os.kill(pid, 0)
+        except OSError:
+            return True
+        time.sleep(0.02)
+    return False
