@@ -20,6 +20,7 @@ from fedbench_core.leaderboard.leaderboard import Leaderboard, build_leaderboard
 from fedbench_core.leaderboard.markdown import page
 from fedbench_core.records.record import read_record
 from fedbench_core.records.runs import finished_runs
+from fedbench_core.records.scored import scored
 from fedbench_core.runner import How
 from fedbench_core.suites.adhoc import adhoc_suite
 from fedbench_core.suites.filed_records import Filed, filed_by_key
@@ -146,9 +147,10 @@ def _curves(runs: Mapping[str, Mapping[int, Record]], metric: str) -> PageFigure
 
 def _rows(path: Path, record: Record) -> Iterator[dict[str, Any]]:
     test, costs = record["test"], {name: record["costs"][name] for name in _COSTS}
-    for role, summary in {test["role"]: test, **test["roles"]}.items():
-        which = {"role": role, "headline": summary is test}
-        scores = {**summary["metrics"], **costs, "seconds": record["how"]["seconds"]}
+    found = {test["role"]: scored(record), **{role: scored(record, role) for role in test["roles"]}}
+    for role, own in found.items():
+        which = {"role": role, "headline": role == test["role"]}
+        scores = {**own.metrics, **costs, "seconds": record["how"]["seconds"]}
         yield {"run": path.stem, **_names(record), **which, **scores, **_settings(record), "path": str(path)}
 
 

@@ -199,7 +199,7 @@ def _run(run: ResolvedRun, folder: Path, how: How, watch: Watch, say: Say, split
             return _same(_finished(folder), run, partition)
         watch(_stage(run, f"building {', '.join(dict.fromkeys(run.backbones))}"))
         probe = Probe(run, partition)
-        notes = probe.check()
+        notes = [*probe.check(), *_period_note(run)]
         store = Store(folder / "state")
         check_models_folder(folder, run)
         try:
@@ -237,6 +237,15 @@ def _same(finished: Finished, run: ResolvedRun, partition: Partition) -> Finishe
 def _digests(partition: Partition) -> dict[str, str | None]:
     """The digests of the images."""
     return {"data": partition.splits.digest, "public": partition.public_source[1] if partition.public else None}
+
+
+def _period_note(run: ResolvedRun) -> Iterator[str]:
+    """A note on a run that ends before the first whole period."""
+    if run.period != run.declared_period:
+        yield (
+            f"Scores are of the last round only: the schedule repeats every {run.declared_period} rounds, and means "
+            f"over a whole period need as many. The run has {run.spec.rounds}."
+        )
 
 
 def _train(

@@ -236,6 +236,13 @@ class Topology(Protocol):
         """The phases of a round for the participating clients (sorted)."""
         ...
 
+    def period(self, clients: int) -> int:
+        """The number of rounds after which the schedule repeats, if all clients take part.
+
+        Scores are means over the last so many rounds: where models go round, they depend on the round.
+        """
+        return 1
+
 
 @dataclass(frozen=True)
 class Method:

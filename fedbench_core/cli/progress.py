@@ -152,5 +152,6 @@ def _status(event: "Event") -> str:
     """The last point of the learning curve, and the bytes sent so far."""
     point = event.curve
     score = point and point["personalization"]
-    text = f"personalization {score:.3f} ({point['split']})  " if point and score is not None else ""
+    mean = f", mean of {event.averaged} rounds" if event.averaged > 1 else ""
+    text = f"personalization {score:.3f} ({point['split']}{mean})  " if point and score is not None else ""
     return f"{text}{bytes_text(event.bytes_sent)} sent"

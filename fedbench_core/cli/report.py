@@ -66,21 +66,24 @@ def _saving(costs: dict[str, Any]) -> list[str]:
 def _notes(record: dict[str, Any]) -> list[str]:
     """What the scores are means of, which values are excluded, and what limits the comparison."""
     from fedbench_core.records.majority import constant_predictors  # noqa: PLC0415  # as above
+    from fedbench_core.records.scored import scored  # noqa: PLC0415  # as above
 
-    test, clients = record["test"], record["population"]["clients"]
+    found, clients = scored(record), record["population"]["clients"]
+    period = len(found.evaluations)
+    over = f"{clients} clients" if period == 1 else f"{clients} clients and the {period} rounds of the last period"
     notes = [
-        f"Means over {clients} clients. Personalization: accuracy on the client's own class distribution.",
+        f"Means over {over}. Personalization: accuracy on the client's own class distribution.",
         "Worst client: the lowest personalization. Generalization: accuracy on the other clients' distributions.",
         "All other scores: on the whole test set.",
-        f"ECE and Brier score: over the {test['metrics']['n']} predictions of all clients for their own test images.",
+        f"ECE and Brier score: over the {found.metrics['n']} predictions of all clients for their own test images.",
     ]
     if constant := constant_predictors(record):
         notes.append(
             f"The models of {constant} of {clients} clients predict the same class for every test image: they have not "
             "learned. Train longer, or try another --lr."
         )
-    if test["undefined"]:
-        left_out = ", ".join(f"{name} {count}" for name, count in test["undefined"].items())
+    if found.undefined:
+        left_out = ", ".join(f"{name} {count}" for name, count in found.undefined.items())
         notes.append(f"Undefined, and excluded from the means: {left_out}.")
     if record["rounds_skipped"]:
         rounds = ", ".join(map(str, record["rounds_skipped"]))

@@ -93,11 +93,12 @@ def _document(finished: "Finished") -> dict[str, Any]:
 
 def _summary(finished: "Sequence[Finished]") -> dict[str, dict[str, float | int | None]]:
     """The mean, the standard deviation (n - 1) and the number of seeds of each defined score of the headline role."""
-    from fedbench_core.records.scores import SCORES  # noqa: PLC0415  # not for --help
+    from fedbench_core.records.scored import scored  # noqa: PLC0415  # not for --help
+    from fedbench_core.records.scores import SCORES  # noqa: PLC0415  # as above
 
     found = {}
     for name in SCORES:
-        values = [one.record["test"]["metrics"].get(name) for one in finished]
+        values = [scored(one.record).metrics.get(name) for one in finished]
         known = [value for value in values if value is not None]
         if known:
             found[name] = {"mean": fmean(known), "sd": stdev(known) if len(known) > 1 else None, "n": len(known)}
@@ -105,15 +106,16 @@ def _summary(finished: "Sequence[Finished]") -> dict[str, dict[str, float | int 
 
 
 def _print_summary(finished: "Sequence[Finished]") -> None:
+    from fedbench_core.records.scored import rounds_text, scored  # noqa: PLC0415  # as above
     from fedbench_core.records.scores import SCORES, score_text  # noqa: PLC0415  # as above
 
-    first = finished[0].record["test"]
+    first = finished[0].record
     seeds = [f"seed {one.record['spec']['seed']}" for one in finished]
-    columns = (f"{first['role']}, after {first['round'] + 1} rounds", "mean", "SD", *seeds)
+    columns = (f"{first['test']['role']}, {rounds_text(first)}", "mean", "SD", *seeds)
     rows = [
         (
             *(SCORES[name], *map(score_text, (values["mean"], values["sd"]))),
-            *(score_text(one.record["test"]["metrics"].get(name)) for one in finished),
+            *(score_text(scored(one.record).metrics.get(name)) for one in finished),
         )
         for name, values in _summary(finished).items()
     ]

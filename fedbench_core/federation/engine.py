@@ -14,6 +14,7 @@ from fedbench_core.federation.keeper import Keep
 from fedbench_core.federation.nodes import Arrivals, Nodes
 from fedbench_core.federation.participation import participating
 from fedbench_core.federation.partition import Partition, training_partition
+from fedbench_core.federation.periods import window
 from fedbench_core.federation.plans import planned
 from fedbench_core.federation.progress import Event, Progress, Watch
 from fedbench_core.federation.resolved import ResolvedRun
@@ -57,19 +58,19 @@ class Engine:
         self._messages = Table(folder / "messages.csv", MESSAGE_COLUMNS, progress.tables.get("messages.csv", NEW))
 
     def run(self, watch: Watch, checkpoint_every: int = 1) -> dict[str, Any]:
-        """Run the rounds that are left; returns the evaluation of the last round on the test split."""
+        """Run the rounds that are left; returns the evaluation of the last round, or period, on the test split."""
         with torch_set_up(self._run.spec):  # aggregation and encoding in this process must give a worker's bits
             rounds = self._run.spec.rounds
             if not self._store.begun:
                 self._commit()
             for round_ in range(self.progress.round, rounds):
                 self._round(round_, watch)
-                point = self._evaluator.validate(round_)
+                point = self._evaluator.after_round(round_)
                 self.progress.round = round_ + 1
                 watch(self._event(round_, 1, 1, point))
                 if self.progress.round % checkpoint_every == 0 or self.progress.round == rounds:
                     self._commit(last=self.progress.round == rounds)
-            return self._evaluator.test(rounds - 1)
+            return self._evaluator.last()
 
     def _round(self, round_: int, watch: Watch) -> None:
         """All phases of a round: what is published in one phase is received in the next."""
@@ -168,7 +169,8 @@ class Engine:
         progress = self.progress
         last = progress.curve[-1] if progress.curve else None
         sent = progress.totals.bytes_sent
-        return Event(round_, self._run.spec.rounds, turns, expected, progress.round, sent, point, last)
+        averaged = 1 if last is None else len(window(last["round"], self._run.period))
+        return Event(round_, self._run.spec.rounds, turns, expected, progress.round, sent, point, last, averaged)
 
     def _commit(self, *, last: bool = False) -> None:
         tables = {"clients.csv": self._clients, "messages.csv": self._messages}

@@ -1,6 +1,6 @@
 """Learning curve, selection of a round by validation, and test scores of a running federation."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +11,14 @@ from fedbench_core.federation.executors import Executor
 from fedbench_core.federation.keeper import LAST, SELECTED, Keep, Keeper
 from fedbench_core.federation.nodes import STATE, Nodes
 from fedbench_core.federation.partition import Partition
+from fedbench_core.federation.periods import Metrics, mean_metrics, window, windows
 from fedbench_core.federation.progress import Progress
 from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.store import Store
 from fedbench_core.federation.worker import base_context
+
+_OF_IMAGES = ("groups", "labels")
+"""Parts of an evaluation that are the same in all rounds."""
 
 
 class Evaluator:
@@ -38,38 +42,82 @@ class Evaluator:
         self._progress = progress
         self._keeper = Keeper(store, progress, keep)
         self._context = base_context(run, partition)
+        spec = run.spec
+        self._in_curve = windows(spec.rounds, spec.evaluate_every, run.period)
+        self._in_last_period = window(spec.rounds - 1, run.period)
 
-    def validate(self, round_: int) -> dict[str, Any] | None:
-        """A point of the learning curve, if one is due; where validation improves, that round's test scores too."""
-        spec = self._run.spec
-        if not spec.evaluate_every or (round_ + 1) % spec.evaluate_every:
-            return None
-        found = self._evaluate(round_, spec.evaluate_on)
-        point = {"round": round_, "split": spec.evaluate_on, **found["metrics"]}
-        self._progress.curve.append(point)
-        if spec.evaluate_on == "val":
-            self._select(round_, point["personalization"], found["undefined"].get("personalization", 0))
+    def after_round(self, round_: int) -> dict[str, Any] | None:
+        """A point of the learning curve, if one is due; also evaluates what the selected round and the end need."""
+        point = self._validate(round_) if round_ in self._in_curve else None
+        selects = point is not None and self._selects(point)
+        last = round_ == self._in_last_period[-1]
+        if not last and (selects or self._tested(round_)):
+            self._remember(round_, self.test(round_, SELECTED if selects else ""))
+        if point is not None and selects:
+            metrics = None if last else self._mean("test", round_)
+            self._progress.selected = {"round": round_, "validation": point["personalization"], "metrics": metrics}
+            self._progress.selected_undefined = self._undefined(round_)
         return point
 
-    def test(self, round_: int, which: str = LAST) -> dict[str, Any]:
-        """The evaluation on the test split; the models are kept as those of the last or of the selected round."""
-        self._keeper.start(which, round_)
+    def last(self) -> dict[str, Any]:
+        """The evaluation of the last round on the test split, with those of `earlier` rounds of a period."""
+        test = self.test(self._in_last_period[-1], LAST)
+        return {**test, "earlier": self._progress.earlier} if self._progress.earlier else test
+
+    def test(self, round_: int, which: str) -> dict[str, Any]:
+        """The evaluation on the test split; models are kept if it is `which`, the last or the selected round."""
+        if which:
+            self._keeper.start(which, round_)
         return self._evaluate(round_, "test", which)
 
-    def _select(self, round_: int, score: float | None, undefined: int) -> None:
-        """Select this round if it is the best so far; a mean over more clients replaces one over fewer."""
-        progress = self._progress
-        last = round_ + 1 == self._run.spec.rounds
-        if score is None:
-            return
-        if progress.selected is not None and (undefined, -score) >= (
-            progress.selected_undefined,
-            -progress.selected["validation"],
-        ):
-            return
-        metrics = None if last else self.test(round_, SELECTED)["metrics"]
-        progress.selected = {"round": round_, "validation": score, "metrics": metrics}
-        progress.selected_undefined = undefined
+    def _validate(self, round_: int) -> dict[str, Any] | None:
+        """Evaluate a round for the learning curve; its point, if one is due."""
+        spec = self._run.spec
+        found = self._evaluate(round_, spec.evaluate_on)
+        self._note("curve", round_, found["metrics"])
+        self._note("undefined", round_, found["undefined"].get("personalization", 0))
+        if (round_ + 1) % spec.evaluate_every:
+            return None
+        point = {"round": round_, "split": spec.evaluate_on, **self._mean("curve", round_)}
+        self._progress.curve.append(point)
+        return point
+
+    def _selects(self, point: Mapping[str, Any]) -> bool:
+        """Whether this round is the best so far on validation; a mean over more clients replaces one over fewer."""
+        score, selected = point["personalization"], self._progress.selected
+        if point["split"] != "val" or score is None:
+            return False
+        own = (self._undefined(point["round"]), -score)
+        return selected is None or own < (self._progress.selected_undefined, -selected["validation"])
+
+    def _tested(self, round_: int) -> bool:
+        """Whether a mean over a period may need the test scores of a round that is not selected."""
+        on_val = self._run.spec.evaluate_on == "val" and self._run.period > 1
+        return round_ in self._in_last_period or (on_val and round_ in self._in_curve)
+
+    def _remember(self, round_: int, test: Mapping[str, Any]) -> None:
+        """Keep the test scores of a round, and all of its evaluation in the last period."""
+        self._note("test", round_, test["metrics"])
+        if round_ in self._in_last_period:
+            own = {name: value for name, value in test.items() if name not in _OF_IMAGES}
+            self._progress.earlier.append({"round": round_, **own})
+
+    def _note(self, what: str, round_: int, value: Any) -> None:
+        """Note a value of a round, and forget those before the period that ends with it."""
+        recent = self._progress.recent
+        known = {int(one): before for one, before in recent[what].items() if int(one) > round_ - self._run.period}
+        recent[what] = {str(one): value for one, value in {**known, round_: value}.items()}
+
+    def _values(self, what: str, round_: int) -> list[Any]:
+        return [self._progress.recent[what][str(one)] for one in window(round_, self._run.period)]
+
+    def _mean(self, what: str, round_: int) -> Metrics:
+        return mean_metrics(self._values(what, round_))
+
+    def _undefined(self, round_: int) -> int:
+        """Clients without a validation score in some round of the period."""
+        most: int = max(self._values("undefined", round_))
+        return most
 
     def _evaluate(self, round_: int, split: str, keep: str = "") -> dict[str, Any]:
         done = list(self._scored(self._calls(round_, split), keep))

@@ -1,7 +1,7 @@
 """How far a run is: what its journal stores, what is counted on the way, and what is reported to who watches."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from fedbench_core.api import SERVER, Node
@@ -72,6 +72,10 @@ class Progress:
     """The round that validation chose, with its test scores."""
     selected_undefined: int = 0
     """Clients without a validation score in that round."""
+    recent: dict[str, dict[str, Any]] = field(default_factory=lambda: {"curve": {}, "undefined": {}, "test": {}})
+    """Scores of the rounds of the present period by round: of the curve, clients without one, and test scores."""
+    earlier: list[dict[str, Any]] = field(default_factory=list)
+    """The test evaluations of the last period so far."""
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The models that are kept, by which round they are of (see `keeper`)."""
     dense: dict[str, int] = field(default_factory=dict)
@@ -93,7 +97,9 @@ class Progress:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Progress":
-        """From what `to_json` returned, by way of JSON."""
+        """From what `to_json` returned, by way of JSON; KeyError for that of a version with other fields."""
+        if missing := [one.name for one in fields(cls) if one.name not in values]:
+            raise KeyError(missing[0])
         turns = {int(client): (count, last) for client, (count, last) in values["turns"].items()}
         return cls(**{**values, "totals": Totals(**values["totals"]), "turns": turns})
 
@@ -102,8 +108,8 @@ class Progress:
 class Event:
     """News for who watches a run: `turns` of `expected` in round `round` are done; a new point of the curve, if any.
 
-    done: rounds that are over; curve: the last point measured so far, new or not; stage: what begins now, before the
-    first turn; then only this and `rounds` are set.
+    done: rounds that are over; curve: the last point measured so far, new or not; averaged: the number of rounds that
+    it is a mean over; stage: what begins now, before the first turn; then only this and `rounds` are set.
     """
 
     round: int
@@ -114,6 +120,7 @@ class Event:
     bytes_sent: int
     point: Mapping[str, Any] | None = None
     curve: Mapping[str, Any] | None = None
+    averaged: int = 1
     stage: str = ""
 
 

@@ -26,7 +26,7 @@ from fedbench_core.api import (
     Topology,
     unknown,
 )
-from fedbench_core.federation.blame import MisfitError, blamed
+from fedbench_core.federation.blame import MisfitError, blamed, expect
 from fedbench_core.federation.calls import node_name
 from fedbench_core.federation.plans import planned
 from fedbench_core.federation.spec import RunSpec
@@ -73,6 +73,16 @@ class ResolvedRun:
     def backbones(self) -> tuple[str, ...]:
         """The backbones of the clients that train, by client."""
         return tuple(self.backbone(client) for client in range(self.trained))
+
+    @property
+    def period(self) -> int:
+        """How many rounds the scores are means over: the topology's period, 1 in a run that is shorter than that."""
+        return self.declared_period if self.declared_period <= self.spec.rounds else 1
+
+    @cached_property
+    def declared_period(self) -> int:
+        """The number of rounds after which the topology's schedule repeats."""
+        return self.topology.period(self.trained)
 
     @property
     def trained(self) -> int:
@@ -341,6 +351,9 @@ def _check_topology(run: ResolvedRun) -> None:
             if run.topology.receives_from(client) not in (SERVER, client):
                 raise MisfitError(f"client {client} receives from neither the server nor its own inbox.")
         phases = planned(run.topology, range(clients), clients, ctx)
+        expect(run.declared_period, int, "its period")
+        if run.declared_period < 1:
+            raise MisfitError(f"its period is {run.declared_period} rounds; expected at least 1.")
     for phase in phases:
         messages = Counter(node for turn in phase.turns for node in turn.sends_to)
         crowded = [node for node, count in messages.items() if count > 1]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from fedbench_core.leaderboard.budget import bytes_per_turn
 from fedbench_core.leaderboard.columns import gflops
 from fedbench_core.leaderboard.misfits import Record, Runs
+from fedbench_core.records.scored import scored
 from fedbench_core.statistics.intervals import defined_mean
 from fedbench_core.suites.suite import Suite
 
@@ -102,7 +103,7 @@ def _any(own: Mapping[int, Record], test: Callable[[Record], bool]) -> bool:
 
 
 def _personalizes(record: Record) -> bool:
-    return bytes_per_turn(record) > 0 and len(set(record["test"]["matrix"]["predictor_of_client"]) - {None}) > 1
+    return bytes_per_turn(record) > 0 and len(set(scored(record).predictors[1]) - {None}) > 1
 
 
 def _scores_two_models(record: Record) -> bool:

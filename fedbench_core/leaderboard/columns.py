@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from fedbench_core.api.errors import unknown
 from fedbench_core.leaderboard.misfits import Record
+from fedbench_core.records.scored import scored
 from fedbench_core.suites.suite import LESS_IS_BETTER
 
 MEGA = 1e6
@@ -27,9 +28,9 @@ class Column:
 
 
 def _score(name: str, heading: str, meaning: str) -> Column:
-    """A score after the last round on test images; the best of several rounds would be selected on test data."""
+    """A score at the end of a run, on test images; the best of several rounds would be selected on test data."""
     more_is_better = name not in LESS_IS_BETTER
-    return Column(name, heading, lambda record: record["test"]["metrics"].get(name), more_is_better, meaning)
+    return Column(name, heading, lambda record: scored(record).metrics.get(name), more_is_better, meaning)
 
 
 def _per_turn(way: str) -> Callable[[Record], float]:
@@ -94,9 +95,7 @@ def personalization_by_client(record: Record | None) -> list[float | None]:
     """The personalization of each client; None without a model."""
     if record is None:
         return []
-    matrix = record["test"]["matrix"]
-    rows = matrix[matrix["primary"]]
-    return [None if row is None else rows[row][client] for client, row in enumerate(matrix["predictor_of_client"])]
+    return [row[client] for client, row in enumerate(scored(record).by_client)]
 
 
 def gflops(record: Record) -> float | None:

@@ -10,6 +10,7 @@ from fedbench_core.leaderboard.columns import MEGA, heading, metric, scores
 from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.misfits import Record, all_records
 from fedbench_core.leaderboard.table import Table
+from fedbench_core.records.scored import rounds_text, scored
 from fedbench_core.statistics.friedman import DatasetRanks
 from fedbench_core.statistics.pairs import POWER, STRONG_SKEW, Pair
 
@@ -40,6 +41,7 @@ def table_footnotes(table: Table) -> list[str]:
             _unranked(table),
             _population(table),
             _seeds(table),
+            _periods(table),
             _tests(table),
             _unplaced(table),
             _skewed(table),
@@ -104,6 +106,17 @@ def _seeds(table: Table) -> str:
 _PAIRED = "All entries have the same partition, initial weights and batches for a seed."
 
 
+def _periods(table: Table) -> str:
+    """Entries whose scores are means over the last rounds."""
+    found: dict[str, list[str]] = {}
+    for name, own in table.runs.items():
+        for record in own.values():
+            if len(scored(record).evaluations) > 1:
+                found.setdefault(rounds_text(record), []).append(name)
+    means = "; ".join(f"{_listed(list(dict.fromkeys(names)))} ({rounds})" for rounds, names in found.items())
+    return means and f"Means over a period of rounds, because these scores depend on the round: {means}."
+
+
 def _tests(table: Table) -> str:
     if not table.pairs:
         return ""
@@ -156,7 +169,7 @@ def _undefined(table: Table) -> str:
     """Undefined scores of single clients or classes within a run, and of whole runs."""
     inside: Counter[str] = Counter()
     for record in all_records(table.runs):
-        inside.update(record["test"]["undefined"])
+        inside.update(scored(record).undefined)
     found = [f"{heading(name)} of a client, {_count(count, 'time')}" for name, count in sorted(inside.items())]
     for column in scores(table.ranked_by):
         runs = sum(row.intervals[column.name].left_out for row in table.rows)
@@ -227,7 +240,8 @@ def _columns(leaderboard: Leaderboard) -> Iterator[str]:
     columns = (*scores(leaderboard.ranked_by), *dict.fromkeys(table.hurt for table in leaderboard.tables[:1]))
     meanings = "; ".join(f"{column.heading}: {column.meaning}" for column in columns if column is not None)
     yield (
-        "Scores: after the last round, on test images, mean over seeds ± half of the 95 % interval (Student's t). "
+        "Scores: after the last round, or over the last period where a footnote says so, on test images, mean over "
+        "seeds ± half of the 95 % interval (Student's t). "
         f"{meanings[0].upper()}{meanings[1:]}."
     )
     yield (
@@ -295,6 +309,14 @@ def _reproduction(leaderboard: Leaderboard) -> Iterator[str]:
         more = len(leaderboard.refused) - _MOST_REFUSED
         further = f"; and {more} more, which fedbench leaderboard --check lists" if more > 0 else ""
         yield Lead(f"Refused and left out: {_count(len(leaderboard.refused), 'record')}", f" ({files}{further}).")
+    if leaderboard.of_last_round:
+        commands = (f"fedbench suite run {suite.file} --fresh",) if suite.file else ()
+        yield Lead(
+            "Scores of the last round only",
+            f", although they depend on the round: records of {_listed(leaderboard.of_last_round)} were made before "
+            "such scores were means over a period. Make them anew:",
+            commands,
+        )
     if leaderboard.unmatched:
         yield f"Ignored because they belong to no run of the suite: {_count(leaderboard.unmatched, 'record')}."
     yield _verified(leaderboard)

@@ -8,7 +8,7 @@ from typing import Any
 from fedbench_core.leaderboard.misfits import Record, Runs, misfits
 from fedbench_core.records.record import RecordError
 from fedbench_core.suites.filed_records import Filed
-from fedbench_core.suites.held import changes, expected_spec
+from fedbench_core.suites.held import changes, expected_spec, lacks_rounds
 from fedbench_core.suites.suite import GridPoint, Suite
 
 DEFAULT, TUNED = "default settings", "tuned settings"
@@ -44,11 +44,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Grouped:
-    """The records of a suite by case, those that are refused, and the entries that could not be resolved."""
+    """The records of a suite by case, those that are refused, and the entries that could not be resolved.
+
+    of_last_round: entries with records of the last round only, although their scores are now means over a period.
+    """
 
     cases: Mapping[Case, Runs]
     refused: tuple[RecordError, ...]
     unresolved: tuple[str, ...]
+    of_last_round: tuple[str, ...]
 
 
 def group_by_case(suite: Suite, grid_points: Sequence[GridPoint], filed: Filed) -> Grouped:
@@ -60,7 +64,7 @@ def group_by_case(suite: Suite, grid_points: Sequence[GridPoint], filed: Filed) 
     """
     refused = list(filed.refused)
     cases: dict[Case, dict[str, dict[int, Record]]] = {}
-    unresolved = []
+    unresolved, of_last_round = [], []
     for grid_point in grid_points:
         if grid_point.key not in filed.by_key:
             continue
@@ -71,6 +75,8 @@ def group_by_case(suite: Suite, grid_points: Sequence[GridPoint], filed: Filed) 
             continue
         if expected is None:
             unresolved.append(grid_point.entry)
+        if lacks_rounds(record, grid_point):
+            of_last_round.append(grid_point.entry)
         case = Case.of(grid_point, suite)
         cases.setdefault(case, {}).setdefault(grid_point.entry, {})[grid_point.seed] = record
     for runs in cases.values():
@@ -79,7 +85,8 @@ def group_by_case(suite: Suite, grid_points: Sequence[GridPoint], filed: Filed) 
             _drop(runs, key)
     order = [entry.name for entry in suite.entries]
     sorted_cases = {case: {name: runs[name] for name in order if name in runs} for case, runs in cases.items() if runs}
-    return Grouped(sorted_cases, _distinct(refused), tuple(dict.fromkeys(unresolved)))
+    entries = (tuple(dict.fromkeys(names)) for names in (unresolved, of_last_round))
+    return Grouped(sorted_cases, _distinct(refused), *entries)
 
 
 _REMOVE = "Remove it, and run the suite again: fedbench suite run SUITE.toml"

@@ -34,6 +34,7 @@ class Leaderboard:
     records: the number of records compared; grid_points: the number of runs in the suite; unmatched: the number of
     records that belong to no grid point of the suite in its present state; refused: files that are not counted;
     unresolved: entries with a part that is not installed, whose records were compared with the suite file only;
+    of_last_round: entries with records of the last round only, although their scores are now means over a period;
     verified: who repeated a run with equal results, by the key of its grid point.
     """
 
@@ -46,6 +47,7 @@ class Leaderboard:
     unmatched: int
     refused: tuple[RecordError, ...] = ()
     unresolved: tuple[str, ...] = ()
+    of_last_round: tuple[str, ...] = ()
     verified: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -83,6 +85,7 @@ def build_leaderboard(
         unmatched=len(filed.by_key.keys() - keys),
         refused=grouped.refused,
         unresolved=grouped.unresolved,
+        of_last_round=grouped.of_last_round,
         verified={key: filed.verified[key] for key in filed.verified if key in known},
     )
 

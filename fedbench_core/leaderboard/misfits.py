@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from fedbench_core.records.scored import scored
+
 Record = Mapping[str, Any]
 Runs = Mapping[str, Mapping[int, Record]]
 """Entry -> seed -> record, in the order of the suite's entries."""
@@ -72,8 +74,8 @@ def _partition(record: Record) -> object:
 
 
 def _settings(record: Record) -> object:
-    """Without options: one version may have an option that another lacks."""
-    return {**record["spec"], "seed": None, "set": None}
+    """Without options: one version may have an option that another lacks. With the number of rounds that are scored."""
+    return {**record["spec"], "seed": None, "set": None}, len(scored(record).evaluations)
 
 
 def _repeated(own: Sequence[Record]) -> Iterator[tuple[str, str]]:

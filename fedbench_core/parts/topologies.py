@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import gcd
 from typing import Annotated
 
 from pydantic import Field
@@ -41,6 +42,10 @@ class Ring(Topology):
         following = [*participating[1:], participating[0]]
         turns = [Turn(client, (node,), client) for client, node in zip(participating, following, strict=True)]
         return [Phase(turns)] * (self.hops or len(participating))
+
+    def period(self, clients: int) -> int:
+        """The rounds until what a client sent arrives at that client again."""
+        return clients // gcd(clients, self.hops)
 
 
 TOPOLOGIES = {"star": Star, "ring": Ring}

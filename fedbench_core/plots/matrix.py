@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from fedbench_core.records.scored import rounds_text, scored
+
 _DARK_BELOW = 0.5
 _NUMBERS_UP_TO = 12
 """With more clients there is no room for numbers."""
@@ -12,11 +14,8 @@ _NUMBERS_UP_TO = 12
 
 def draw_matrix(record: dict[str, Any]) -> Figure:
     """Accuracy of each client's model (rows) on each client's label distribution (columns)."""
-    matrix = record["test"]["matrix"]
-    clients = len(matrix["predictor_of_client"])
-    scored = matrix[matrix["primary"]]
-    rows = [[None] * clients if row is None else scored[row] for row in matrix["predictor_of_client"]]
-    scores = np.array([[np.nan if score is None else score for score in row] for row in rows])
+    scores = np.array(scored(record).by_client, np.float64)
+    clients = len(scores)
     labels = [_label(record, client) for client in range(clients)]
     side = min(9.0, max(3.6, 0.62 * clients))
     figure = Figure(figsize=(side + 1.8 + 0.1 * max(map(len, labels)), side + 1.3), layout="constrained")
@@ -43,9 +42,10 @@ def _write(axes: Any, row: int, column: int, score: float) -> None:
 
 
 def _title(record: dict[str, Any]) -> str:
-    metrics = record["test"]["metrics"]
+    metrics = scored(record).metrics
     return (
         f"{record['spec']['method']} on {record['data']['name']}\n"
+        f"{rounds_text(record)}\n"
         f"personalization {_number(metrics['personalization'])}\n"
         f"generalization {_number(metrics['generalization'])}"
     )

@@ -10,6 +10,7 @@ from fedbench_core.federation.matrix import Matrix
 from fedbench_core.federation.spec import RunSpec, completed, digest_of
 from fedbench_core.records.predictions import prediction_fault
 from fedbench_core.records.recomputed import ReadError, scores_of
+from fedbench_core.records.scored import scored
 
 Record = Mapping[str, Any]
 _ROUNDING = 1e-5
@@ -46,8 +47,10 @@ def _claims(record: Record) -> Iterator[Claim]:
     yield "spec_digest", record["spec_digest"], digest_of(record["spec"])
     yield from _of_population(record, spec)
     yield from _of_curve(record, spec)
-    yield "test.round", record["test"]["round"], spec.rounds - 1
-    yield from _of_test(record)
+    rounds = [one["round"] for one in scored(record).evaluations]
+    yield "the rounds of test", rounds, list(range(spec.rounds - len(rounds), spec.rounds))
+    for round_, evaluation in zip(rounds, scored(record).evaluations, strict=True):
+        yield from _of_test(record, evaluation, "test" if evaluation is record["test"] else f"test of round {round_}")
     yield from _of_selected(record)
     yield from _of_costs(record)
     missing = {"fedbench-core", "torch"} - record["versions"].keys()
@@ -85,10 +88,11 @@ def _of_curve(record: Record, spec: RunSpec) -> Iterator[Claim]:
     yield "rounds_skipped", skipped, sorted({round_ for round_ in skipped if round_ < spec.rounds})
 
 
-def _of_test(record: Record) -> Iterator[Claim]:
-    """The scores of every role, from per-image correctness and the clients' training images."""
-    test = record["test"]
-    for prefix, summary in {"test": test, **{f"test.roles.{role}": own for role, own in test["roles"].items()}}.items():
+def _of_test(record: Record, test: Record, where: str) -> Iterator[Claim]:
+    """The scores of every role in an evaluation, from per-image correctness and the clients' training images."""
+    yield f"the roles of {where}", _roles(test), _roles(record["test"])
+    roles = {f"{where}.roles.{role}": own for role, own in test["roles"].items()}
+    for prefix, summary in {where: test, **roles}.items():
         expected = scores_of(record, summary)
         yield f"{prefix}.matrix.primary", summary["matrix"]["primary"], expected.primary
         yield from _of_matrix(
@@ -100,6 +104,11 @@ def _of_test(record: Record) -> Iterator[Claim]:
         yield f"{prefix}.undefined", undefined, expected.undefined
         yield f"{prefix}.rarest_class", summary["rarest_class"], expected.rarest_class
         yield f"{prefix}.predicted", prediction_fault(record, summary), ""
+
+
+def _roles(test: Record) -> list[str]:
+    """The headline role, and the others."""
+    return [test["role"], *sorted(test["roles"])]
 
 
 def _of_matrix(name: str, recorded: list[list[float | None]], expected: Matrix) -> Iterator[Claim]:
@@ -122,7 +131,7 @@ def _of_selected(record: Record) -> Iterator[Claim]:
     if len({point["n"] for point in on_val}) == 1:
         yield "selected.round", selected["round"], max(scores, key=scores.__getitem__)
     if selected["round"] == record["test"]["round"]:
-        yield "selected.metrics", selected["metrics"], record["test"]["metrics"]
+        yield "selected.metrics", selected["metrics"], scored(record).metrics
 
 
 def _of_costs(record: Record) -> Iterator[Claim]:

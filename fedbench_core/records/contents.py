@@ -11,6 +11,7 @@ from fedbench_core.federation.partition import Partition
 from fedbench_core.federation.progress import Progress
 from fedbench_core.federation.resolved import KINDS, ResolvedRun
 from fedbench_core.records.record import FORMAT, sealed
+from fedbench_core.records.scored import scored
 from fedbench_core.registry import registry
 
 _version = cache(version)
@@ -104,7 +105,7 @@ def _selected(progress: Progress, test: Mapping[str, Any]) -> dict[str, Any] | N
     """The test scores of the round selected on validation data, which may be the last one."""
     if progress.selected is None:
         return None
-    return {**progress.selected, "metrics": progress.selected["metrics"] or test["metrics"]}
+    return {**progress.selected, "metrics": progress.selected["metrics"] or scored({"test": test}).metrics}
 
 
 def _costs(progress: Progress, probe: Probe) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Correctness of the predictions for each test image, read from a record."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedbench_core.federation.bits import Codes, bits_of_text, codes_of_text
+from fedbench_core.records.scored import scored
 from fedbench_core.statistics.contributions import Correct, Floats, contributions
 
 _NEEDS_CLASSES = ("balanced_accuracy",)
@@ -19,28 +20,38 @@ _NEEDS_CLASSES = ("balanced_accuracy",)
 class Correctness:
     """Correctness of each distinct predictor on each test image, and the weights of images.
 
-    correct: (predictors, images), 0 to 1. groups: (images,), the class of each image if `by` is "class", the client
-    that it belongs to if `by` is "client". shares: (clients, groups). predictor_of_client: (clients,).
+    correct: (predictors, images), 0 to 1, a mean over the rounds of the last period. groups: (images,), the class of
+    each image if `by` is "class", the client that it belongs to if `by` is "client". shares: (clients, groups).
+    predictor_of_client: (clients,).
     """
 
     correct: Correct
     groups: npt.NDArray[np.int64]
     by: str
     shares: Floats
-    predictor_of_client: list[int]
+    predictor_of_client: list[int | None]
 
 
 def read_correctness(record: Mapping[str, Any]) -> Correctness:
     """The correctness of a record's headline predictors."""
-    data, test, population = record["data"], record["test"], record["population"]
-    images = data["images"]["test"]
-    labels = len(data["classes"]) if data["task"] == "multi-label" else 1
-    bits = np.stack([bits_of_text(text, images * labels) for text in test["correct"]])
-    correct: Correct = bits if labels == 1 else bits.reshape(-1, images, labels).mean(axis=2)
-    by_class = test["groups"]["of"] == "class"
-    shares = np.array(population["counts"], np.float64) if by_class else np.eye(population["clients"])
-    predictors = test["matrix"]["predictor_of_client"]
-    return Correctness(correct, image_groups(record), test["groups"]["of"], shares, predictors)
+    by, population = record["test"]["groups"]["of"], record["population"]
+    shares = np.array(population["counts"], np.float64) if by == "class" else np.eye(population["clients"])
+    found = scored(record)
+    distinct, of_client = found.predictors
+    by_round = [
+        _correct(record, one["correct"])[np.array([rows[at] for rows in distinct], int)]
+        for at, one in enumerate(found.evaluations)
+    ]
+    correct = by_round[0] if len(by_round) == 1 else np.mean(by_round, axis=0)
+    return Correctness(correct, image_groups(record), by, shares, of_client)
+
+
+def _correct(record: Mapping[str, Any], texts: Sequence[str]) -> Correct:
+    """The correctness of the distinct models of a round, (models, images)."""
+    data = record["data"]
+    images, labels = data["images"]["test"], len(data["classes"]) if data["task"] == "multi-label" else 1
+    bits = np.array([bits_of_text(text, images * labels) for text in texts], np.uint8).reshape(-1, images * labels)
+    return bits if labels == 1 else bits.reshape(-1, images, labels).mean(axis=2)
 
 
 def image_groups(record: Mapping[str, Any]) -> Codes:
@@ -62,11 +73,10 @@ def image_scores(record: Mapping[str, Any], metric: str) -> Floats | None:
 
     None if the metric is not a mean over images, or if some client has no model, so that the mean leaves it out.
     """
-    if None in record["test"]["matrix"]["predictor_of_client"]:
-        return None
     correctness = read_correctness(record)
+    of_client = [row for row in correctness.predictor_of_client if row is not None]
+    if len(of_client) < len(correctness.predictor_of_client):
+        return None
     if correctness.by != "class" and metric in _NEEDS_CLASSES:
         return None
-    return contributions(
-        metric, correctness.correct, correctness.groups, correctness.shares, correctness.predictor_of_client
-    )
+    return contributions(metric, correctness.correct, correctness.groups, correctness.shares, of_client)

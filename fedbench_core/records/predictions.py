@@ -12,16 +12,18 @@ from fedbench_core.federation.bits import Codes
 from fedbench_core.federation.matrix import mean_of_defined
 from fedbench_core.records.correctness import image_groups, read_correctness
 from fedbench_core.records.recomputed import ReadError, read_bits, read_codes
+from fedbench_core.records.scored import scored
 
 Record = Mapping[str, Any]
 Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class ClassScore:
     """The scores of a class on all test images, means over the clients' models; None where undefined or not recorded.
 
-    images: of the class. worst: the lowest recall of a client's model.
+    They are means over the rounds of the last period, too. images: of the class. worst: the lowest recall of a client.
     """
 
     name: str
@@ -32,12 +34,12 @@ class ClassScore:
     f1: float | None
 
 
-def predicted_classes(record: Record) -> Codes:
-    """The predicted class of each test image by each distinct model of the headline role, (models, images).
+def predicted_classes(record: Record, test: Record) -> Codes:
+    """The predicted class of each test image by each distinct model of the headline role in one evaluation.
 
-    RequestError for a record without predictions, or a multi-label task.
+    (models, images). RequestError for a record without predictions, or a multi-label task.
     """
-    test, data = record["test"], record["data"]
+    data = record["data"]
     if data["task"] == "multi-label":
         raise RequestError("An image of this run has several labels, so that there is no confusion matrix of classes.")
     if test.get("predicted") is None:
@@ -62,16 +64,23 @@ def true_classes(record: Record) -> Codes:
 def confusions(record: Record) -> dict[int, Counts]:
     """For each client with a model, the test images by true class (rows) and predicted class (columns).
 
-    Errors as in `predicted_classes`.
+    (rounds, classes, classes), for each round of the last period. Errors as in `predicted_classes`.
     """
-    predicted, truth, kinds = predicted_classes(record), true_classes(record), len(record["data"]["classes"])
-    matrices = [np.bincount(truth * kinds + row, minlength=kinds**2).reshape(kinds, kinds) for row in predicted]
-    rows = record["test"]["matrix"]["predictor_of_client"]
-    return {client: matrices[row] for client, row in enumerate(rows) if row is not None}
+    found, truth, kinds = scored(record), true_classes(record), len(record["data"]["classes"])
+    by_round = [
+        [np.bincount(truth * kinds + row, minlength=kinds**2) for row in predicted_classes(record, one)]
+        for one in found.evaluations
+    ]
+    distinct, of_client = found.predictors
+    matrices = [
+        np.stack([own[row] for own, row in zip(by_round, rows, strict=True)]).reshape(-1, kinds, kinds)
+        for rows in distinct
+    ]
+    return {client: matrices[row] for client, row in enumerate(of_client) if row is not None}
 
 
 def confusion(record: Record, client: int | None = None) -> npt.NDArray[np.float64]:
-    """The confusion matrix of a client's model, or its mean over all clients' models, (classes, classes).
+    """The confusion matrix of a client's model, or its mean over all clients' models and rounds, (classes, classes).
 
     Test images by true class (rows) and predicted class (columns). Errors as in `predicted_classes`; RequestError for
     a client without a model.
@@ -83,7 +92,8 @@ def confusion(record: Record, client: int | None = None) -> npt.NDArray[np.float
         )
     matrices = list(found.values()) if client is None else [found[client]]
     kinds = len(record["data"]["classes"])
-    return np.mean(matrices, axis=0, dtype=np.float64) if matrices else np.full((kinds, kinds), np.nan)
+    means = np.mean(matrices, axis=(0, 1), dtype=np.float64) if matrices else np.full((kinds, kinds), np.nan)
+    return np.asarray(means)
 
 
 def class_scores(record: Record, client: int | None = None) -> list[ClassScore]:
@@ -103,19 +113,24 @@ def class_scores(record: Record, client: int | None = None) -> list[ClassScore]:
 
 
 def _scores(record: Record, matrices: Counts) -> list[ClassScore]:
-    """matrices: (models, classes, classes)."""
-    hits = np.diagonal(matrices, axis1=1, axis2=2)
-    images, chosen = matrices.sum(axis=2), matrices.sum(axis=1)
+    """matrices: (models, rounds, classes, classes)."""
+    hits = np.diagonal(matrices, axis1=2, axis2=3)
+    images, chosen = matrices.sum(axis=3), matrices.sum(axis=2)
     with np.errstate(invalid="ignore"):  # a class that is never predicted has no precision
         recall, precision, f1 = hits / images, hits / chosen, 2 * hits / (images + chosen)
     return [
         ClassScore(
-            *(name, int(images[0, at]), mean_of_defined(recall[:, at])[0], float(recall[:, at].min())),
-            *(mean_of_defined(precision[:, at])[0], mean_of_defined(f1[:, at])[0]),
+            *(name, int(images[0, 0, at]), _mean(recall, at), float(recall[..., at].mean(axis=1).min())),
+            *(_mean(precision, at), _mean(f1, at)),
         )
         for at, name in enumerate(record["data"]["classes"])
-        if images[0, at]
+        if images[0, 0, at]
     ]
+
+
+def _mean(scores: Floats, at: int) -> float | None:
+    """The mean of a class over models and rounds. scores: (models, rounds, classes)."""
+    return mean_of_defined(scores[..., at].ravel())[0]
 
 
 def _recalls(record: Record) -> list[ClassScore]:

@@ -10,6 +10,7 @@ from fedbench_core.federation.files import writing
 from fedbench_core.federation.store import clear, read_journal, was_begun
 from fedbench_core.records.folder import claimed, in_use, is_done
 from fedbench_core.records.record import RECORD, TABLES, read_record
+from fedbench_core.records.scored import scored
 
 State = Literal["finished", "interrupted", "running", "damaged"]
 
@@ -71,7 +72,7 @@ def _row(folder: Path) -> RunRow:
     try:
         if is_done(folder):
             record = read_record(folder)
-            score = record["test"]["metrics"]["personalization"]
+            score = scored(record).metrics["personalization"]
             return RunRow(folder, "finished", size, *_spec(record["spec"]), record["spec"]["rounds"], score)
         journal = read_journal(folder / "state")
         state: State = "running" if in_use(folder) else "interrupted"

@@ -115,12 +115,16 @@ class _Groups(_Block):
     images: str
 
 
-class _Test(_Summary):
+class _Evaluation(_Summary):
     round: Count
     role: str
     roles: dict[str, _Summary]
+
+
+class _Test(_Evaluation):
     groups: _Groups
     labels: str | None = None
+    earlier: list[_Evaluation] = []
 
 
 class _Selected(_Block):

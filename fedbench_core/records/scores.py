@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedbench_core.records.majority import majority_scores
+from fedbench_core.records.scored import rounds_text, scored
 
 SCORES = {
     "personalization": "personalization",
@@ -28,13 +29,12 @@ def score_table(record: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def _columns(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    test, selected = record["test"], record["selected"]
-    columns = {f"{test['role']}, after {test['round'] + 1} rounds": test["metrics"]}
+    test, selected, after = record["test"], record["selected"], rounds_text(record)
+    columns: dict[str, Mapping[str, Any]] = {f"{test['role']}, {after}": scored(record).metrics}
     if selected is not None and selected["round"] != test["round"]:
-        columns[f"{test['role']}, after {selected['round'] + 1} (best on validation)"] = selected["metrics"]
-    return columns | {
-        f"{role}, after {test['round'] + 1} rounds": summary["metrics"] for role, summary in test["roles"].items()
-    }
+        best = rounds_text(record, selected["round"]).removesuffix(" rounds")
+        columns[f"{test['role']}, {best} (best on validation)"] = selected["metrics"]
+    return columns | {f"{role}, {after}": scored(record, role).metrics for role in test["roles"]}
 
 
 def score_text(value: float | None) -> str:

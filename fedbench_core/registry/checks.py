@@ -49,7 +49,7 @@ _DECLARATIONS: Mapping[str, tuple[object, ...]] = MappingProxyType(
     }
 )
 """Attributes that describe a class, with the values they may have."""
-_OPTIONAL = {"check", "setup", "channel", "predictors", "global_predictors"}
+_OPTIONAL = {"check", "setup", "channel", "predictors", "global_predictors", "period"}
 """Methods that a subclass may inherit from its protocol."""
 _SWAPPABLE = ("aggregator", "compressor", "downlink", "topology")
 """Parts of a method that a user can replace, and that a method can therefore pin."""

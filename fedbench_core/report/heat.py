@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fedbench_core.records.scored import scored
+
 
 @dataclass(frozen=True)
 class Heat:
@@ -34,10 +36,8 @@ def partition(record: Mapping[str, Any]) -> Heat:
 
 def cross_evaluation(record: Mapping[str, Any], title: str) -> Heat:
     """The accuracy of each client's model on each client's class distribution."""
-    matrix = record["test"]["matrix"]
-    scored, models = matrix[matrix["primary"]], matrix["predictor_of_client"]
-    rows = []
-    for client, row in enumerate(models):
-        values = [None] * len(models) if row is None else scored[row]
-        rows.append((f"model {client}", [("–" if one is None else f"{one:.2f}", one) for one in values]))
-    return Heat(title, "model of client", [f"client {client}" for client in range(len(models))], rows)
+    rows = [
+        (f"model {client}", [("–" if one is None else f"{one:.2f}", one) for one in values])
+        for client, values in enumerate(scored(record).by_client)
+    ]
+    return Heat(title, "model of client", [f"client {client}" for client in range(len(rows))], rows)

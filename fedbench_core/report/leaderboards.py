@@ -24,6 +24,7 @@ from fedbench_core.leaderboard.outcome import outcome
 from fedbench_core.leaderboard.table import Row, Table
 from fedbench_core.leaderboard.text_tables import TextTable, mean_rank_table, pair_table, text_tables
 from fedbench_core.plots.style import drawn
+from fedbench_core.records.scored import scored
 from fedbench_core.report import charts
 from fedbench_core.report.charts import Chart
 from fedbench_core.report.heat import Heat, cross_evaluation, partition
@@ -198,12 +199,12 @@ def _lines(table: Table, sheets: Sequence[TextTable], commands: Mapping[str, str
         better[loser].append(place[winner])
         worse[winner].append(place[loser])
     lines = []
-    for row, scored, cost, origin in zip(table.rows, ranked.rows, costs.rows, origins.rows, strict=True):
+    for row, measured, cost, origin in zip(table.rows, ranked.rows, costs.rows, origins.rows, strict=True):
         means = [row.intervals[column.name].mean for column in _columns(table)]
-        numbers = zip([*scored[2:], *cost[1:]], means, strict=True)
+        numbers = zip([*measured[2:], *cost[1:]], means, strict=True)
         cells = [
-            Cell(scored[0], None if row.rank is None else sum(row.rank)),
-            Cell(scored[1], row.entry),
+            Cell(measured[0], None if row.rank is None else sum(row.rank)),
+            Cell(measured[1], row.entry),
             *(Cell(text, None if math.isnan(mean) else mean) for text, mean in numbers),
             *(Cell(text, text) for text in origin[1:]),
         ]
@@ -319,10 +320,7 @@ def _matrices(table: Table) -> list[Heat]:
     for row in table.rows:
         own = table.runs[row.entry]
         record = own[min(own)]
-        if (
-            len(set(record["test"]["matrix"]["predictor_of_client"])) > 1
-            and record["population"]["clients"] <= _MOST_CLIENTS
-        ):
+        if len(set(scored(record).predictors[1])) > 1 and record["population"]["clients"] <= _MOST_CLIENTS:
             found.append(cross_evaluation(record, f"{row.name}, seed {min(own)}"))
     return found
 

@@ -15,6 +15,7 @@ from fedbench_core.records.folder import folder_of, is_done
 from fedbench_core.records.record import read_record
 from fedbench_core.runner import How, check_how
 from fedbench_core.suites.filed_records import Record, file_record, filed_by_key
+from fedbench_core.suites.held import lacks_rounds
 from fedbench_core.suites.jobs import Job, Report, compute
 from fedbench_core.suites.status import Unrecorded
 from fedbench_core.suites.suite import GridPoint
@@ -179,6 +180,8 @@ def _is_missing(
     path, record = filed
     now = {"spec": resolved.spec.model_dump(mode="json"), "versions": versions(resolved)}
     changes = [str(difference) for name, value in now.items() for difference in differences(record[name], value)]
+    if lacks_rounds(record, grid_point):
+        changes.append(f"scores of the last round (now means over {resolved.period} rounds)")
     if not changes:
         plan.recorded += 1
     elif fresh:

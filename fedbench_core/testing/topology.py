@@ -82,6 +82,16 @@ class TopologyContract(PartContract[Topology]):
         turns = [turn for phase in _phases(part, []) for turn in phase.turns]
         assert not turns, f"no client participates, but the plan has {turns}: return an empty plan"
 
+    def test_schedule_repeats_after_its_period(self, part: Topology) -> None:
+        """The period is a number of rounds, and with all clients the plan of a round is that of a period later."""
+        period = part.period(CLIENTS)
+        assert isinstance(period, int), f"its period is {period!r}; expected a number of rounds"
+        assert period >= 1, f"its period is {period!r}; expected a number of rounds"
+        for number in range(period) if period > 1 else ():
+            assert _phases(part, range(CLIENTS), number) == _phases(part, range(CLIENTS), number + period), (
+                f"the plan of round {number + period} is not that of round {number}, a period of {period} rounds before"
+            )
+
     def test_information_reaches_every_client(self, part: Topology) -> None:
         """Information of every client reaches every other within as many rounds as there are clients."""
         if not part.connected:

@@ -223,6 +223,22 @@ def test_entry_with_two_models_per_client_requires_an_unshared_baseline(suite_fo
     assert "'fedavg-ft', which communicates" in unranked(file)
 
 
+def test_records_of_one_round_of_a_period_are_marked(suite_folder) -> None:
+    """Entries of a ring of three clients have scores over three rounds; the records hold the last one only."""
+
+    def lengthen(record, grid_point) -> None:
+        if grid_point.entry == "ring":
+            record["test"]["round"] = 2
+            record["curve"].append({**record["curve"][-1], "round": 2})
+
+    entries = [*suite_folder.entries, {"name": "ring", "method": "fedskd", "rounds": 3}]
+    file = suite_folder.suite(entries=entries)
+    suite_folder.fill(file, lambda point: 3 + point.seed % 2, change=lengthen)
+    leaderboard = read_leaderboard(file)
+    assert leaderboard.of_last_round == ("ring",)
+    assert "Scores of the last round only" in " ".join(leaderboard_footnotes(leaderboard))
+
+
 def test_tuned_baseline_is_not_required_without_personal_models(suite_folder) -> None:
     entries = [entry for entry in suite_folder.entries if entry["name"] != "fedavg-ft"]
     baselines = {name: entry for name, entry in suite_folder.baselines.items() if name != "tuned"}
