@@ -148,6 +148,15 @@ def test_index_of_models_that_was_altered_is_refused(values, finished) -> None:
         load_model(finished)
 
 
+@pytest.mark.parametrize("block", ["rounds", "parts"])
+def test_index_of_models_that_lacks_a_block_is_refused(block, finished) -> None:
+    index = finished / "models" / "index.json"
+    contents = {name: value for name, value in json.loads(index.read_text()).items() if name != "digest"}
+    index.write_text(json.dumps({**contents, block: {}}))
+    with pytest.raises(RunError, match=r"index\.json"):
+        load_model(finished)
+
+
 def test_run_without_models_is_refused(finished) -> None:
     shutil.rmtree(finished / "models")
     with pytest.raises(RequestError, match="--keep models"):

@@ -105,7 +105,7 @@ def _print_error(error: BaseException) -> int:
         click.echo(lines(f"Interrupted. {error}".strip()), err=True)
         return INTERRUPTED
     if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
-        click.echo(f"Error: {error.filename or 'The output'} could not be written: {error.strerror}.", err=True)
+        click.echo(lines(f"Error: {error.filename or 'The output'} could not be written: {error.strerror}."), err=True)
         return 1
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         name = line(str(error.filename))[:40]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fedbench_core.api.errors import FedbenchError, unknown
-from fedbench_core.api.folders import default_cache
+from fedbench_core.api.folders import cached, default_cache, read_cached
 from fedbench_core.cli.entries import Entry
 from fedbench_core.registry.names import GROUP, matching, spaced
 from fedbench_core.registry.trial import files_of, key_of
@@ -30,12 +30,12 @@ Known = Mapping[str, list[Entry]]
 
 def known() -> Known | None:
     """The entries of `fedbench list` by kind, but for backbones; None if they are not known without the plugins."""
-    try:
-        stored = json.loads(_path().read_text(encoding="utf-8"))
-        found: Known = stored["entries"]
-        return found if stored["key"] == _key() else None
-    except (OSError, ValueError, KeyError, TypeError):
+    content = read_cached(_path())
+    if content is None:
         return None
+    stored = json.loads(content)
+    found: Known = stored["entries"]
+    return found if stored["key"] == _key() else None
 
 
 def known_entries(kind: str, pattern: str) -> list[Entry] | None:
@@ -65,7 +65,7 @@ def remember() -> None:
 
         with suppress(OSError, FedbenchError):  # then the next command loads the plugins, too
             _path().parent.mkdir(parents=True, exist_ok=True)
-            replace_file(_path(), json.dumps({"key": key, "entries": registered()}).encode())
+            replace_file(_path(), cached(json.dumps({"key": key, "entries": registered()}).encode()))
 
 
 def check_names(settings: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from fedbench_core import escapes
 from fedbench_core.api.errors import RequestError, RunError
 from fedbench_core.cli.flags import data_flag
 from fedbench_core.cli.output import echo, json_option, print_json
@@ -71,10 +72,10 @@ def command(
 
 def _csv(rows: Iterable[dict[str, Any]]) -> str:
     text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     rows = list(rows)
-    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    for row in (rows[0], *(one.values() for one in rows)):
+        writer.writerow(map(escapes.csv, row))
     return text.getvalue()
 
 

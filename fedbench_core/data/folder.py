@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
+from stat import S_ISREG
 from typing import Annotated, Final, Literal
 
 import numpy as np
@@ -141,9 +142,12 @@ def _stamps(folder: Path, rows: Sequence[Row]) -> list[tuple[int, int]]:
     for row in rows:
         try:
             status = (folder / row.file).stat()
-            stamps.append((status.st_size, status.st_mtime_ns))
         except (OSError, ValueError) as error:
             problems.append(f"row {row.number}: no file {row.file} ({getattr(error, 'strerror', None) or error})")
+            continue
+        stamps.append((status.st_size, status.st_mtime_ns))
+        if not S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            problems.append(f"row {row.number}: {row.file} is no file")
     labels_csv.refuse(folder, problems)
     return stamps
 

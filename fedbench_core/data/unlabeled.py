@@ -58,7 +58,7 @@ def read_npz(path: Path, split: str) -> Unlabeled:
         raise wrong(
             path, f"{name} is {images.dtype} {images.shape}; expected uint8 (n, H, W), (n, H, W, C) or (n, D, H, W)"
         )
-    classes = tuple(map(str, found["classes"])) if "classes" in found else None
+    classes = tuple(map(str, np.atleast_1d(found["classes"]))) if "classes" in found else None
     return Unlabeled(str(path), _images(images), classes=classes)
 
 

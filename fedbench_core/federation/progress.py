@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 
 from fedbench_core.api import SERVER, Node
 from fedbench_core.federation.calls import AggregateDone, Encoded, Forwards, TurnDone
@@ -10,6 +12,44 @@ from fedbench_core.federation.flops import add_forwards
 from fedbench_core.federation.tables import Committed
 
 Row = Mapping[str, object]
+
+
+class _Point(BaseModel):
+    round: int
+    split: Literal["val", "test"]
+    personalization: float | None
+
+
+class _Selected(BaseModel):
+    round: int
+    validation: float
+    metrics: dict[str, float | None] | None
+
+
+class _Model(BaseModel):
+    role: str
+    of: Literal["client", "received", "server"]
+    clients: list[int]
+    digest: str
+    network: dict[str, Any]
+    reason: str
+    file: str | None
+
+
+class _Kept(BaseModel):
+    round: int
+    models: list[_Model]
+    reason: str
+
+
+def _like(model: type[BaseModel]) -> AfterValidator:
+    """Checks that a table of a journal has the values of `model`; others are not checked."""
+
+    def check(values: dict[str, Any]) -> dict[str, Any]:
+        model.model_validate(values)
+        return values
+
+    return AfterValidator(check)
 
 
 @dataclass
@@ -67,8 +107,8 @@ class Progress:
     """Rounds in which no client took part."""
     notes: list[str] = field(default_factory=list)
     """Notes of compressors, each once."""
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    selected: dict[str, Any] | None = None
+    curve: list[Annotated[dict[str, Any], _like(_Point)]] = field(default_factory=list)
+    selected: Annotated[dict[str, Any], _like(_Selected)] | None = None
     """The round that validation chose, with its test scores."""
     selected_undefined: int = 0
     """Clients without a validation score in that round."""
@@ -76,7 +116,7 @@ class Progress:
     """Scores of the rounds of the present period by round: of the curve, clients without one, and test scores."""
     earlier: list[dict[str, Any]] = field(default_factory=list)
     """The test evaluations of the last period so far."""
-    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    models: dict[str, Annotated[dict[str, Any], _like(_Kept)]] = field(default_factory=dict)
     """The models that are kept, by which round they are of (see `keeper`)."""
     dense: dict[str, int] = field(default_factory=dict)
     """Uncompressed bytes of what the server published, by channel."""
@@ -97,11 +137,14 @@ class Progress:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Progress":
-        """From what `to_json` returned, by way of JSON; KeyError for that of a version with other fields."""
-        if missing := [one.name for one in fields(cls) if one.name not in values]:
-            raise KeyError(missing[0])
-        turns = {int(client): (count, last) for client, (count, last) in values["turns"].items()}
-        return cls(**{**values, "totals": Totals(**values["totals"]), "turns": turns})
+        """From what `to_json` returned, by way of JSON; ValueError for anything else."""
+        if odd := values.keys() ^ {one.name for one in fields(cls)}:
+            raise ValueError(f"progress has not the same values: {', '.join(sorted(odd))}")
+        try:
+            return TypeAdapter(cls).validate_python(values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise ValueError(f"progress.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ def _of_population(record: Record, spec: RunSpec) -> Iterator[Claim]:
         yield f"the length of population.images.{split}", len(images[split]), clients
         dealt, most = sum(images[split]), data["images"][split]
         yield f"population.images.{split} in total", dealt, min(dealt, most)
+    if population.get("sites") is not None:
+        yield "the number of population.sites", len(population["sites"]), clients
     shape = [len(row) for row in population["counts"]]
     yield "the shape of population.counts", shape, [len(data["classes"])] * clients
     if data["task"] != "multi-label":  # an image has several labels, or none

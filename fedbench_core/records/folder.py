@@ -10,7 +10,7 @@ from pathlib import Path
 from fedbench_core.api import RunError
 from fedbench_core.federation.files import PART, writing
 from fedbench_core.federation.spec import RunSpec
-from fedbench_core.federation.store import was_begun
+from fedbench_core.federation.store import INCOMPLETE_MODELS, was_begun
 from fedbench_core.records.record import RECORD, TABLES
 
 _ATTEMPTS = 1000
@@ -102,7 +102,7 @@ def _try_to_lock(folder: Path, *, wait: bool) -> int | None:
 
 def _check_own(folder: Path) -> None:
     """RunError for links and tables that no run wrote; incomplete files that a kill left are removed."""
-    for name in ("state", "models", RECORD, *TABLES):
+    for name in ("state", f"state/{INCOMPLETE_MODELS}", "models", RECORD, *TABLES):
         _check_no_link(folder / name)
     if not (is_done(folder) or was_begun(folder / "state")):
         for path in (folder / name for name in TABLES):

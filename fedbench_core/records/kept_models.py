@@ -21,6 +21,7 @@ from fedbench_core.federation.spec import digest_of
 from fedbench_core.federation.store import INCOMPLETE_MODELS, Store
 
 MODELS, INDEX = "models", "index.json"
+_PARTS = ("local_update", "aggregator", "backbone")
 
 
 class KeptEntry(BaseModel):
@@ -103,6 +104,8 @@ class Index(BaseModel):
         named = {one.file for kept in self.rounds.values() for one in kept.models} - {None}
         if unknown := named - self.files.keys():
             raise ValueError(f"files does not have {', '.join(sorted(map(str, unknown)))}")
+        if missing := ({LAST} - self.rounds.keys()) | ({*_PARTS} - self.parts.keys()):
+            raise ValueError(f"it does not have {', '.join(sorted(missing))}")
         return self
 
 
@@ -183,7 +186,7 @@ def _link(source: Path, target: Path) -> None:
 def _description(run: ResolvedRun, partition: Partition) -> dict[str, Any]:
     """What the models were made for, and the parts that build their networks."""
     splits, spec = partition.splits, run.spec
-    names = {"local_update": run.method.local_update, "aggregator": str(spec.aggregator), "backbone": ""}
+    names = dict(zip(_PARTS, (run.method.local_update, str(spec.aggregator), ""), strict=True))
     data = KeptData(
         name=splits.name,
         digest=splits.digest,

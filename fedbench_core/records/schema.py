@@ -63,6 +63,7 @@ class _Population(_Block):
     backbones: list[str]
     images: _Shares
     counts: list[list[Count]]
+    sites: list[str] | None = None
 
 
 class _Metrics(_Block):
@@ -152,6 +153,7 @@ class _Costs(_Block):
 
 class _How(_Block):
     seconds: Amount
+    data_root: str | None = None
 
 
 class _GridPoint(_Block):

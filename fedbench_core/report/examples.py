@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fedbench_core.api import Examples, FedbenchError
+from fedbench_core.api import Examples, FedbenchError, RequestError
 from fedbench_core.federation.partition import load
 from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.spec import RunSpec
@@ -61,11 +61,16 @@ def read_sample(folder: Path | None, record: Mapping[str, Any]) -> tuple[Sample 
 def _test_images(record: Mapping[str, Any]) -> Examples:
     run = resolve(RunSpec.of(record["spec"]))
     root = record["how"].get("data_root")
-    test = load(run, How(data_root=Path(root) if root else None).request(run.spec)).test
+    splits = load(run, How(data_root=Path(root) if root else None).request(run.spec))
+    if (splits.digest, list(splits.task.classes)) != (record["data"]["digest"], record["data"]["classes"]):
+        raise RequestError(f"the images of {splits.name} are not those of the run.")
+    test = splits.test
     return test.pick(np.arange(min(_MOST_IMAGES, len(test))))
 
 
 def _sample(model: Classifier, test: Examples, record: Mapping[str, Any]) -> Sample:
+    if list(model.task.classes) != record["data"]["classes"]:
+        raise RequestError("the kept model has other classes than the record.")
     probabilities = model.predict(test).numpy()
     predicted, labels, names = probabilities.argmax(axis=1), test.targets().numpy(), record["data"]["classes"]
     table = np.zeros((len(names), len(names)), np.int64)

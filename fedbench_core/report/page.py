@@ -10,7 +10,7 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from fedbench_core.api.folders import default_cache
+from fedbench_core.api.folders import cached, default_cache, read_cached
 from fedbench_core.escapes import line
 from fedbench_core.federation.files import make_folder, replace_file
 from fedbench_core.report.charts import Chart
@@ -65,11 +65,13 @@ def _svg(chart: Chart) -> Markup:
 def _vega() -> Markup:
     """Vega, Vega-Lite and Vega-Embed as a script, kept in the cache folder: putting them together takes a second."""
     file = default_cache() / f"vega-{_VEGA_LITE}-{version('vl-convert-python')}.js"
-    if not file.exists():
-        bundle = vl_convert.javascript_bundle(_SNIPPET, vl_version=_VEGA_LITE).replace("</script", r"<\/script")
+    bundle = read_cached(file)
+    if bundle is None:
+        made = vl_convert.javascript_bundle(_SNIPPET, vl_version=_VEGA_LITE)
+        bundle = made.replace("</script", r"<\/script").encode()
         make_folder(file.parent)
-        replace_file(file, bundle.encode())
-    return Markup(f"(() => {{{file.read_text(encoding='utf-8')}\n}})();")  # noqa: S704  # a library
+        replace_file(file, cached(bundle))
+    return Markup(f"(() => {{{bundle.decode()}\n}})();")  # noqa: S704  # a library
 
 
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"

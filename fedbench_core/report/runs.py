@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from fedbench_core.api import RunError
 from fedbench_core.escapes import line
 from fedbench_core.leaderboard.columns import heading, personalization_by_client
 from fedbench_core.leaderboard.text_tables import TextTable
@@ -90,16 +91,26 @@ def _charts(folder: Path | None, record: Mapping[str, Any], name: str) -> Iterat
     if len(points) > 1 and scores:
         yield charts.run_curve(f"{name}-curve", scores)
     table = None if folder is None else folder / "clients.csv"
-    if table is not None and table.exists():
+    rows = _bytes_by_round(table) if table is not None and table.exists() else []
+    if rows:
+        yield charts.bytes_by_round(f"{name}-bytes", rows)
+
+
+def _bytes_by_round(table: Path) -> list[dict[str, Any]]:
+    """Megabytes by round and way; RunError for a file that no run wrote: older records hold no digest of it."""
+    try:
         sums = pd.read_csv(table).groupby("round")[[f"bytes_{way}" for way in _WAYS]].sum() / 1e6
-        rows = [
+        return [
             {"round": int(str(round_)) + 1, "way": way, "mb": float(f"{mb:.6g}")}
             for way in _WAYS
             for round_, mb in sums[f"bytes_{way}"].items()
             if mb
         ]
-        if rows:
-            yield charts.bytes_by_round(f"{name}-bytes", rows)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise RunError(
+            f"{table} could not be read as the clients of a run: {reason}. Restore it, or remove it."
+        ) from error
 
 
 def _classes(record: Mapping[str, Any]) -> TextTable:

@@ -75,7 +75,8 @@ class Choice(_Strict):
     def edges(self) -> Iterator[str]:
         """The names of chosen numbers that are the smallest or the largest of those drawn."""
         for name, value in self.best.settings.items():
-            drawn = [trial.settings[name] for trial in self.trials if name in trial.settings]
+            tried = [trial.settings[name] for trial in self.trials if name in trial.settings]
+            drawn = [one for one in tried if isinstance(one, int | float)]
             if isinstance(value, int | float) and value in (min(drawn), max(drawn)):
                 yield name
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from fedbench_core.api.limits import parse_json
+from pydantic import TypeAdapter
+
+from fedbench_core.api.errors import DataError
+from fedbench_core.api.limits import parse_json, read_text
 from fedbench_core.federation.files import make_folder, replace_file
 from fedbench_core.suites.filed_records import read_filed_records
 from fedbench_core.suites.suite import GridPoint, Suite
@@ -33,8 +36,8 @@ class Unrecorded:
     def read(cls, out: Path, suite: str) -> "Unrecorded":
         """Those of the last `fedbench suite run` into `out`; empty if there was none or the file can't be read."""
         try:
-            return cls(**parse_json(_path(out, suite).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return TypeAdapter(cls).validate_python(parse_json(read_text(_path(out, suite))))
+        except (OSError, ValueError, DataError):
             return cls()
 
     def state(self, grid_point: GridPoint) -> str:

@@ -5,6 +5,7 @@ Expanding a suite into grid points needs no plugin, so records can be read where
 
 import hashlib
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +33,8 @@ LESS_IS_BETTER = frozenset({"ece", "brier", "mae"})
 """Those of them that are errors."""
 MOST_SEEDS = 10_000
 MOST_TRIALS = 1_000
+MOST_GRID_POINTS = 1_000_000
+"""A million grid points take minutes and gigabytes to list."""
 _LONGEST_NAME = 200
 """File systems have names of 255 bytes, and a file has a longer name while it is written."""
 _SHOWN = 40
@@ -251,12 +254,18 @@ class Suite(_Strict):
     def _plain(cls, settings: Any) -> Any:
         return plain(settings) if isinstance(settings, dict) else settings
 
-    def grid_points(self) -> list[GridPoint]:
-        """All grid points, seed by seed, so that a suite that is interrupted has complete seeds.
+    def grid_points(self, seeds: Sequence[int] = ()) -> list[GridPoint]:
+        """All grid points, or those of some seeds: seed by seed, so that an interrupted suite has complete seeds.
 
         Where an entry was tuned, the default settings come first, and then those that were chosen.
         """
-        return [point for default in self.default_points(self.seeds) for point in (default, *self._tuned(default))]
+        defaults = self.default_points(seeds or self.seeds)
+        return [point for default in defaults for point in (default, *self._tuned(default))]
+
+    @property
+    def size(self) -> int:
+        """The number of grid points with default settings."""
+        return math.prod(map(len, (self.seeds, self.datasets, self.partitions, self.backbones, self.entries)))
 
     def _tuned(self, default: GridPoint) -> Iterator[GridPoint]:
         if (choice := self.choice(default)) is not None:
@@ -332,7 +341,13 @@ def _check(suite: Suite, path: Path) -> None:
     if suite.tuning is not None:
         _check_tuning_seeds(suite, suite.tuning)
     _check_planned(suite)
-    for grid_point in suite.grid_points():
+    if suite.size > MOST_GRID_POINTS:
+        raise RequestError(
+            f"it has {suite.size} grid points; expected at most {MOST_GRID_POINTS}. Split it into several suites."
+        )
+    for grid_point in suite.grid_points(
+        [max(suite.seeds)]
+    ):  # with the longest names; other seeds differ in nothing else
         _check_grid_point(grid_point)
 
 

@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from fedbench_core.api.folders import cached
+from fedbench_core.cli import known
+
 PROGRAM = """
 import json, sys
 from fedbench_core.cli import fedbench
@@ -29,6 +32,16 @@ def go(environment):
         return {**json.loads(done.stderr.splitlines()[-1]), "out": done.stdout, "err": done.stderr}
 
     return run
+
+
+def test_names_that_were_damaged_are_not_known(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("FEDBENCH_CACHE", str(tmp_path))
+    path = known._path()
+    path.parent.mkdir()
+    path.write_bytes(cached(json.dumps({"key": known._key(), "entries": {"method": [{"name": "fedavg"}]}}).encode()))
+    assert known.known() == {"method": [{"name": "fedavg"}]}
+    path.write_bytes(path.read_bytes().replace(b"fedavg", b"fedavf"))
+    assert known.known() is None
 
 
 def test_names_are_known_without_torch_until_a_plugin_changes(go, kit) -> None:

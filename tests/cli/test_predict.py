@@ -56,11 +56,12 @@ def test_pictures_are_resized_and_named(folder, images, tmp_path) -> None:
     (scans / "more").mkdir(parents=True)
     Image.fromarray(images[0]).resize((40, 20)).save(scans / "b.png")
     Image.fromarray(images[1, ..., 0]).save(scans / "more" / "a.jpeg")
+    Image.fromarray(images[2]).save(scans / "=1+1.png")
     (scans / "notes.txt").write_text("mine")
     out = tmp_path / "predicted.csv"
     result = predict(folder, scans, "--client", 0, "--out", out)
     assert (result.exit_code, result.stdout) == (0, "")
-    assert [row["file"] for row in table(out.read_text())] == ["b.png", "more/a.jpeg"]
+    assert [row["file"] for row in table(out.read_text())] == ["'=1+1.png", "b.png", "more/a.jpeg"]
     again = predict(folder, scans, "--client", 0, "--out", out)
     assert again.exit_code == 2
     assert str(out) in again.stderr
@@ -78,6 +79,7 @@ WRONG = {
     "gray images": (lambda images: {"images": images[..., 0]}, "takes 3"),
     "large images": (lambda images: {"images": images.repeat(2, axis=1).repeat(2, axis=2)}, "16 x 16"),
     "other classes": (lambda images: {"images": images, "classes": ["benign", "malignant"]}, "malignant"),
+    "one class": (lambda images: {"images": images, "classes": "benign"}, "benign"),
     "no images": (lambda images: {"pictures": images}, "pictures"),
 }
 

@@ -1,6 +1,7 @@
 """Folders of images: what is read from them, and every kind of wrong row and file."""
 
 import csv
+import os
 import struct
 import zlib
 from dataclasses import replace
@@ -251,6 +252,11 @@ def test_unreadable_images_are_refused_by_row_and_file(own, request_, tmp_path):
         load(folder, request_)
     assert "row 6" in str(error.value)
     assert f"{folder}/val/0.png" in str(error.value)
+    (folder / "val/0.png").unlink()
+    os.mkfifo(folder / "val/0.png")
+    with pytest.raises(DataError, match=r"row 6: val/0\.png is no file"):
+        load(folder, request_)
+    (folder / "val/0.png").unlink()
     save(folder / "val/0.png", picture(0))
     for damaged in (whole[:60], whole[:50], whole[:50] + b"x" + whole[51:]):
         (folder / "train/1.png").write_bytes(damaged)

@@ -85,6 +85,20 @@ def test_any_header_is_read_or_refused_in_one_sentence(write, request_, header) 
     refusal(path, request_)
 
 
+def test_member_whose_compressed_bytes_are_damaged_is_refused(write, request_) -> None:
+    path = write()
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        start = archive.getinfo("train_images.npy").header_offset
+    properties = start + 30 + len("train_images.npy") + 4  # of LZMA, behind the header of the member and its own
+    whole = path.read_bytes()
+    path.write_bytes(whole[:properties] + b"\xff" + whole[properties + 1 :])
+    refusal(path, request_)
+
+
 def test_array_in_fortran_order_is_read(write, request_) -> None:
     blob = io.BytesIO()
     images = np.arange(IMAGES, dtype=np.uint8).reshape(20, 8, 8)

@@ -143,14 +143,14 @@ def test_table_that_no_run_wrote_is_not_overwritten(name, how, folder) -> None:
     assert [(path.name, path.read_text()) for path in folder.iterdir()] == [(name, "mine")]
 
 
-@pytest.mark.parametrize("name", ["", "state", "clients.csv", "messages.csv", "record.json"])
+@pytest.mark.parametrize("name", ["", "state", "state/.models.fedbench", "clients.csv", "messages.csv", "record.json"])
 def test_link_in_a_run_folder_is_refused(name, how, folder, tmp_path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "notes.fedbench.safetensors").write_text("mine")
     link = folder / name
     link.parent.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(elsewhere if name in ("", "state") else tmp_path / "nowhere")
+    link.symlink_to(tmp_path / "nowhere" if link.suffix in (".csv", ".json") else elsewhere)
     with pytest.raises(RunError, match=f"{link} is a link to {tmp_path}"):
         run(RunSpec.of(SPEC), how)
     assert [path.read_text() for path in elsewhere.iterdir()] == ["mine"]
@@ -183,6 +183,27 @@ def test_journal_with_other_contents_is_damaged(contents, how, stopped) -> None:
         journal.write_bytes(_sealed(contents))
     with pytest.raises(RunError):
         resume(stopped, how)
+
+
+WRONG_PROGRESS = {
+    "round": "x",
+    "totals": {"bytes_up": "x"},
+    "turns": {"0": [1]},
+    "curve": [{}],
+    "selected": {"round": 0},
+    "models": {"last": {"round": 0}},
+    "tables": {"clients.csv": 5},
+    "more": 1,
+}
+
+
+def test_journal_with_other_progress_is_refused_by_the_name_of_the_value(how, stopped) -> None:
+    contents = read_journal(stopped / "state")
+    for name, value in WRONG_PROGRESS.items():
+        for journal in (stopped / "state").glob("journal*"):
+            journal.write_bytes(_sealed({**contents, "progress": {**contents["progress"], name: value}}))
+        with pytest.raises(RunError, match=rf"can't be resumed.*progress.*{name}"):
+            resume(stopped, how)
 
 
 def test_folder_that_is_removed_in_mid_run_ends_it_with_the_path(how, folder) -> None:

@@ -1,6 +1,7 @@
 """`fedbench report`: what it writes and what it refuses."""
 
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -11,7 +12,7 @@ from fedbench_core.leaderboard.pages import read_leaderboard
 from fedbench_core.leaderboard.text_tables import text_tables
 from fedbench_core.records.correctness import read_correctness
 from fedbench_core.records.predictions import class_scores
-from fedbench_core.records.record import FORMAT, read_record
+from fedbench_core.records.record import FORMAT, read_record, sealed, write_record
 
 
 class Reader(HTMLParser):
@@ -120,6 +121,30 @@ def test_record_without_models_is_shown_without_predictions(run_folder, tmp_path
     text = (tmp_path / "run.html").read_text()
     assert "--keep models" in text
     assert "Confusion" not in text
+
+
+def altered(run_folder, tmp_path, **changes):
+    """A copy of the run with other blocks in its record, and without digests of its tables."""
+    folder = shutil.copytree(run_folder, tmp_path / "copy")
+    record = read_record(folder)
+    kept = {name: value for name, value in record.items() if name not in ("digest", "tables")}
+    write_record(folder / "record.json", sealed({**kept, **changes}))
+    return folder
+
+
+def test_table_that_no_run_wrote_is_named(run_folder, tmp_path) -> None:
+    folder = altered(run_folder, tmp_path)
+    for text in ("", "round\nx", "round,bytes_up,bytes_down,bytes_peer\nx,y,z,1", "\0"):
+        (folder / "clients.csv").write_text(text)
+        result = go(folder, "--out", tmp_path / "run.html")
+        assert (result.exit_code, str(folder / "clients.csv") in result.stderr) == (1, True), result.output
+
+
+def test_images_of_another_dataset_are_not_shown(run_folder, tmp_path) -> None:
+    record = read_record(run_folder)
+    folder = altered(run_folder, tmp_path, data={**record["data"], "digest": "other"})
+    assert go(folder, "--out", tmp_path / "run.html").exit_code == 0
+    assert "not those of the run" in (tmp_path / "run.html").read_text()
 
 
 def test_record_of_another_format_is_refused(run_folder, tmp_path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbench_core.api.errors import RequestError
+from fedbench_core.suites.status import Unrecorded
 from fedbench_core.suites.suite import Suite, merged, read_suite
 
 SUITE = """
@@ -167,6 +168,11 @@ WRONG = {
     "seed twice": ("seeds = [3, 1]", "seeds = [3, 1, 3]", "seeds: 3 appears twice"),
     "dataset twice": ('["spots", "phantom"]', '["spots", "spots"]', "datasets: 'spots' appears twice"),
     "no datasets": ('["spots", "phantom"]', "[]", "datasets: tuple should have at least 1 item"),
+    "size": (
+        'seeds = [3, 1]\ndatasets = ["spots", "phantom"]',
+        f"seeds = 10000\ndatasets = {[str(number) for number in range(100)]}",
+        "grid points; expected at most",
+    ),
     "seed": ("seeds = [3, 1]", "seeds = [-1]", "seeds.0: got -1; input should be greater than or equal to 0"),
     "no entries": ("[[entries]]", "[[rows]]", "entries: field required"),
     "key": ("[baselines]", "[control]", "control: extra inputs are not permitted"),
@@ -223,6 +229,12 @@ def test_suites_and_filed_records_are_read_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("text", ['{"failed": 5}', '{"failed": {"a": 5}}', '{"other": {}}', "[]", "\0"])
+def test_damaged_reasons_of_missing_records_are_not_used(tmp_path, text) -> None:
+    (tmp_path / "small.unrecorded.json").write_text(text)
+    assert Unrecorded.read(tmp_path, "small") == Unrecorded()
 
 
 SUITES = sorted((Path(__file__).parents[2] / "leaderboards" / "suites").glob("*.toml"))

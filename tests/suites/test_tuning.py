@@ -181,6 +181,9 @@ def test_choice_on_the_edge_of_what_was_tried_is_known(suite) -> None:
     for at, edges in ((1 + int(np.argmax(values)), ["lr"]), (1 + int(np.argsort(values)[1]), [])):
         found = choose(read, planned, records(planned, lambda trial, _, at=at: float(trial == at)), {})
         assert list(found.choices[0].edges) == edges
+    first, *others = found.choices[0].trials
+    forged = (first.model_copy(update={"settings": {"lr": "high"}}), *others)
+    assert not list(found.choices[0].model_copy(update={"trials": forged}).edges)
 
 
 @pytest.mark.parametrize("text", ["{", '{"suite": "small"}', '{"suite": "small", "choices": [{"entry": 3}]}'])
