@@ -26,6 +26,12 @@ class _Selected(BaseModel):
     metrics: dict[str, float | None] | None
 
 
+class _Recent(BaseModel):
+    curve: dict[int, dict[str, Any]]
+    undefined: dict[int, int]
+    test: dict[int, dict[str, Any]]
+
+
 class _Model(BaseModel):
     role: str
     of: Literal["client", "received", "server"]
@@ -112,7 +118,9 @@ class Progress:
     """The round that validation chose, with its test scores."""
     selected_undefined: int = 0
     """Clients without a validation score in that round."""
-    recent: dict[str, dict[str, Any]] = field(default_factory=lambda: {"curve": {}, "undefined": {}, "test": {}})
+    recent: Annotated[dict[str, dict[str, Any]], _like(_Recent)] = field(
+        default_factory=lambda: {"curve": {}, "undefined": {}, "test": {}}
+    )
     """Scores of the rounds of the present period by round: of the curve, clients without one, and test scores."""
     earlier: list[dict[str, Any]] = field(default_factory=list)
     """The test evaluations of the last period so far."""

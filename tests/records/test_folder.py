@@ -192,6 +192,7 @@ WRONG_PROGRESS = {
     "curve": [{}],
     "selected": {"round": 0},
     "models": {"last": {"round": 0}},
+    "recent": {},
     "tables": {"clients.csv": 5},
     "more": 1,
 }
