@@ -16,8 +16,9 @@ from fedbench_core.learning.pair import (
     learnable,
     projection,
 )
+from fedbench_core.learning.pooling import pooled
 from fedbench_core.learning.projected import Projected
-from fedbench_core.learning.prototypes import NearestPrototype, class_means, pooled, prototype_distance
+from fedbench_core.learning.prototypes import NearestPrototype, class_means, prototype_distance
 
 __all__ = [
     "Agreement",

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fedbench_core.api import Backbone, Outputs, Task
 from fedbench_core.learning.batches import Data
 from fedbench_core.learning.local import outputs_of
+from fedbench_core.learning.pooling import pooled
 
 _AT_ONCE = 256
 """Images per forward pass."""
@@ -31,11 +31,6 @@ def class_means(net: nn.Module, data: Data, task: Task, values: Callable[[Output
         sums = sums + members.T @ values(outputs_of(net, images)).double()
         counts = counts + members.sum(dim=0)
     return (sums / counts.clamp(min=1)[:, None]).float(), counts.long()
-
-
-def pooled(embeddings: Tensor, size: int) -> Tensor:
-    """Embeddings of equal length (b, size): longer ones are average-pooled."""
-    return F.adaptive_avg_pool1d(embeddings, size)
 
 
 def prototype_distance(embeddings: Tensor, members: Tensor, prototypes: Tensor, counts: Tensor) -> Tensor:
@@ -69,6 +64,6 @@ class NearestPrototype(nn.Module):
         outputs = self.net.outputs(images)
         if not self.counts.any():
             return outputs.logits
-        embeddings = pooled(outputs.embedding, self.prototypes.shape[1])
+        embeddings = pooled(outputs.embedding, self.prototypes.shape[1:])
         distances = torch.cdist(embeddings, self.prototypes, compute_mode="donot_use_mm_for_euclid_dist")
         return -distances.masked_fill(self.counts == 0, torch.inf)

@@ -8,10 +8,11 @@ detach the one that should not learn.
 from collections.abc import Sequence
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fedbench_core.api import RequestError
+from fedbench_core.learning.pooling import pooled
 
 Across = Literal["samples", "regions"]
 
@@ -111,10 +112,7 @@ def _grid(first: Tensor, second: Tensor) -> list[int]:
 
 def _vectors(map_: Tensor, grid: Sequence[int]) -> Tensor:
     """The mean channel vector in every cell of `grid`, normalized to length 1: (b, cells, c)."""
-    if list(map_.shape[2:]) != list(grid):
-        pool = nn.AdaptiveAvgPool2d if map_.dim() == _MAP_DIMS[0] else nn.AdaptiveAvgPool3d
-        map_ = pool(tuple(grid))(map_)
-    return F.normalize(map_.flatten(2), dim=1, eps=_SHORT).mT
+    return F.normalize(pooled(map_, grid).flatten(2), dim=1, eps=_SHORT).mT
 
 
 def _sides(grid: Sequence[int]) -> str:

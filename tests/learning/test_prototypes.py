@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from fedbench_core.api import Backbone, Examples, Outputs, Task
-from fedbench_core.learning import NearestPrototype, class_means, pooled, prototype_distance
+from fedbench_core.learning import NearestPrototype, class_means, prototype_distance
 
 TASK = Task("multi-class", ("benign", "malignant", "normal"))
 SEVERAL = Task("multi-label", TASK.classes)
@@ -99,9 +99,3 @@ def test_nearest_prototype_predicts() -> None:
     assert TASK.probabilities(logits)[0, 2].item() == 0
     nothing = torch.zeros_like(PROTOTYPES), torch.zeros_like(COUNTS)
     assert NearestPrototype(Pixels(), *nothing)(images).tolist() == [[1, 1, 1]]  # the head predicts
-
-
-def test_longer_embeddings_are_average_pooled() -> None:
-    embeddings = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
-    assert pooled(embeddings, 2).tolist() == [[1.5, 3.5]]
-    assert torch.equal(pooled(embeddings, 4), embeddings)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedbench_core.learning import pooled
 from fedbench_core.learning.similarity import matched
 
 
@@ -57,5 +58,4 @@ def distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor | None
 
 def _difference(first: Tensor, second: Tensor) -> Tensor:
     tokens = min(first.shape[1], second.shape[1])
-    pooled = [F.adaptive_avg_pool2d(one, tokens) if one.shape[1] != tokens else one for one in (first, second)]
-    return F.mse_loss(pooled[0], pooled[1])
+    return F.mse_loss(*(pooled(one, (tokens, tokens)) for one in (first, second)))

@@ -31,6 +31,7 @@ from fedbench_core.learning import (
     fit_pair,
     hint,
     learnable,
+    pooled,
     projection,
 )
 
@@ -173,9 +174,7 @@ def _difference(own: ForwardPass, other: ForwardPass, matrix: Tensor | None) -> 
         return hint(own.outputs.embedding, other.outputs.embedding, matrix)
     embeddings = own.outputs.embedding, other.outputs.embedding
     length = min(embedding.shape[1] for embedding in embeddings)
-    pooled: list[Tensor] = [F.adaptive_avg_pool1d(embedding, length) for embedding in embeddings]
-    difference: Tensor = F.mse_loss(pooled[0], pooled[1])
-    return difference
+    return F.mse_loss(*(pooled(embedding, (length,)) for embedding in embeddings))
 
 
 @hookimpl

@@ -61,11 +61,13 @@ class FedProto(LocalUpdate):
         net = client.models[MODEL]
 
         def loss(batch: Batch, outputs: Outputs, _net: nn.Module) -> dict[str, Tensor]:
-            distance = self.distance(pooled(outputs.embedding, self.size), ctx.task.members(batch.labels), received)
+            distance = self.distance(pooled(outputs.embedding, (self.size,)), ctx.task.members(batch.labels), received)
             return {"loss": ctx.task.loss(outputs.logits, batch.labels), "distance": self.strength * distance}
 
         metrics = fit(net, client.train, ctx, loss=loss)
-        means, counts = class_means(net, client.train, ctx.task, lambda outputs: pooled(outputs.embedding, self.size))
+        means, counts = class_means(
+            net, client.train, ctx.task, lambda outputs: pooled(outputs.embedding, (self.size,))
+        )
         return Update(Payload({PROTOTYPES: means, COUNTS: counts}), len(client.train), metrics)
 
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
