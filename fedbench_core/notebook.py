@@ -1,7 +1,6 @@
 """Records and comparisons for a Python session or a notebook: tables as data frames, and pictures that show inline."""
 
 import io
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +128,7 @@ def compare(
         raise RequestError(f"seeds={seeds!r}: expected a number of seeds from 1 on, or a list of seeds.")
     suite = adhoc_suite("compare", methods, chosen, settings, metric)
     plan = plan_runs(suite.name, suite.grid_points(), how.out / "records", how, "compare")
-    outcomes = run_suite(plan, how, how.workers or os.cpu_count() or 1, watch)
+    outcomes = run_suite(plan, how, watch)
     filed, keys = filed_by_key(how.out / "records"), {one.key for one in suite.grid_points()}
     own = {key: filed[key] for key in filed if key in keys}
     if not own:

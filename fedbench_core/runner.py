@@ -29,7 +29,7 @@ from fedbench_core.federation.progress import Event, Progress, Watch
 from fedbench_core.federation.resolved import ResolvedRun, assemble, check, resolve
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.store import Store, clear, read_journal, was_begun
-from fedbench_core.federation.torch_settings import bf16_note
+from fedbench_core.federation.torch_settings import bf16_note, default_workers
 from fedbench_core.federation.worker import Worker
 from fedbench_core.records.contents import build, versions
 from fedbench_core.records.differences import differences
@@ -282,7 +282,9 @@ def _executor(run: ResolvedRun, partition: Partition, folder: Path, how: How) ->
         return Serial(Worker(run, partition))
     if how.executor == "ray":
         return _on_ray(run, partition, how)
-    return processes(run, how.request(run.spec), how.workers or os.cpu_count() or 1, folder, how.client_timeout)
+    return processes(
+        run, how.request(run.spec), how.workers or default_workers(run.spec.device), folder, how.client_timeout
+    )
 
 
 def _on_ray(run: ResolvedRun, partition: Partition, how: How) -> Executor:

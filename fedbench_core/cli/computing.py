@@ -1,6 +1,5 @@
 """What the commands share that compute many runs of a suite: their flags, the runs, and what they print of them."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -34,7 +33,10 @@ records_option = click.option(
 
 _RUNNING = (
     click.option(
-        "--workers", type=click.IntRange(min=1), metavar="N", help="number of parallel runs  [default: all cores]"
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="number of parallel runs  [default: as many as cores, or as GPUs]",
     ),
     click.option(
         "--checkpoint-every", type=click.IntRange(min=1), default=1, metavar="K", help="rounds between checkpoints"
@@ -96,7 +98,7 @@ def run_planned(plan: "SuitePlan", how: "How", kept: str, *, quiet: bool) -> "Un
 
     try:
         with following(quiet=quiet) as follow:
-            return run_suite(plan, how, how.workers or os.cpu_count() or 1, follow)
+            return run_suite(plan, how, follow)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{kept} Continue with the same command.") from None
 

@@ -38,7 +38,10 @@ def how_flags(command: Command) -> Command:
         click.option("--client-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help=_TIMEOUT),
         click.option("--checkpoint-every", type=click.IntRange(min=1), default=1, metavar="K", help=_CHECKPOINT),
         click.option(
-            "--workers", type=click.IntRange(min=1), metavar="N", help="number of processes  [default: all cores]"
+            "--workers",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="number of processes  [default: one per core, or per GPU with --device cuda]",
         ),
         click.option("--executor", type=click.Choice(EXECUTORS), default="processes", help=_EXECUTOR),
         click.option("--keep", type=click.Choice(KEEPS), help=_KEEP),

@@ -5,8 +5,13 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 from fedbench_core.api import FedbenchError, RunError
 from fedbench_core.registry import registry
+
+OUT_OF_MEMORY = (MemoryError, torch.cuda.OutOfMemoryError)
+"""Of this machine, and of a GPU."""
 
 
 class BlamedError(RunError):
@@ -30,7 +35,7 @@ def blamed(kind: str, name: str, part: object, *, refuses: bool = False) -> Iter
     """
     try:
         yield
-    except (BlamedError, MemoryError):
+    except (BlamedError, *OUT_OF_MEMORY):
         raise
     except FedbenchError as error:
         if refuses and not isinstance(error, MisfitError):
@@ -40,6 +45,19 @@ def blamed(kind: str, name: str, part: object, *, refuses: bool = False) -> Iter
         what = f"{type(error).__name__}: {error}".removesuffix(": ")
         hint = f"`fedbench plugin check {name}` helps to find the cause."
         raise BlamedError(f"{label(kind, name)} raised {what}{_place(error, part)}. {hint}") from error
+
+
+@contextmanager
+def enough_memory(what: str, batch_size: int) -> Iterator[None]:
+    """RunError that names `what` is computed, and what needs less, if this machine or a GPU runs out of memory."""
+    try:
+        yield
+    except OUT_OF_MEMORY as error:
+        asked = f" ({str(error).partition('. GPU')[0]})" if str(error) else ""
+        raise RunError(
+            f"there is not enough memory for {what} with --batch-size {batch_size}{asked}. Use a smaller --batch-size "
+            "or --image-size, --precision bf16, or fewer --workers."
+        ) from error
 
 
 class MisfitError(RunError):

@@ -18,6 +18,22 @@ def set_up_torch(spec: RunSpec) -> None:
         torch.backends.cudnn.benchmark = False
 
 
+def default_workers(device: str) -> int:
+    """How many worker processes a run has by default: one per core, one per GPU for `cuda`, one for `cuda:N`.
+
+    Several on one GPU pay with small networks, but their memory adds up.
+    """
+    if device == "cpu":
+        return os.cpu_count() or 1
+    return max(1, torch.cuda.device_count()) if device == "cuda" else 1
+
+
+def use_gpu(spec: RunSpec, number: int) -> None:
+    """Let the worker `number` compute on GPU `number` (mod the number of GPUs), if the run leaves open on which."""
+    if spec.device == "cuda":
+        torch.cuda.set_device(number % torch.cuda.device_count())
+
+
 def bf16_note(spec: RunSpec) -> str | None:
     """A sentence if the run asks for bf16 on a processor that has no instructions for it."""
     if spec.precision != "bf16" or _has_bf16(spec.device):

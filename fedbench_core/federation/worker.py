@@ -23,7 +23,7 @@ from fedbench_core.api import (
 )
 from fedbench_core.federation import files
 from fedbench_core.federation.aggregation import Aggregation, Published, load_state
-from fedbench_core.federation.blame import at, expect
+from fedbench_core.federation.blame import at, enough_memory, expect
 from fedbench_core.federation.calls import (
     OWN_WAY,
     AggregateCall,
@@ -67,8 +67,14 @@ class Worker:
 
     def do(self, call: Call) -> Done:
         """The outcome of one call; RunError names client, round, part and plugin, whatever a plugin raised."""
+        spec = self._run.spec
+        what = "the aggregation" if isinstance(call, AggregateCall) else self._run.backbone(max(call.client, 0))
         try:
-            with at(call.label), own_generator(_seed(self._run.spec.seed, call), self._run.spec.device):
+            with (
+                at(call.label),
+                enough_memory(what, spec.batch_size),
+                own_generator(_seed(spec.seed, call), spec.device),
+            ):
                 self._networks.forwards()
                 if isinstance(call, TurnCall):
                     return self._turn(call)

@@ -10,6 +10,7 @@ from fedbench_core.federation.executors.process_pool import ProcessPool
 from fedbench_core.federation.executors.scheduler import LostError, News, Pool, Scheduler
 from fedbench_core.federation.progress import Event
 from fedbench_core.federation.spec import RunSpec
+from fedbench_core.federation.torch_settings import default_workers, use_gpu
 from fedbench_core.records.folder import InUseError
 from fedbench_core.runner import How, run
 
@@ -46,8 +47,9 @@ class Report:
         return self.kind not in ("progress", "line")
 
 
-def compute(jobs: Sequence[Job], workers: int) -> Generator[Report, None, None]:
-    """Compute the runs, `workers` at a time. Close the generator to stop them."""
+def compute(jobs: Sequence[Job], workers: int | None) -> Generator[Report, None, None]:
+    """Compute the runs, `workers` at a time or by `default_workers`. Close the generator to stop them."""
+    workers = workers or min(default_workers(job.spec.device) for job in jobs)
     pool = ProcessPool(_begin, min(workers, len(jobs)), reuse=False)
     return reports(jobs, pool, attempts=1)
 
@@ -73,13 +75,14 @@ def end_of(value: Any) -> tuple[Kind, str]:
     return "failed", f"This should not happen: {type(value).__name__}: {value}".removesuffix(": ")
 
 
-def _begin(tell: Callable[[Any], None]) -> Callable[[Job], tuple[Kind, str]]:
+def _begin(tell: Callable[[Any], None], number: int) -> Callable[[Job], tuple[Kind, str]]:
     def watch(event: Event) -> None:
         if event.point is not None or event.turns == event.expected:
             tell(("progress", str(event.done / event.rounds)))
 
     def compute_one(job: Job) -> tuple[Kind, str]:
         try:
+            use_gpu(job.spec, number)
             return "done", str(run(job.spec, job.how, watch, lambda line: tell(("line", line))).folder)
         except Exception as error:  # noqa: BLE001  # it ends this run only
             return end_of(error)

@@ -87,8 +87,8 @@ def plan_runs(name: str, grid_points: Sequence[GridPoint], records: Path, how: H
     return plan
 
 
-def run_suite(plan: SuitePlan, how: How, workers: int, watch: Callable[[SuiteProgress], None]) -> Unrecorded:
-    """Compute the planned runs, `workers` at a time, and file each record; returns the grid points without a record.
+def run_suite(plan: SuitePlan, how: How, watch: Callable[[SuiteProgress], None]) -> Unrecorded:
+    """Compute the planned runs, `how.workers` at a time, and file their records; returns the grid points without one.
 
     After an interruption, the same call continues with the remaining runs.
     """
@@ -100,7 +100,7 @@ def run_suite(plan: SuitePlan, how: How, workers: int, watch: Callable[[SuitePro
     serial = replace(how, executor="serial", workers=1, ray_address=None, gpus_per_client=None)
     jobs = [Job(number, run.spec, replace(serial, fresh=run.fresh)) for number, run in enumerate(plan.runs)]
     fractions, ended = [0.0] * len(jobs), 0
-    with closing(_computed(jobs, how, workers)) as reports:
+    with closing(_computed(jobs, how)) as reports:
         for report in reports:
             run, line, grid_point, reason = plan.runs[report.job.number], "", None, ""
             if report.final:
@@ -116,21 +116,21 @@ def run_suite(plan: SuitePlan, how: How, workers: int, watch: Callable[[SuitePro
     return plan.unrecorded
 
 
-def _computed(jobs: list[Job], how: How, workers: int) -> Generator[Report, None, None]:
+def _computed(jobs: list[Job], how: How) -> Generator[Report, None, None]:
     """The reports of all jobs; those that another process computes come last, when it is done with them."""
     busy = []
-    for report in _reports(jobs, how, workers):
+    for report in _reports(jobs, how):
         if report.kind == "busy":
             busy.append(replace(report.job, how=replace(jobs[report.job.number].how, wait=True)))
         else:
             yield report
     if busy:
-        yield from compute(busy, workers)
+        yield from compute(busy, how.workers)
 
 
-def _reports(jobs: list[Job], how: How, workers: int) -> Generator[Report, None, None]:
+def _reports(jobs: list[Job], how: How) -> Generator[Report, None, None]:
     if how.executor != "ray":
-        return compute(jobs, workers)
+        return compute(jobs, how.workers)
     from fedbench_core.suites import ray_jobs  # noqa: PLC0415  # Ray is optional
 
     return ray_jobs.compute(jobs, how)

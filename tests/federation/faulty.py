@@ -51,6 +51,10 @@ class Train(LocalUpdate):
         if client.id == 1 and ctx.round == 1:
             if self.fault == "exit":
                 sys.exit()
+            if self.fault == "gpu memory":
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1 GiB.")
+            if self.fault == "memory":
+                raise MemoryError
             said = {
                 "shape": lambda: Payload({**said.tensors, "head.bias": torch.zeros(7)}),
                 "name": lambda: Payload({n.replace("head", "top"): t for n, t in said.tensors.items()}),

@@ -39,6 +39,12 @@ def faulty(distribution, spec):
     ("part", "fault", "says"),
     [
         ("local_update", "setup", f"client 0, round 0: local update t-update {FROM} raised KeyError: 'x' ("),
+        (
+            "local_update",
+            "gpu memory",
+            "for tiny with --batch-size 8 (CUDA out of memory. Tried to allocate 2.00 GiB). Use a smaller --batch-size",
+        ),
+        ("local_update", "memory", "client 1, round 1: there is not enough memory for tiny with --batch-size 8. Use"),
         ("local_update", "exit", f"client 1, round 1: local update t-update {FROM} raised SystemExit"),
         (
             "local_update",

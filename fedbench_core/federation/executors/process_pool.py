@@ -22,8 +22,8 @@ from fedbench_core.federation.executors.fork_server import CONTEXT, start_proces
 from fedbench_core.federation.executors.scheduler import Answers, Arrived, Batch, LostError, News, NotStarted
 
 Compute = Callable[[Any], Any]
-Begin = Callable[[Callable[[Any], None]], Compute]
-"""Makes what computes tasks in a worker; its argument sends news to the parent."""
+Begin = Callable[[Callable[[Any], None], int], Compute]
+"""Makes what computes tasks in a worker, from a function that sends news to the parent, and the worker's number."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Numbers of malloc.h."""
 _END_SECONDS = 1.0
@@ -33,9 +33,11 @@ _END_SECONDS = 1.0
 class _WorkerProcess:
     """A process, this end of its pipe, and the batches sent to it, of which it computes the first.
 
+    number: from 0 to one less than there are workers; one that replaces another has its number.
     begun: whether it is set up; since: when it started the first batch.
     """
 
+    number: int
     process: BaseProcess
     pipe: Connection
     batches: deque[Batch] = field(default_factory=deque)
@@ -61,7 +63,9 @@ class ProcessPool:
         self._begin = begin
         self._limit = limit
         self._reuse = reuse
-        self._processes = [self._start() for _ in range(workers if reuse else 0)]
+        self._processes: list[_WorkerProcess] = []
+        for _ in range(workers if reuse else 0):
+            self._start()
 
     def room(self, depth: int) -> int:
         """How many more batches can be sent, if each worker may have `depth` of them."""
@@ -70,7 +74,7 @@ class ProcessPool:
     def send(self, batch: Batch) -> None:
         """Send a batch to the worker with the fewest; tasks are small, so that the pipe has room for two batches."""
         if len(self._processes) < self.workers:
-            self._processes.append(self._start())
+            self._start()
         worker = min(self._processes, key=lambda worker: len(worker.batches))
         if worker.begun and not worker.batches:
             worker.since = time.monotonic()
@@ -101,11 +105,12 @@ class ProcessPool:
         for worker in list(self._processes):
             self._remove(worker)
 
-    def _start(self) -> _WorkerProcess:
+    def _start(self) -> None:
         ours, theirs = CONTEXT.Pipe()
-        process = start_process(_serve, theirs, self._begin, list(sys.path))
+        number = min(set(range(self.workers)) - {worker.number for worker in self._processes})
+        process = start_process(_serve, theirs, self._begin, number, list(sys.path))
         theirs.close()  # so that the pipe ends with the process
-        return _WorkerProcess(process, ours)
+        self._processes.append(_WorkerProcess(number, process, ours))
 
     def _busy(self) -> list[_WorkerProcess]:
         return [worker for worker in self._processes if worker.batches]
@@ -147,14 +152,14 @@ def _lost(worker: _WorkerProcess, reason: str) -> list[tuple[Batch, Arrived]]:
     return [(first, LostError(reason)), *((batch, NotStarted()) for batch in others)]
 
 
-def _serve(pipe: Connection, begin: Begin, path: list[str]) -> None:
+def _serve(pipe: Connection, begin: Begin, number: int, path: list[str]) -> None:
     """Compute batches until the pipe ends. An error of `begin` is the answer to the first task, which has a reader."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.path[:] = path
     keep_freed_memory()
     with suppress(EOFError, OSError):  # the parent is gone
-        compute = _begun(begin, lambda value: pipe.send(News(value)))
+        compute = _begun(begin, lambda value: pipe.send(News(value)), number)
         pipe.send(None)
         while True:
             tasks, start = pipe.recv(), time.monotonic()
@@ -162,9 +167,9 @@ def _serve(pipe: Connection, begin: Begin, path: list[str]) -> None:
             pipe.send(Answers(values, time.monotonic() - start))
 
 
-def _begun(begin: Begin, tell: Callable[[Any], None]) -> Compute:
+def _begun(begin: Begin, tell: Callable[[Any], None], number: int) -> Compute:
     try:
-        return begin(tell)
+        return begin(tell, number)
     except Exception as error:  # noqa: BLE001
         failure = portable(error)
         return lambda _task: failure

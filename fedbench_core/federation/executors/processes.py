@@ -18,7 +18,7 @@ from fedbench_core.federation.partition import load, load_public, make_partition
 from fedbench_core.federation.resolved import ResolvedRun, resolve
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.store import SUFFIX
-from fedbench_core.federation.torch_settings import set_up_torch
+from fedbench_core.federation.torch_settings import set_up_torch, use_gpu
 from fedbench_core.federation.worker import Worker
 
 _INLINE_BYTES = 2**16
@@ -49,7 +49,8 @@ def processes(
     return Pooled(run, ProcessPool(begin, workers, limit=client_timeout), _unpacked, batches=True)
 
 
-def _begin(factory: WorkerFactory, folder: Path, _tell: Callable[[Any], None]) -> Callable[[Call], Done]:
+def _begin(factory: WorkerFactory, folder: Path, _tell: Callable[[Any], None], number: int) -> Callable[[Call], Done]:
+    use_gpu(factory.spec, number)
     worker = factory.worker()
     return lambda call: with_blobs(worker.do(call), partial(_to_file, folder))
 

@@ -58,4 +58,4 @@ def distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor | None
 
 def _difference(first: Tensor, second: Tensor) -> Tensor:
     tokens = min(first.shape[1], second.shape[1])
-    return F.mse_loss(*(pooled(one, (tokens, tokens)) for one in (first, second)))
+    return F.mse_loss(pooled(first, (tokens, tokens)), pooled(second, (tokens, tokens)))

@@ -172,9 +172,9 @@ def _difference(own: ForwardPass, other: ForwardPass, matrix: Tensor | None) -> 
     """Mean squared difference of the embeddings; without a matrix both are average-pooled to the shorter length."""
     if matrix is not None:
         return hint(own.outputs.embedding, other.outputs.embedding, matrix)
-    embeddings = own.outputs.embedding, other.outputs.embedding
-    length = min(embedding.shape[1] for embedding in embeddings)
-    return F.mse_loss(*(pooled(embedding, (length,)) for embedding in embeddings))
+    ours, theirs = own.outputs.embedding, other.outputs.embedding
+    length = (min(ours.shape[1], theirs.shape[1]),)
+    return F.mse_loss(pooled(ours, length), pooled(theirs, length))
 
 
 @hookimpl
