@@ -30,5 +30,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Also the names that are imported on first use."""
-    return sorted({*globals(), *__all__})
+    """The public names, which are imported on first use, and those of every module."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

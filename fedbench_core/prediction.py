@@ -10,11 +10,12 @@ from torch import Tensor
 from fedbench_core.api import SPLITS, DataRequest, RequestError, Splits, Task, unknown
 from fedbench_core.api.metrics import THRESHOLD
 from fedbench_core.data.pictures import Fit
-from fedbench_core.data.unlabeled import Unlabeled, read_folder, read_npz
+from fedbench_core.data.unlabeled import Unlabeled, is_picture, read_folder, read_npz, read_pictures
 from fedbench_core.federation.partition import load
 from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.inference import Classifier
+from fedbench_core.registry import registry
 
 _COLOR, _GRAY = 3, 1
 
@@ -22,7 +23,7 @@ _COLOR, _GRAY = 3, 1
 def images_for(
     model: Classifier, source: str, request: DataRequest, split: str = "test", fit: Fit = "pad"
 ) -> Unlabeled:
-    """The images that `source` names: a folder of PNG and JPEG files, an npz file, or a split of a dataset.
+    """The images that `source` names: a PNG or JPEG file or a folder of them, an npz file, or a split of a dataset.
 
     fit: how pictures that are not square become square. RequestError for images that the model does not take, or of
     other classes.
@@ -30,10 +31,14 @@ def images_for(
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     path = Path(source).expanduser()
-    if path.is_dir():
+    if path.is_dir() or is_picture(path):
         if model.channels not in (_GRAY, _COLOR):
             raise RequestError(f"The model takes images of {model.channels} channels; pictures have 1 or 3. Use npz.")
-        found = read_folder(path, model.image_size, color=model.channels == _COLOR, fit=fit)
+        size, color = model.image_size, model.channels == _COLOR
+        if path.is_dir():
+            found = read_folder(path, size, color=color, fit=fit)
+        else:
+            found = read_pictures(path.parent, [path], size, color=color, fit=fit)
     elif path.is_file():
         found = read_npz(path, split)
     else:
@@ -46,6 +51,8 @@ def _of_dataset(source: str, model: Classifier, request: DataRequest, split: str
     """A split of a dataset; RequestError if `source` is no name of one, either."""
     if "/" in source.partition(":")[0] or Path(source).suffix:
         raise RequestError(f"There is no folder or file {source}. Give a folder, an npz file, or a dataset's name.")
+    if source not in (names := registry().names("dataset")) and ":" not in source:
+        raise unknown("folder, file or dataset", source, names)
     run = resolve(RunSpec.of({"method": "local", "dataset": source}))
     sized = source.partition(":")[0] != "npz"  # its images are not resized
     splits: Splits = load(run, replace(request, image_size=model.image_size if sized else None))
@@ -70,6 +77,10 @@ def _predicted(task: Task, probabilities: Tensor) -> list[str]:
     return [";".join(task.classes[at] for at in row.nonzero()[:, 0].tolist()) for row in probabilities >= THRESHOLD]
 
 
+def _channels(count: int) -> str:
+    return f"{count} channel{'' if count == 1 else 's'}"
+
+
 def _check(model: Classifier, found: Unlabeled) -> None:
     """RequestError for images that the model does not take, or that come with other classes."""
     images = found.images
@@ -77,8 +88,8 @@ def _check(model: Classifier, found: Unlabeled) -> None:
     got = int({"none": 1, "last": shape[-1], "first": shape[1]}[images.channels])
     if got != model.channels:
         raise RequestError(
-            f"{found.source} has images of {got} channels; the model takes {model.channels}. Give images of "
-            f"{model.channels}, or a model of a run on images of {got}."
+            f"{found.source} has images with {_channels(got)}; the model takes {_channels(model.channels)}. Give such "
+            f"images, or a model of a run on images with {_channels(got)}."
         )
     height, width = shape[2:4] if images.channels == "first" else shape[1:3]
     if (height, width) != (model.image_size, model.image_size):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import fedbench_core
 from fedbench_core import RunSpec, run
 from fedbench_core.cli.group import COMMANDS
 from fedbench_core.registry import registry
@@ -53,6 +54,11 @@ class TestSigns(CompressorContract):
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"fedbench ([a-z-]+)", README)) - {"fedbench"}))
 def test_commands_of_the_readme_exist(command) -> None:
     assert command in COMMANDS
+
+
+def test_package_lists_its_public_names() -> None:
+    public = [name for name in dir(fedbench_core) if not name.startswith("_")]
+    assert public == ["RunSpec", "compare", "load_model", "records", "run"]
 
 
 def test_python_of_the_readme_runs(kit, tmp_path, monkeypatch) -> None:  # noqa: ARG001  # the tiny network is installed

@@ -252,7 +252,7 @@ class Method:
     compressor, None for that of the clients. data: "centralized" trains one client on all images. pinned: parts
     ("topology") and options ("aggregator.accumulate") that can't be replaced, because the result would be another
     method. requires: run settings that it needs, such as {"momentum": 0.0}. uses_public: needs public images.
-    learns: False for a baseline that trains nothing.
+    learns: False for a baseline that trains nothing. baseline: the row of a leaderboard that runs of the method are.
     """
 
     local_update: str
@@ -268,6 +268,7 @@ class Method:
     requires: Mapping[str, object] = field(default_factory=dict)
     uses_public: bool = False
     learns: bool = True
+    baseline: Literal["", "majority", "steps", "centralized", "tuned"] = ""
     fidelity: Literal["full", "reconstruction"] = "full"
     paper: str = ""
     summary: str = ""

@@ -18,6 +18,9 @@ STEP_AT, STEP_FACTOR = (0.5, 0.75), 0.1
 class Training:
     """How clients train locally. Budget: `steps` optimizer steps if given, else `epochs` over the client's images.
 
+    The defaults are plain: sgd at a constant rate. A run has those of `RunSpec`, which the parts of a method get as
+    `ctx.training`.
+
     lr: the learning rate that the schedule multiplies, see `factor`; warmup: rounds; clip: the largest norm of the
     gradient, None for no limit; class_weights: balanced lets all classes of a client count equally in its loss.
     """

@@ -181,6 +181,9 @@ def _print_notes(notes: Sequence[str], *, everything: bool) -> None:
 
     shown = [note for note in notes if everything or (isinstance(note, Lead) and note.lead)]
     for note in shown:
-        print_sentence(line(note))
+        commands = note.commands if isinstance(note, Lead) else ()
+        print_sentence(line(f"{note.lead}{note.text}" if isinstance(note, Lead) else note))
+        for command in commands:
+            echo(f"  {line(command)}")
     if shown:
         echo()

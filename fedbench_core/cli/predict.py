@@ -49,8 +49,8 @@ def command(
 ) -> None:
     """Write the class probabilities that a kept model predicts, as CSV.
 
-    The model is one of those in the run folder RUN. IMAGES is a folder of PNG and JPEG files, which are resized; an npz
-    file with an array `images`, or in MedMNIST's layout; or the name of a dataset.
+    The model is one of those in the run folder RUN. IMAGES is a folder of PNG and JPEG files or one of them, which are
+    resized; an npz file with an array `images`, or in MedMNIST's layout; or the name of a dataset.
     """
     if out is not None and out.exists():
         raise RequestError(f"{out} exists. Give another --out, or remove it.")

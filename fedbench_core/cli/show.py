@@ -1,6 +1,7 @@
 """`fedbench show NAME`."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,24 @@ def _show_run(folder: Path, client: int | None, *, as_json: bool) -> None:
     from fedbench_core.runner import Finished  # noqa: PLC0415  # as above
 
     record = read_record(folder)
-    if as_json:
-        print_json(record)
-        return
     if client is not None:
         confusion(record, client)  # an unknown client is an error before anything is printed
+    if as_json:
+        print_json({**record, "folder": folder, **_classes(record, client)})
+        return
     print_report(Finished(folder, record), record["how"]["seconds"])
     _show_classes(record, client)
+
+
+def _classes(record: Mapping[str, Any], client: int | None) -> dict[str, Any]:
+    """The scores of each class and the confusion matrix; None for a matrix that the record does not have."""
+    from fedbench_core.records.predictions import class_scores, confusion  # noqa: PLC0415  # as above
+
+    try:
+        matrix = confusion(record, client).tolist()
+    except RequestError:
+        matrix = None
+    return {"classes": [asdict(one) for one in class_scores(record, client)], "confusion": matrix}
 
 
 def _show_classes(record: Mapping[str, Any], client: int | None) -> None:

@@ -1,5 +1,6 @@
 """Images without labels: those of a folder of PNG and JPEG files, or of an npz file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile
@@ -29,9 +30,19 @@ def read_folder(folder: Path, size: int, *, color: bool, fit: Fit) -> Unlabeled:
 
     RequestError if there are none, or if a file has colors that the model does not take; DataError for damaged ones.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    files = sorted(filter(is_picture, folder.rglob("*")))
     if not files:
         raise RequestError(f"{folder} holds no PNG or JPEG file. Give another folder, an npz file, or a dataset.")
+    return read_pictures(folder, files, size, color=color, fit=fit)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file has the name of a PNG or JPEG file."""
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def read_pictures(folder: Path, files: Sequence[Path], size: int, *, color: bool, fit: Fit) -> Unlabeled:
+    """PNG and JPEG files, named by their paths in `folder`; errors as in `read_folder`."""
     for file in files:
         if not color and has_color(file):
             raise RequestError(f"{file} has 3 channels; the model takes 1. Save it in gray, or use another model.")

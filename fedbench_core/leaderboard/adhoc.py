@@ -1,17 +1,20 @@
 """Leaderboards of runs outside a suite: the same tables and tests, of records that are given one by one."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fedbench_core.api.errors import RequestError
+from fedbench_core.leaderboard.baseline_runs import commands, named
 from fedbench_core.leaderboard.budget import Budget
-from fedbench_core.leaderboard.columns import COSTS, column, metric
+from fedbench_core.leaderboard.columns import COSTS, Column, column, metric
 from fedbench_core.leaderboard.grouping import Case, group_by_settings
 from fedbench_core.leaderboard.leaderboard import Leaderboard, build_tables, over_datasets
 from fedbench_core.leaderboard.misfits import Record, Runs, all_records, misfits
+from fedbench_core.leaderboard.table import Table
 from fedbench_core.records.record import RecordError
-from fedbench_core.suites.adhoc import BASELINES
+from fedbench_core.suites.adhoc import baseline_of
 from fedbench_core.suites.suite import Suite
 
 NAME = "runs"
@@ -30,13 +33,23 @@ def leaderboard_of(
         raise RequestError("There are no finished runs to compare. Give the folders of finished runs.")
     order = column(sort or _METRIC)
     ranked_by = metric(_METRIC) if order in COSTS else order
-    cases, refused = _fitting(_by_case(records.values()), {one["digest"]: path for path, one in records.items()})
+    paths = {one["digest"]: path for path, one in records.items()}
+    cases, refused = _fitting(_by_case(records.values()), paths)
     suite = _suite(cases, ranked_by.name)
-    tables = build_tables(suite, cases, ranked_by, order, budgets)
+    tables = tuple(_table(case, runs, ranked_by, order, budgets, paths) for case, runs in cases.items())
     count = sum(len(all_records(runs)) for runs in cases.values())
     return Leaderboard(
         suite, ranked_by, tables, over_datasets(tables), records=count, grid_points=count, unmatched=0, refused=refused
     )
+
+
+def _table(
+    case: Case, runs: Runs, ranked_by: Column, order: Column, budgets: Sequence[Budget], paths: Mapping[str, Path]
+) -> Table:
+    """The table of a case, with the commands for the baselines that it lacks."""
+    suite = _suite({case: runs}, ranked_by.name)
+    [table] = build_tables(suite, {case: runs}, ranked_by, order, budgets)
+    return replace(table, commands=commands(suite, runs, paths) if table.why_unranked else ())
 
 
 def _by_case(records: Iterable[Record]) -> dict[Case, dict[str, dict[int, Record]]]:
@@ -46,8 +59,29 @@ def _by_case(records: Iterable[Record]) -> dict[Case, dict[str, dict[int, Record
         found.setdefault(_case(record), []).append(record)
     return {
         case: {name: {seed: _placed(one, case, name) for seed, one in own.items()} for name, own in runs.items()}
-        for case, runs in ((case, group_by_settings(own)) for case, own in found.items())
+        for case, runs in ((case, group_by_settings(own)) for case, own in _with_one_backbone(found).items())
     }
+
+
+def _with_one_backbone(found: Mapping[Case, Sequence[Record]]) -> dict[Case, list[Record]]:
+    """The records by case, with baselines of one model for all clients in the cases of a list that has its backbone.
+
+    They leave their own case if nothing else is in it.
+    """
+    joined = {case: list(own) for case, own in found.items()}
+    for case, own in found.items():
+        models = [record for record in own if baseline_of(record["spec"]["method"]) in ("centralized", "tuned")]
+        lists = [other for other in found if other != case and _has_backbone(other, case)]
+        for other in lists:
+            joined[other] += models
+        if lists and len(models) == len(own):
+            del joined[case]
+    return joined
+
+
+def _has_backbone(case: Case, single: Case) -> bool:
+    """Whether `single` has the same images, and one of the backbones of `case`."""
+    return replace(case, backbones=single.backbones) == single and single.backbones in case.backbones.split(",")
 
 
 def _case(record: Record) -> Case:
@@ -88,12 +122,11 @@ def _suite(cases: Mapping[Case, Runs], metric_name: str) -> Suite:
     methods = {
         name: next(iter(own.values()))["spec"]["method"] for runs in cases.values() for name, own in runs.items()
     }
-    named = {BASELINES[method]: name for name, method in reversed(methods.items()) if method in BASELINES}
     values: dict[str, Any] = {
         "seeds": tuple(sorted({seed for runs in cases.values() for own in runs.values() for seed in own})),
         "datasets": tuple(dict.fromkeys(case.dataset for case in cases)),
         "backbones": tuple(dict.fromkeys(case.backbones for case in cases)),
         "entries": [{"name": name, "method": method} for name, method in methods.items()],
-        "baselines": named,
+        "baselines": {kind: name for runs in cases.values() for kind, name in named(runs).items()},
     }
     return Suite(name=NAME, question="How do these runs compare?", metric=metric_name, **values)

@@ -24,23 +24,26 @@ _MIN_FLOPS = 0.9
 """Fraction of the FLOPs of the most expensive entry: whole epochs can't match it exactly."""
 
 
-def _required(suite: Suite, runs: Runs) -> list[tuple[str, str | None, str]]:
-    """The compulsory baselines of a case: (kind, the entry that the suite names for it, why it is compulsory)."""
+def compulsory(suite: Suite, runs: Runs) -> list[tuple[str, str | None, str, str]]:
+    """The compulsory baselines of a case: their kind, the entry that the suite names, that which needs it, and why.
+
+    The third is "" for a baseline that is not for a single entry.
+    """
     baselines = suite.baselines
-    rows = [(kind, getattr(baselines, kind), "all leaderboards") for kind in ALWAYS]
+    rows = [(kind, getattr(baselines, kind), "", "all leaderboards") for kind in ALWAYS]
     personal = next((name for name, own in runs.items() if _any(own, _personalizes)), None)
     if personal is not None:
-        rows.append(("tuned", baselines.tuned, f"{personal!r}, which trains personal models"))
+        rows.append(("tuned", baselines.tuned, "", f"{personal!r}, which trains personal models"))
     for name, own in runs.items():
-        if name != baselines.tuned and _any(own, _scores_two_models):
+        if name != baselines.tuned and scores_two_models(own):
             why = f"{name!r}, which evaluates two models per client"
-            rows.append(("unshared", baselines.unshared.get(name), why))
+            rows.append(("unshared", baselines.unshared.get(name), name, why))
     return rows
 
 
 def missing(suite: Suite, runs: Runs) -> list[str]:
     """What is wrong with the compulsory baselines: missing ones, and those that are another kind of run."""
-    return [problem for kind, name, why in _required(suite, runs) for problem in _problems(kind, name, why, runs)]
+    return [problem for kind, name, _, why in compulsory(suite, runs) for problem in _problems(kind, name, why, runs)]
 
 
 def unnamed(suite: Suite) -> list[str]:
@@ -50,17 +53,15 @@ def unnamed(suite: Suite) -> list[str]:
 
 def _problems(kind: str, name: str | None, why: str, runs: Runs) -> Iterator[str]:
     row = f"{kind} ({MEANINGS[kind]}; required for {why})"
-    if name is None and kind == "unshared":  # a record doesn't show whether the two models distill from each other
-        yield f"{row} is not named; if the two models don't train each other, name the baseline for steps"
-    elif name is None:
-        yield f"{row} is not named"
+    if name is None:
+        yield row
     elif name not in runs:
         yield f"{row} is {name!r}, which has no record"
-    elif fault := _fault(kind, name, runs):
-        yield f"{row} is {name!r}, which {fault}"
+    elif wrong := fault(kind, name, runs):
+        yield f"{row} is {name!r}, which {wrong}"
 
 
-def _fault(kind: str, name: str, runs: Runs) -> str:
+def fault(kind: str, name: str, runs: Runs) -> str:
     """How the records contradict the kind of baseline; empty if they don't."""
     own, spent, most = list(runs[name].values()), _gflops(runs[name]), max(map(_gflops, runs.values()))
     budget = _other_budget(name, runs) if kind == "steps" else ""
@@ -98,13 +99,24 @@ def _gflops(own: Mapping[int, Record]) -> float:
     return defined_mean([gflops(record) or 0.0 for record in own.values()])[0]
 
 
+def least_budget(name: str, runs: Runs) -> float:
+    """By how much an entry must train longer to have the FLOPs of the most expensive one, nearly."""
+    return _MIN_FLOPS * max(map(_gflops, runs.values())) / _gflops(runs[name])
+
+
+def sends(own: Mapping[int, Record]) -> bool:
+    """Whether an entry communicates."""
+    return _any(own, lambda record: bytes_per_turn(record) > 0)
+
+
+def scores_two_models(own: Mapping[int, Record]) -> bool:
+    """Whether an entry communicates, and evaluates further models besides the headline one."""
+    return _any(own, lambda record: bytes_per_turn(record) > 0 and bool(record["test"]["roles"]))
+
+
 def _any(own: Mapping[int, Record], test: Callable[[Record], bool]) -> bool:
     return any(map(test, own.values()))
 
 
 def _personalizes(record: Record) -> bool:
     return bytes_per_turn(record) > 0 and len(set(scored(record).predictors[1]) - {None}) > 1
-
-
-def _scores_two_models(record: Record) -> bool:
-    return bytes_per_turn(record) > 0 and bool(record["test"]["roles"])

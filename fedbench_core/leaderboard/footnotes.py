@@ -65,12 +65,14 @@ def leaderboard_footnotes(leaderboard: Leaderboard) -> list[str]:
 def _unranked(table: Table) -> str:
     if not table.why_unranked:
         return ""
-    missing = "; ".join(table.why_unranked)
-    return Lead(
-        "Not ranked",
-        f": compulsory baselines are missing: {missing}. Name them under [baselines] in the suite, and run what is "
-        "missing.",
-    )
+    missing = f": compulsory baselines are missing: {'; '.join(table.why_unranked)}."
+    if table.commands:
+        return Lead("Not ranked", f"{missing} Compute them, and add their folders:", table.commands)
+    # a record doesn't show whether the two models of an entry train each other
+    advice = "Name them under [baselines] in the suite, and run what is missing."
+    if any(reason.startswith("unshared") for reason in table.why_unranked):
+        advice += " For two models that don't train each other, name the baseline for steps as unshared."
+    return Lead("Not ranked", f"{missing} {advice}")
 
 
 def _population(table: Table) -> str:

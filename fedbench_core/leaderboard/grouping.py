@@ -122,5 +122,20 @@ def group_by_settings(records: Iterable[Record]) -> Runs:
 
 def _name(settings: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:
     others = [other for other in among if other["method"] == settings["method"]]
-    changed = [f"{key} {settings[key]}" for key in settings if any(other.get(key) != settings[key] for other in others)]
+    changed = [
+        f"{key} {_text(value)}"
+        for key, value in settings.items()
+        if value is not None and any(other.get(key) != value for other in (among if key in _OF_ALL_METHODS else others))
+    ]
     return ", ".join([settings["method"], *changed])
+
+
+def _text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+_OF_ALL_METHODS = (
+    *("rounds", "epochs", "steps", "batch_size", "lr", "optimizer", "schedule", "augmentation", "limit", "image_size"),
+    *("pretrained", "fraction", "dropout", "precision"),
+)
+"""Settings that a fair comparison has in common: an entry is named after them if they differ between methods, too."""

@@ -48,8 +48,9 @@ class Table:
     """The rows of a case in their order, the tests between all pairs of entries, and the records.
 
     image_check: whether the tests include the sampling of test images.
-    left_out: entries that exceed a budget. why_unranked: missing baselines, without which there are no ranks. hurt: the
-    column with the share of clients that an entry hurts. tuned: what tuning chose for each entry, if they are tuned.
+    left_out: entries that exceed a budget. why_unranked: missing baselines, without which there are no ranks; commands:
+    those that compute them, as far as they are known. hurt: the column with the share of clients that an entry hurts.
+    tuned: what tuning chose for each entry, if they are tuned.
     """
 
     case: Case
@@ -61,6 +62,7 @@ class Table:
     runs: Runs
     left_out: tuple[OverBudget, ...]
     why_unranked: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
     hurt: Column | None = None
     tuned: Mapping[str, Choice] = field(default_factory=dict)
 

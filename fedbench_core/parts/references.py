@@ -77,17 +77,20 @@ METHODS = {
     "local": Method(
         local_update="local",
         mixed_backbones=True,
+        baseline="steps",
         summary="Every client trains alone on its own images; nothing is sent.",
     ),
     "centralized": Method(
         local_update="local",
         data="centralized",
+        baseline="centralized",
         summary="One model is trained on the images of all clients in one place.",
     ),
     "majority": Method(
         local_update="majority",
         mixed_backbones=True,
         learns=False,
+        baseline="majority",
         summary="Every client predicts its most frequent training class; nothing is trained or sent.",
     ),
 }

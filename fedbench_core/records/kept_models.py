@@ -19,6 +19,7 @@ from fedbench_core.federation.progress import Progress
 from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.spec import digest_of
 from fedbench_core.federation.store import INCOMPLETE_MODELS, Store
+from fedbench_core.records.folder import is_done
 
 MODELS, INDEX = "models", "index.json"
 _PARTS = ("local_update", "aggregator", "backbone")
@@ -228,6 +229,8 @@ def kept(folder: Path) -> Kept | None:
 def read_index(folder: Path) -> Index:
     """The index of the models in a run folder; RequestError if it has none, RunError if the index is damaged."""
     path = folder / MODELS / INDEX
+    if not is_done(folder):
+        raise RequestError(f"{folder} is not the folder of a finished run. `fedbench runs` lists yours.")
     if not path.exists():
         raise RequestError(
             f"{folder} holds no models. Run it again and keep them: "

@@ -8,10 +8,13 @@ from pydantic import ValidationError
 
 from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.federation.spec import RunSpec
+from fedbench_core.registry import registry
 from fedbench_core.suites.suite import AXES, METRICS, Suite
 
-BASELINES = {"majority": "majority", "local": "steps", "centralized": "centralized"}
-"""Reference methods that are a baseline under their own name."""
+
+def baseline_of(method: str) -> str:
+    """The kind of baseline that the runs of a method are; "" for none, and for a method that is not installed."""
+    return registry().method(method).baseline if method in registry().names("method") else ""
 
 
 def adhoc_suite(
@@ -39,7 +42,7 @@ def adhoc_suite(
             settings=shared,
             partitions=[{"name": spec.partitioner}],  # type: ignore[arg-type]  # pydantic makes the model
             entries=[{"method": method} for method in methods],  # type: ignore[arg-type]  # as above
-            baselines={BASELINES[method]: method for method in methods if method in BASELINES},  # type: ignore[arg-type]  # as above
+            baselines={kind: method for method in methods if (kind := baseline_of(method))},  # type: ignore[arg-type]  # as above
         )
     except ValidationError as error:
         raise RequestError("; ".join(problem["msg"] for problem in error.errors())) from None

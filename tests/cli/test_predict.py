@@ -62,6 +62,8 @@ def test_pictures_are_resized_and_named(folder, images, tmp_path) -> None:
     result = predict(folder, scans, "--client", 0, "--out", out)
     assert (result.exit_code, result.stdout) == (0, "")
     assert [row["file"] for row in table(out.read_text())] == ["'=1+1.png", "b.png", "more/a.jpeg"]
+    alone = predict(folder, scans / "b.png", "--client", 0, "--json")
+    assert [row["file"] for row in json.loads(alone.stdout)] == ["b.png"]
     again = predict(folder, scans, "--client", 0, "--out", out)
     assert again.exit_code == 2
     assert str(out) in again.stderr
@@ -99,7 +101,7 @@ def test_images_that_do_not_fit_the_model_are_refused(arrays, named, folder, ima
         (["spots", "--client", "2"], "clients 0, 1"),
         (["spots", "--client", "0", "--role", "teacher"], "model"),
         (["no/such/folder", "--client", "0"], "no/such/folder"),
-        (["spotz", "--client", "0"], "spots"),
+        (["spotz", "--client", "0"], "file or dataset"),
         (["spots", "--client", "0", "--split", "tests"], "test"),
     ],
 )
@@ -114,6 +116,8 @@ def test_run_without_models_says_what_to_type(folder, tmp_path) -> None:
     result = predict(tmp_path, "spots")
     assert result.exit_code == 2
     assert "--keep models" in result.stderr
+    no_run = predict(tmp_path / "none", "spots")
+    assert (no_run.exit_code, "fedbench runs" in no_run.stderr) == (2, True)
 
 
 def test_damaged_file_of_images_is_an_error(folder, tmp_path) -> None:

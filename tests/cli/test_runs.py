@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -87,3 +88,12 @@ def test_show_prints_the_scores_of_a_run_and_of_each_class(out) -> None:
     score = json.loads(record)["test"]["metrics"]["personalization"]
     assert f"{score:.3f}" in text
     assert [line.split()[:2] for line in text.splitlines()[-3:]] == [["kind", "0"], ["kind", "1"], ["kind", "2"]]
+
+
+def test_show_prints_the_confusion_matrix_as_json(out) -> None:
+    (finished,) = (row["folder"] for row in listed(out) if row["state"] == "finished")
+    shown = json.loads(CliRunner().invoke(fedbench, ["show", str(out / finished), "--json", "--client", "1"]).stdout)
+    correct = np.diagonal(shown["confusion"])
+    assert correct.tolist() == [round(one["recall"] * one["images"]) for one in shown["classes"]]
+    assert sum(map(sum, shown["confusion"])) == shown["data"]["images"]["test"]
+    assert CliRunner().invoke(fedbench, ["show", str(out / finished), "--json", "--client", "9"]).exit_code == 2

@@ -51,3 +51,48 @@ def test_datasets_have_tables_of_their_own_and_a_misfit_is_refused(filed) -> Non
     assert [(error.path, "another partition" in error.reason) for error in found.refused] == [(path, True)]
     with pytest.raises(RequestError):
         leaderboard_of({})
+
+
+def kept(records, *names):
+    """The records of these entries, each a method or one with another number of steps."""
+    return {path: one for path, one in records.items() if f"{one['spec']['method']} {one['spec']['steps']}" in names}
+
+
+def test_runs_of_all_baselines_are_ranked(filed) -> None:
+    [table] = leaderboard_of(filed[0]).tables
+    assert (table.why_unranked, table.commands) == ((), ())
+    assert {row.entry for row in table.rows} >= {"local, steps 2", "local, steps 4", "majority, steps 2"}
+
+
+def test_commands_compute_the_baselines_that_are_missing(filed) -> None:
+    records, _ = filed
+    some = kept(records, "fedavg 2", "local 2")
+    [table] = leaderboard_of(some).tables
+    flags = {command.split()[2]: command.split()[3:] for command in table.commands}
+    assert list(flags) == ["majority", "centralized"]  # fedavg has one model, and the FLOPs of local training
+    assert flags["centralized"][-2:] == ["--steps", "6"]  # those of three clients
+    source = Path(flags["majority"][flags["majority"].index("--config") + 1])
+    assert records[source]["spec"]["method"] == "fedavg"
+    assert flags["majority"][-2:] == ["--seed", "0,1,2,3,4"]
+
+
+def test_command_for_equal_flops_and_the_fine_tuned_model(filed) -> None:
+    records, _ = filed
+    [table] = leaderboard_of(kept(records, "fedavg-ft 2", "local 2", "majority 2", "centralized 2")).tables
+    [command] = table.commands
+    assert command.startswith("fedbench run local ")
+    assert command.endswith(" --steps 4")
+
+
+def test_baseline_of_one_backbone_stands_in_the_table_of_a_list_that_has_it(filed) -> None:
+    records, _ = filed
+    mixed = {}
+    for path, record in records.items():
+        one = json.loads(json.dumps(record))
+        if one["spec"]["method"] != "centralized":
+            one["spec"]["backbones"] = ["tiny", "small"]
+        mixed[path] = one
+    [table] = leaderboard_of(mixed).tables
+    assert "centralized" in {row.method for row in table.rows}
+    [lacking] = leaderboard_of({path: one for path, one in mixed.items() if one["spec"]["method"] == "local"}).tables
+    assert [" --backbones tiny " in command for command in lacking.commands if " centralized " in command] == [True]

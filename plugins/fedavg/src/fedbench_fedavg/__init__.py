@@ -54,5 +54,10 @@ def fedbench_register_methods() -> Mapping[str, Method]:
         "fedavg": Method(
             "fedavg", paper=PAPER, summary="Clients train a global model; the server averages its weights."
         ),
-        "fedavg-ft": Method("fedavg-ft", paper=PAPER, summary="FedAvg, then each client fine-tunes on its own images."),
+        "fedavg-ft": Method(
+            "fedavg-ft",
+            baseline="tuned",
+            paper=PAPER,
+            summary="FedAvg, then each client fine-tunes on its own images.",
+        ),
     }
