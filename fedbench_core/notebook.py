@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -15,14 +15,14 @@ from fedbench_core.leaderboard.columns import metric as column
 from fedbench_core.leaderboard.figures import PageFigure, curves_figure, tradeoff_figure
 from fedbench_core.leaderboard.formats import to_csv
 from fedbench_core.leaderboard.grouping import group_by_settings
-from fedbench_core.leaderboard.leaderboard import Leaderboard, build_leaderboard
+from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.markdown import page
 from fedbench_core.records.record import read_record
 from fedbench_core.records.runs import finished_runs
 from fedbench_core.records.scored import scored
 from fedbench_core.runner import How
 from fedbench_core.suites.adhoc import adhoc_suite
-from fedbench_core.suites.filed_records import Filed, filed_by_key
+from fedbench_core.suites.filed_records import filed_by_key
 from fedbench_core.suites.running import SuiteProgress, plan_runs, run_suite
 
 Record = Mapping[str, Any]
@@ -130,11 +130,11 @@ def compare(
     plan = plan_runs(suite.name, suite.grid_points(), how.out / "records", how, "compare")
     outcomes = run_suite(plan, how, watch)
     filed, keys = filed_by_key(how.out / "records"), {one.key for one in suite.grid_points()}
-    own = {key: filed[key] for key in filed if key in keys}
+    own = {path: record for key, (path, record) in filed.items() if key in keys}
     if not own:
         reasons = " ".join(dict.fromkeys({**outcomes.skipped, **outcomes.failed}.values()))
         raise (RunError if outcomes.failed else RequestError)(reasons)
-    return Comparison(build_leaderboard(suite, Filed(own, refused=[])), Records(dict(own.values())))
+    return Comparison(replace(leaderboard_of(own, metric), suite=suite), Records(own))
 
 
 def _curves(runs: Mapping[str, Mapping[int, Record]], metric: str) -> PageFigure:

@@ -56,7 +56,8 @@ def _of_dataset(source: str, model: Classifier, request: DataRequest, split: str
     run = resolve(RunSpec.of({"method": "local", "dataset": source}))
     sized = source.partition(":")[0] != "npz"  # its images are not resized
     splits: Splits = load(run, replace(request, image_size=model.image_size if sized else None))
-    return Unlabeled(source, getattr(splits, split).without_labels(), classes=splits.task.classes)
+    names = [str(file) for file in splits.files[split]] if split in splits.files else None
+    return Unlabeled(source, getattr(splits, split).without_labels(), names, splits.task.classes)
 
 
 def rows(model: Classifier, found: Unlabeled) -> Iterator[dict[str, Any]]:

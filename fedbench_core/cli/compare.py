@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,15 +56,17 @@ def command(
     OUT/records. With `--save` the comparison becomes a suite: add entries and partitions to it, and run it with
     `fedbench suite run FILE.toml`.
     """
-    from fedbench_core.suites.adhoc import adhoc_suite, suite_text  # noqa: PLC0415  # not for --help
-
     as_json, data_root, config = given.pop("as_json"), given.pop("data_root"), given.pop("config")
     for method in methods:
         check_names({"method": method})
-    suite = adhoc_suite(save.stem if save else NAME, methods, read_seeds(seeds), given_settings(given, config), metric)
-    if save is not None:
-        _save(save, suite_text(suite))
-    outcomes = _run(suite, workers, out, data_root, quiet=as_json)
+    settings, several = given_settings(given, config), read_seeds(seeds)
+    with serving("fedbench_core.suites.jobs", processes=True):
+        from fedbench_core.suites.adhoc import adhoc_suite, suite_text  # noqa: PLC0415  # imports torch: slow
+
+        suite = adhoc_suite(save.stem if save else NAME, methods, several, settings, metric)
+        if save is not None:
+            _save(save, suite_text(suite))
+        outcomes = _run(suite, workers, out, data_root, quiet=as_json)
     _show(suite, out, outcomes, notes=notes, as_json=as_json)
     if save is not None and not as_json:
         print_sentence(f"Saved as {save}. Go on with: fedbench suite run {save} --out {out}")
@@ -82,13 +85,12 @@ def _save(path: Path, text: str) -> None:
 
 def _run(suite: "Suite", workers: int | None, out: Path, data_root: Path | None, *, quiet: bool) -> "Unrecorded":
     """Compute the missing runs; an error if none has a record then."""
-    with serving("fedbench_core.suites.jobs", processes=True):
-        from fedbench_core.runner import How  # noqa: PLC0415  # imports torch: slow, and --help does not need it
-        from fedbench_core.suites.running import plan_runs  # noqa: PLC0415  # as above
+    from fedbench_core.runner import How  # noqa: PLC0415  # imports torch: slow, and --help does not need it
+    from fedbench_core.suites.running import plan_runs  # noqa: PLC0415  # as above
 
-        how = How(out=out, workers=workers, data_root=data_root)
-        plan = plan_runs(suite.name, suite.grid_points(), out / "records", how, "fedbench compare")
-        outcomes = run_planned(plan, how, "Finished runs are kept.", quiet=quiet)
+    how = How(out=out, workers=workers, data_root=data_root)
+    plan = plan_runs(suite.name, suite.grid_points(), out / "records", how, "fedbench compare")
+    outcomes = run_planned(plan, how, "Finished runs are kept.", quiet=quiet)
     reasons = {**outcomes.skipped, **outcomes.failed}
     if len(reasons) == plan.grid_points:
         raise (RunError if outcomes.failed else RequestError)(" ".join(_sentences(reasons.values())))
@@ -103,17 +105,18 @@ def _sentences(reasons: Iterable[str]) -> list[str]:
 
 def _show(suite: "Suite", out: Path, outcomes: "Unrecorded", *, notes: bool, as_json: bool) -> None:
     from fedbench_core.cli.leaderboard import print_case, print_sheet  # noqa: PLC0415  # imports pandas: slow
+    from fedbench_core.leaderboard.adhoc import leaderboard_of  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.formats import to_json  # noqa: PLC0415  # as above
-    from fedbench_core.leaderboard.leaderboard import build_leaderboard  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.text_tables import pair_table  # noqa: PLC0415  # as above
-    from fedbench_core.suites.filed_records import Filed, filed_by_key  # noqa: PLC0415  # as above
+    from fedbench_core.suites.filed_records import filed_by_key  # noqa: PLC0415  # as above
 
     filed, keys = filed_by_key(out / "records"), {one.key for one in suite.grid_points()}
-    leaderboard = build_leaderboard(suite, Filed({key: filed[key] for key in filed if key in keys}, refused=[]))
+    own = {path: record for key, (path, record) in filed.items() if key in keys}
+    leaderboard = replace(leaderboard_of(own, suite.metric), suite=suite)
     for error in leaderboard.refused:
         echo(f"Refused: {error}", err=True)
     if as_json:
-        paths = {path.stem: path for key, (path, _) in filed.items() if key in keys}
+        paths = {path.stem: path for path in own}
         reasons = {"skipped": outcomes.skipped, "failed": outcomes.failed}
         print_json({**json.loads(to_json(leaderboard)), "recorded": paths, **reasons})
         return

@@ -23,6 +23,7 @@ def test_comparison_is_run_once_shown_kept_and_saved(go, tmp_path) -> None:
     result = go(*arguments, "--save", "mine.toml")
     assert result.exit_code == 0, result.stderr
     assert "Not ranked" in result.stdout
+    assert "\n  fedbench run majority --config runs/records/fedavg-spots-" in result.stdout
     assert "compared with" in result.stdout
     assert "fedbench suite run mine.toml" in result.stdout
     records = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "records").glob("*.json")}
