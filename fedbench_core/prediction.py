@@ -51,8 +51,8 @@ def _of_dataset(source: str, model: Classifier, request: DataRequest, split: str
     """A split of a dataset; RequestError if `source` is no name of one, either."""
     if "/" in source.partition(":")[0] or Path(source).suffix:
         raise RequestError(f"There is no folder or file {source}. Give a folder, an npz file, or a dataset's name.")
-    if source not in (names := registry().names("dataset")) and ":" not in source:
-        raise unknown("folder, file or dataset", source, names)
+    if source not in (known := registry().names("dataset")) and ":" not in source:
+        raise unknown("folder, file or dataset", source, known)
     run = resolve(RunSpec.of({"method": "local", "dataset": source}))
     sized = source.partition(":")[0] != "npz"  # its images are not resized
     splits: Splits = load(run, replace(request, image_size=model.image_size if sized else None))

@@ -77,6 +77,15 @@ def test_predictions_for_a_dataset_give_the_recorded_correctness(folder) -> None
     assert text_of_bits(np.packbits(right)) == record["test"]["correct"][row]
 
 
+def test_images_of_a_folder_dataset_are_named(folder, images, tmp_path) -> None:
+    rows = [(f"{kind}-{split}.png", f"kind {kind}", split) for kind in range(3) for split in ("train", "val", "test")]
+    for name, _, _ in rows:
+        Image.fromarray(images[0]).save(tmp_path / name)
+    (tmp_path / "labels.csv").write_text("\n".join(map(",".join, [("file", "label", "split"), *rows])))
+    predicted = json.loads(predict(folder, f"folder:{tmp_path}", "--client", 0, "--json").stdout)
+    assert [row["file"] for row in predicted] == ["0-test.png", "1-test.png", "2-test.png"]
+
+
 WRONG = {
     "gray images": (lambda images: {"images": images[..., 0]}, "takes 3"),
     "large images": (lambda images: {"images": images.repeat(2, axis=1).repeat(2, axis=2)}, "16 x 16"),
