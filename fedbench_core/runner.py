@@ -192,12 +192,12 @@ def _run(run: ResolvedRun, folder: Path, how: How, watch: Watch, say: Say, split
     if note := bf16_note(run.spec):
         say(note)
     with claimed(folder, wait=how.wait):
-        watch(_stage(run, f"loading {run.spec.dataset}"))
+        watch(_stage(run, folder, f"loading {run.spec.dataset}"))
         splits = splits or load(run, how, say)
         partition = partition_of(run, how, say, splits)
         if is_done(folder):
             return _same(_finished(folder), run, partition)
-        watch(_stage(run, f"building {', '.join(dict.fromkeys(run.backbones))}"))
+        watch(_stage(run, folder, f"building {', '.join(dict.fromkeys(run.backbones))}"))
         probe = Probe(run, partition)
         notes = [*probe.check(), *_period_note(run)]
         store = Store(folder / "state")
@@ -257,7 +257,7 @@ def _train(
     progress = _progress(stamp, store)
     executor = _executor(run, partition, folder / "state", how)
     workers = f"{executor.workers} workers" if executor.workers > 1 else "1 worker"
-    watch(_stage(run, f"training on {workers}"))
+    watch(_stage(run, folder, f"training on {workers}"))
     try:
         engine = Engine(run, partition, executor, store, folder, progress, stamp, how.keep or "auto")
         test = engine.run(watch, how.checkpoint_every)
@@ -272,9 +272,9 @@ def _train(
     return progress, test, made
 
 
-def _stage(run: ResolvedRun, stage: str) -> Event:
+def _stage(run: ResolvedRun, folder: Path, stage: str) -> Event:
     """An event before the first turn."""
-    return Event(0, run.spec.rounds, 0, 0, 0, 0, stage=stage)
+    return Event(folder, 0, run.spec.rounds, 0, 0, 0, 0, stage=stage)
 
 
 def _executor(run: ResolvedRun, partition: Partition, folder: Path, how: How) -> Executor:

@@ -20,7 +20,7 @@ FLOORS = (
     {"federation"},
     {"records"},
     {"runner", "inference"},
-    {"suites", "prediction"},
+    {"suites", "prediction", "tracking"},
     {"plots"},
     {"leaderboard"},
     {"report"},
@@ -137,6 +137,7 @@ def test_nothing_is_pickled_by_hand() -> None:
         "import fedbench_core; fedbench_core.__version__",
         "import fedbench_core.cli",
         "import fedbench_core.testing",
+        "import fedbench_core.report.write",
         "from fedbench_core.cli import fedbench; fedbench(['--help'], standalone_mode=False)",
     ],
 )
@@ -144,6 +145,12 @@ def test_torch_is_not_imported_before_it_is_needed(program) -> None:
     code = f"{program}\nimport sys; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_libraries_of_trackers_are_imported_by_trackers_only() -> None:
+    for path in [path for path in _sources(ROOT) if "tests" not in path.parts]:
+        names = {re.sub(r"^torch\.utils\.", "", name).split(".")[0] for _, name in _imports(path)}
+        assert path.stem == "trackers" or not names & {"tensorboard", "mlflow", "wandb"}, path
 
 
 def test_the_core_knows_no_method_by_name() -> None:

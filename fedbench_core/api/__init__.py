@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fedbench_core.api.search import LogUniform, OneOf, SearchRange
     from fedbench_core.api.seeds import stream, torch_seed
     from fedbench_core.api.task import Task
+    from fedbench_core.api.trackers import RunLog, TrackedRun, Tracker
     from fedbench_core.api.training import Training
 
 __all__ = [
@@ -76,10 +77,13 @@ __all__ = [
     "RequestError",
     "RoundContext",
     "RunError",
+    "RunLog",
     "SearchRange",
     "Splits",
     "Task",
     "Topology",
+    "TrackedRun",
+    "Tracker",
     "Training",
     "Turn",
     "Update",
@@ -122,6 +126,7 @@ _MODULES = {
     "search": ("LogUniform", "OneOf", "SearchRange"),
     "seeds": ("stream", "torch_seed"),
     "task": ("Task",),
+    "trackers": ("RunLog", "TrackedRun", "Tracker"),
     "training": ("Training",),
 }
 _HOMES = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}

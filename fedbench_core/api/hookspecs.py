@@ -15,6 +15,7 @@ import pluggy
 if TYPE_CHECKING:
     from fedbench_core.api.datasets import Architecture, Dataset
     from fedbench_core.api.parts import Aggregator, Compressor, LocalUpdate, Method, Partitioner, Topology
+    from fedbench_core.api.trackers import Tracker
 
 API_VERSION: Final = 2
 """The version of the contract, that is, of `fedbench_core.api`. It grows when plugins have to be changed."""
@@ -61,3 +62,8 @@ def fedbench_register_backbones() -> Mapping[str, Callable[..., "Architecture"]]
 @hookspec
 def fedbench_register_methods() -> Mapping[str, "Method"]:  # type: ignore[empty-body]
     """Methods: each is a `Method`, which names its parts."""
+
+
+@hookspec
+def fedbench_register_trackers() -> Mapping[str, Callable[..., "Tracker"]]:  # type: ignore[empty-body]
+    """Programs that show runs while they are computed, or afterwards. They are made without options."""

@@ -31,13 +31,17 @@ COMMANDS = {
         "Rank the entries of a suite by significance tests on its records.",
     ),
     "report": ("fedbench_core.cli.html", "Write leaderboards and runs as one HTML file, which needs nothing else."),
+    "track": (
+        "fedbench_core.cli.track",
+        "Send runs to trackers such as TensorBoard, which show their settings, curves and scores.",
+    ),
     "plot": ("fedbench_core.cli.plot", "Plot a run or a suite as SVG, PNG or PDF."),
     "partition": (
         "fedbench_core.cli.partition",
         "Show the number of images of each class that each client gets.",
     ),
     "data": ("fedbench_core.cli.data", "Check a dataset: classes, sites, duplicates, and what is wrong in which file."),
-    "list": ("fedbench_core.cli.list_", "List the installed methods, datasets, backbones or parts."),
+    "list": ("fedbench_core.cli.list_", "List the installed methods, datasets, backbones, parts or trackers."),
     "show": (
         "fedbench_core.cli.show",
         "Show a method, part, dataset or backbone with its options, or the scores of a run.",

@@ -9,18 +9,17 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from fedbench_core.api.errors import FedbenchError, unknown
 from fedbench_core.api.folders import cached, default_cache, read_cached
 from fedbench_core.cli.entries import Entry
-from fedbench_core.registry.names import GROUP, matching, spaced
-from fedbench_core.registry.trial import files_of, key_of
+from fedbench_core.registry.names import matching, spaced
+from fedbench_core.registry.trial import key_of_plugins
 
 _PARTS = {
-    **{kind: kind for kind in ("method", "dataset", "partitioner", "aggregator", "compressor", "topology")},
+    **{kind: kind for kind in ("method", "dataset", "partitioner", "aggregator", "compressor", "topology", "tracker")},
     "downlink": "compressor",
 }
 """Settings that name a part, with its kind."""
@@ -35,7 +34,7 @@ def known() -> Known | None:
         return None
     stored = json.loads(content)
     found: Known = stored["entries"]
-    return found if stored["key"] == _key() else None
+    return found if stored["key"] == key_of_plugins() else None
 
 
 def known_entries(kind: str, pattern: str) -> list[Entry] | None:
@@ -58,7 +57,7 @@ def remember() -> None:
     catalog = sys.modules.get("fedbench_core.registry.catalog")  # importing it here would import torch
     if catalog is None or not catalog.registry.cache_info().currsize or catalog.registry().warning():
         return
-    key = _key()
+    key = key_of_plugins()
     if key and known() is None:
         from fedbench_core.cli.catalog import registered  # noqa: PLC0415  # as above
         from fedbench_core.federation.files import replace_file  # noqa: PLC0415  # not for --help
@@ -82,11 +81,3 @@ def check_names(settings: Mapping[str, Any]) -> None:
 def _path() -> Path:
     """One file for each environment."""
     return default_cache() / "names" / f"{hashlib.sha256(sys.prefix.encode()).hexdigest()[:16]}.json"
-
-
-def _key() -> str:
-    """A digest of all plugins; "" if the files of one are not known."""
-    points: list[EntryPoint] = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))
-    if not all(map(files_of, points)):
-        return ""
-    return hashlib.sha256(json.dumps([key_of(point) for point in points]).encode()).hexdigest()

@@ -31,6 +31,7 @@ _BUDGET = "keep only entries within a budget: bytes=10MB (per client and round),
 @click.option("--budget", "budgets", multiple=True, metavar="KIND=LIMIT", help=_BUDGET)
 @click.option("--format", "form", type=click.Choice(FORMATS), help="print this format instead of tables")
 @click.option("--notes", is_flag=True, help="print all footnotes, not only the most important ones")
+@click.option("--watch", is_flag=True, help="show the tables of SUITE again whenever a run of it is recorded")
 @click.option("--write", is_flag=True, help="write the page SUITE.md (without SUITE: all pages), README.md and plots")
 @click.option("--check", is_flag=True, help="exit with 1 if the written pages are out of date")
 @folder_option
@@ -41,6 +42,7 @@ def command(
     budgets: tuple[str, ...],
     form: str | None,
     notes: bool,
+    watch: bool,
     write: bool,
     check: bool,
     folder: Path,
@@ -54,7 +56,9 @@ def command(
     suite = " ".join(sources) or None
     form = "json" if as_json else form
     _check_flags(suite, sort, budgets, form, write=write, check=check)
-    if write or check:
+    if watch:
+        _watch(sources, folder, sort, budgets, alone=not (write or check or form or notes))
+    elif write or check:
         _publish(folder, suite, check=check)
     elif suite is None:
         _print_index(folder, as_json=form == "json")
@@ -75,6 +79,18 @@ def _check_flags(
         )
     if suite is None and not (write or check) and [flag for flag in shaping if form != "json" or flag != "--format"]:
         raise RequestError(f"{shaping[0]} needs a suite: fedbench leaderboard SUITE {shaping[0]} ...")
+
+
+def _watch(sources: Sequence[str], folder: Path, sort: str | None, budgets: Sequence[str], *, alone: bool) -> None:
+    """Show a suite while it runs; RequestError for anything else than one suite and what shapes its tables."""
+    if len(sources) != 1 or not alone:
+        raise RequestError(
+            "--watch shows the tables of one suite: fedbench leaderboard SUITE --watch [--sort, --budget]"
+        )
+    from fedbench_core.cli.watch import watch  # noqa: PLC0415  # not for --help
+    from fedbench_core.suites.suite import suite_file  # noqa: PLC0415  # as above
+
+    watch(suite_file(folder, sources[0]), lambda: leaderboard_of(sources, folder, sort, budgets))
 
 
 def _publish(folder: Path, suite: str | None, *, check: bool) -> None:

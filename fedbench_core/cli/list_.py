@@ -14,6 +14,7 @@ KINDS = {
     "local-updates": "local_update",
     "datasets": "dataset",
     "backbones": "backbone",
+    "trackers": "tracker",
 }
 
 
@@ -22,9 +23,10 @@ KINDS = {
 @click.argument("pattern", default="")
 @json_option
 def command(kind: str, pattern: str, as_json: bool) -> None:
-    """List the installed methods, datasets, backbones or parts.
+    """List the installed methods, datasets, backbones, parts or trackers.
 
-    KIND is one of methods, partitioners, compressors, aggregators, topologies, local-updates, datasets, backbones.
+    KIND is one of methods, partitioners, compressors, aggregators, topologies, local-updates, datasets, backbones,
+    trackers.
     PATTERN may contain wildcards, in quotes: 'mobile*'.
     """
     entries = known_entries(KINDS[kind], pattern)

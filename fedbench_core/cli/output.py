@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TextIO
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -20,6 +22,11 @@ _GAP = 2
 Cells = list[list[str]]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
+
+
+def can_move(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:

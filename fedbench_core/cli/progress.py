@@ -1,17 +1,18 @@
-"""The progress of a run or a suite on stderr: a bar on a terminal, lines elsewhere."""
+"""The progress of a run or a suite on stderr: bars on a terminal, lines elsewhere."""
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from fedbench_core.cli.output import echo
+from fedbench_core.cli.output import can_move, echo
 from fedbench_core.cli.units import bytes_text, seconds_text
+from fedbench_core.escapes import line as one_line
 from fedbench_core.escapes import lines
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 Watch = Callable[["Event"], None]
 Log = Callable[[str], None]
 Follow = Callable[["SuiteProgress"], None]
+_MOST_ROWS = 8
+"""Lines for workers or runs below the bar."""
 
 
 def announce(*, quiet: bool) -> None:
@@ -37,9 +40,9 @@ def watching(*, quiet: bool) -> Iterator[tuple[Watch, Log]]:
     """Show the progress of a run: a function that takes its events, and one that prints a line."""
     if quiet:
         yield (lambda _event: None), (lambda _line: None)
-    elif sys.stderr.isatty():
-        with _bars() as progress:
-            yield _bar(progress), (lambda line: progress.console.print(Text(lines(line)), highlight=False))
+    elif can_move(sys.stderr):
+        with _Display() as display:
+            yield _run_display(display), display.print_line
     else:
         yield _lines(), (lambda line: echo(line, err=True))
 
@@ -49,30 +52,72 @@ def following(*, quiet: bool) -> Iterator[Follow]:
     """Show the progress of a suite: a function that takes its steps."""
     if quiet:
         yield lambda _step: None
-    elif sys.stderr.isatty():
-        with _bars() as progress:
-            yield _suite_bar(progress)
+    elif can_move(sys.stderr):
+        with _Display() as display:
+            yield _suite_display(display)
     else:
         yield _suite_lines(lambda line: echo(line, err=True), left=True)
 
 
-def _bars() -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[status]}"),
-        TimeRemainingColumn(),
-    )
-    # Runs of a suite end minutes apart: the default period of 30 s would contain none of them.
-    return Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=3600)
+class _Display(Progress):
+    """A bar; below it a line of text, and a line for each worker or run, with the seconds since it was first shown."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        self._status = ""
+        self._rows: Mapping[str, str] = {}
+        self._since: dict[str, float] = {}
+        # Runs of a suite end minutes apart: the default period of 30 s would contain none of them.
+        super().__init__(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=3600)
+        self._task = self.add_task("starting", total=None)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar and the lines below it."""
+        yield self.make_tasks_table(self.tasks)
+        if self._status:
+            yield Text(one_line(self._status))
+        rows, now = list(self._rows.items()), time.monotonic()
+        for name, text in rows[:_MOST_ROWS]:
+            seconds = f"{now - self._since[name]:.0f} s"
+            yield Text(one_line("  ".join(filter(None, (name, text, seconds)))), no_wrap=True, overflow="ellipsis")
+        if len(rows) > _MOST_ROWS:
+            yield Text(f"and {len(rows) - _MOST_ROWS} more")
+
+    def show(self, description: str, done: float = 0.0, total: float | None = None, status: str = "") -> None:
+        """What the bar shows, and the line below it."""
+        self._status = status
+        self.update(self._task, description=description, completed=done, total=total)
+
+    def show_rows(self, rows: Mapping[str, str]) -> None:
+        """The workers or runs by name, with a text for each."""
+        now = time.monotonic()
+        self._since = {name: self._since.get(name, now) for name in rows}
+        self._rows = rows
+
+    def print_line(self, text: str) -> None:
+        """Print a line above the bar."""
+        self.console.print(Text(lines(text)), highlight=False)
 
 
-def _suite_bar(progress: Progress) -> Follow:
-    task = progress.add_task("starting", total=1.0, status="")
-    print_lines = _suite_lines(lambda line: progress.console.print(Text(lines(line)), highlight=False), left=False)
+def _run_display(display: _Display) -> Watch:
+    def watch(event: "Event") -> None:
+        if event.stage:
+            display.show(event.stage)
+            return
+        display.show(f"{event.done}/{event.rounds} rounds", event.rounds_done, event.rounds, _status(event))
+        if event.working:
+            workers = enumerate(event.working, start=1)
+            display.show_rows({f"worker {number}  {doing or 'waits'}": "" for number, doing in workers})
+
+    return watch
+
+
+def _suite_display(display: _Display) -> Follow:
+    print_lines = _suite_lines(display.print_line, left=False)
 
     def follow(step: "SuiteProgress") -> None:
-        progress.update(task, completed=step.fraction, description=f"{step.ended}/{step.runs} runs")
+        display.show(f"{step.ended}/{step.runs} runs", step.fraction, 1.0)
+        display.show_rows({name: f"{share:.0%}" for name, share in step.running.items()})
         print_lines(step)
 
     return follow
@@ -94,24 +139,6 @@ def _suite_lines(log: Log, *, left: bool) -> Follow:
     return follow
 
 
-def _bar(progress: Progress) -> Watch:
-    task = progress.add_task("starting", total=None, status="")
-
-    def watch(event: "Event") -> None:
-        if event.stage:
-            progress.update(task, description=event.stage)
-            return
-        progress.update(
-            task,
-            total=event.rounds,
-            completed=_rounds(event),
-            description=f"{event.done}/{event.rounds} rounds",
-            status=_status(event),
-        )
-
-    return watch
-
-
 def _lines() -> Watch:
     clock, before = Clock(), 0
 
@@ -120,7 +147,7 @@ def _lines() -> Watch:
         if event.stage:
             echo(event.stage, err=True)
             return
-        left = clock.left(_rounds(event), event.rounds)
+        left = clock.left(event.rounds_done, event.rounds)
         if event.done > before:
             before = event.done
             ends = "" if left is None else f"  {seconds_text(left)} left"
@@ -142,16 +169,10 @@ class Clock:
         return (self._now() - first[0]) / (done - first[1]) * (total - done) if done > first[1] else None
 
 
-def _rounds(event: "Event") -> float:
-    """The rounds that are done, with the fraction of the present one; its evaluation counts as one more turn."""
-    part = 0.0 if event.point is not None else event.turns / (event.expected + 1)
-    return min(max(event.done, event.round + part), event.rounds)
-
-
 def _status(event: "Event") -> str:
-    """The last point of the learning curve, and the bytes sent so far."""
-    point = event.curve
-    score = point and point["personalization"]
-    mean = f", mean of {event.averaged} rounds" if event.averaged > 1 else ""
-    text = f"personalization {score:.3f} ({point['split']}{mean})  " if point and score is not None else ""
-    return f"{text}{bytes_text(event.bytes_sent)} sent"
+    """The training loss, the last point of the learning curve, and the bytes sent so far."""
+    texts = [] if event.loss is None else [f"loss {event.loss:.3f}"]
+    if event.curve and (score := event.curve["personalization"]) is not None:
+        mean = f", mean of {event.averaged} rounds" if event.averaged > 1 else ""
+        texts.append(f"personalization {score:.3f} ({event.curve['split']}{mean})")
+    return "  ".join([*texts, f"{bytes_text(event.bytes_sent)} sent"])

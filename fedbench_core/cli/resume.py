@@ -9,6 +9,7 @@ from fedbench_core.cli.flags import how_flags
 from fedbench_core.cli.output import json_option
 from fedbench_core.cli.progress import Log, Watch
 from fedbench_core.cli.single_runs import carry_out
+from fedbench_core.cli.track import track_flag
 
 if TYPE_CHECKING:
     from fedbench_core.runner import Finished, How
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 @click.command("resume")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @how_flags
+@track_flag
 @json_option
-def command(folder: Path, as_json: bool, **how: Any) -> None:
+def command(folder: Path, track: tuple[str, ...], as_json: bool, **how: Any) -> None:
     """Resume the interrupted run in the folder RUN.
 
     The settings of the run are kept; the number of workers and the executor may change.
@@ -29,4 +31,4 @@ def command(folder: Path, as_json: bool, **how: Any) -> None:
 
         return resume(folder, how, watch, log)
 
-    carry_out(start, how, as_json=as_json)
+    carry_out(start, how, track, as_json=as_json)

@@ -10,6 +10,7 @@ from fedbench_core.cli.flags import how_flags, read_seeds, read_spec, spec_flags
 from fedbench_core.cli.output import json_option
 from fedbench_core.cli.progress import Log, Watch
 from fedbench_core.cli.single_runs import carry_out, carry_out_all
+from fedbench_core.cli.track import track_flag
 
 if TYPE_CHECKING:
     from fedbench_core.runner import Finished, How
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
 )
 @click.option("--fresh", is_flag=True, help="start over in a new folder")
 @click.option("--seeds", metavar="N|A,B,...", help="run with several seeds, one after the other; print mean and SD")
+@track_flag
 @json_option
-def command(name: str | None, config: Path | None, seeds: str | None, as_json: bool, **flags: Any) -> None:
+def command(
+    name: str | None, config: Path | None, seeds: str | None, track: tuple[str, ...], as_json: bool, **flags: Any
+) -> None:
     """Run a federated method and print its scores.
 
     METHOD is short for --method METHOD. The run folder is named after the settings. The same command resumes an
@@ -34,7 +38,9 @@ def command(name: str | None, config: Path | None, seeds: str | None, as_json: b
     how = {name: flags.pop(name) for name in (*HOW, "out", "fresh")}
     flags["method"] = _method(name, flags["method"])
     if several := _seeds(flags, seeds):
-        carry_out_all([read_spec({**flags, "seed": str(seed)}, config) for seed in several], how, as_json=as_json)
+        carry_out_all(
+            [read_spec({**flags, "seed": str(seed)}, config) for seed in several], how, track, as_json=as_json
+        )
         return
     spec = read_spec(flags, config)
 
@@ -43,7 +49,7 @@ def command(name: str | None, config: Path | None, seeds: str | None, as_json: b
 
         return run(spec, how, watch, log)
 
-    carry_out(start, how, as_json=as_json)
+    carry_out(start, how, track, as_json=as_json)
 
 
 def _method(name: str | None, flag: str | None) -> str | None:

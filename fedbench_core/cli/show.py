@@ -67,7 +67,7 @@ def _classes(record: Mapping[str, Any], client: int | None) -> dict[str, Any]:
 
 def _show_classes(record: Mapping[str, Any], client: int | None) -> None:
     """Print the scores of each class and the confusion matrix, as far as the record has them."""
-    from fedbench_core.records.predictions import class_scores, confusion  # noqa: PLC0415  # as above
+    from fedbench_core.records.predictions import class_scores, confusion, count_text  # noqa: PLC0415  # as above
     from fedbench_core.records.scores import score_text  # noqa: PLC0415  # as above
 
     found = class_scores(record, client)
@@ -84,9 +84,7 @@ def _show_classes(record: Mapping[str, Any], client: int | None) -> None:
         return
     classes, matrix = record["data"]["classes"], confusion(record, client)
     echo(f"\nConfusion matrix ({whose}): test images by true class (rows) and predicted class (columns)\n")
-    cells = [
-        (name, *(f"{value:.1f}".removesuffix(".0") for value in row)) for name, row in zip(classes, matrix, strict=True)
-    ]
+    cells = [(name, *map(count_text, row)) for name, row in zip(classes, matrix, strict=True)]
     print_table(("true class", *classes), cells, right=classes)
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
@@ -11,36 +12,38 @@ from fedbench_core.cli.output import echo, print_json, print_sentence, print_tab
 from fedbench_core.cli.progress import Log, Watch, announce, watching
 from fedbench_core.cli.report import print_report
 from fedbench_core.cli.serving import serving
+from fedbench_core.cli.track import trackers_of
 
 if TYPE_CHECKING:
+    from fedbench_core.federation.progress import Event
     from fedbench_core.federation.spec import RunSpec
     from fedbench_core.runner import Finished, How
 
     Start = Callable[[How, Watch, Log], Finished]
 
 
-def carry_out(start: "Start", how: dict[str, Any], *, as_json: bool) -> None:
-    """Compute a run by `start`, show its progress, and print its record or its scores."""
+def carry_out(start: "Start", how: dict[str, Any], track: Sequence[str], *, as_json: bool) -> None:
+    """Compute a run by `start`, show its progress, and print its record or its scores. track: names of trackers."""
     started = time.monotonic()
     announce(quiet=as_json)
     with serving(processes=how["executor"] == "processes"):
-        finished = _computed(start, how, quiet=as_json)
+        finished = _computed(start, how, track, quiet=as_json)
     if as_json:
         print_json(_document(finished))
     else:
         print_report(finished, time.monotonic() - started)
 
 
-def carry_out_all(specs: "Sequence[RunSpec]", how: dict[str, Any], *, as_json: bool) -> None:
+def carry_out_all(specs: "Sequence[RunSpec]", how: dict[str, Any], track: Sequence[str], *, as_json: bool) -> None:
     """Compute runs that differ in their seed, one after the other, and print means and standard deviations.
 
-    A run that fails stops no other; RunError at the end names the seeds that failed.
+    track: names of trackers. A run that fails stops no other; RunError at the end names the seeds that failed.
     """
     failed: dict[int, str] = {}
     announce(quiet=as_json)
     with serving(processes=how["executor"] == "processes"):
         try:
-            finished = _all_computed(specs, how, failed, quiet=as_json)
+            finished = _all_computed(specs, how, track, failed, quiet=as_json)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Finished runs are kept. Continue with the same command.") from None
     if as_json:
@@ -53,7 +56,7 @@ def carry_out_all(specs: "Sequence[RunSpec]", how: dict[str, Any], *, as_json: b
 
 
 def _all_computed(
-    specs: "Sequence[RunSpec]", how: dict[str, Any], failed: dict[int, str], *, quiet: bool
+    specs: "Sequence[RunSpec]", how: dict[str, Any], track: Sequence[str], failed: dict[int, str], *, quiet: bool
 ) -> "list[Finished]":
     """The finished runs; the reasons of others go to `failed`. The images are loaded once."""
     finished, splits = [], None
@@ -70,20 +73,30 @@ def _all_computed(
         if not quiet:
             echo(f"seed {spec.seed}, run {number} of {len(specs)}", err=True)
         try:
-            finished.append(_computed(start, how, quiet=quiet))
+            finished.append(_computed(start, how, track, quiet=quiet))
         except RunError as error:
             failed[spec.seed] = str(error)
     return finished
 
 
-def _computed(start: "Start", how: dict[str, Any], *, quiet: bool) -> "Finished":
+def _computed(start: "Start", how: dict[str, Any], track: Sequence[str], *, quiet: bool) -> "Finished":
     with watching(quiet=quiet) as (watch, log):
         from fedbench_core.registry import registry  # noqa: PLC0415  # imports torch: slow, and --help does not need it
         from fedbench_core.runner import How  # noqa: PLC0415  # as above
+        from fedbench_core.tracking import Tracking  # noqa: PLC0415  # as above
 
         registry()  # so that a broken plugin is reported before the run, not after it
         warn_of_broken_plugins()
-        return start(How(**how), watch, log)
+        warn = partial(echo, err=True) if quiet else log
+        with Tracking(trackers_of(track), warn) as tracking:
+
+            def watch_both(event: "Event") -> None:
+                watch(event)
+                tracking.watch(event)
+
+            finished = start(How(**how), watch_both, log)
+            tracking.update(finished.folder)
+        return finished
 
 
 def _document(finished: "Finished") -> dict[str, Any]:

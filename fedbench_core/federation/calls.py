@@ -62,6 +62,11 @@ class TurnCall:
         return f"client {self.client}, round {self.round}"
 
     @property
+    def doing(self) -> str:
+        """How progress names this call."""
+        return f"trains client {self.client}"
+
+    @property
     def files(self) -> Sequence[File]:
         """The files that the worker reads."""
         return [file for file in (self.state, self.received and self.received.file) if file]
@@ -108,6 +113,11 @@ class AggregateCall:
         return f"{node_name(self.node)}, round {self.round}"
 
     @property
+    def doing(self) -> str:
+        """How progress names this call."""
+        return f"aggregates for {node_name(self.node)}"
+
+    @property
     def files(self) -> Sequence[File]:
         """The files that the worker reads."""
         stored = [*self.published.values(), *(message.stored for message in self.messages)]
@@ -149,8 +159,17 @@ class ScoreCall:
     @property
     def label(self) -> str:
         """How errors name this call."""
+        return f"{self._who}, round {self.round}"
+
+    @property
+    def doing(self) -> str:
+        """How progress names this call."""
+        return f"scores {self._who} ({self.split})"
+
+    @property
+    def _who(self) -> str:
         who = {"client": f"client {self.client}", "received": f"clients with {self.backbone}", "server": "the server"}
-        return f"{who[self.of]}, round {self.round}"
+        return who[self.of]
 
     @property
     def files(self) -> Sequence[File]:

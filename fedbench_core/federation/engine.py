@@ -1,13 +1,15 @@
 """The loop of every method. In each phase of a round: receive, train, send, aggregate. Then evaluate and commit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from fedbench_core.api import SERVER, Node, Phase, RoundContext, RunError, Turn
 from fedbench_core.federation.blame import at
-from fedbench_core.federation.calls import OWN_WAY, PEER_WAY, SERVER_WAY, Stored, TurnCall, TurnDone
+from fedbench_core.federation.calls import OWN_WAY, PEER_WAY, SERVER_WAY, Call, Stored, TurnCall, TurnDone
 from fedbench_core.federation.evaluator import Evaluator
 from fedbench_core.federation.executors import Executor
 from fedbench_core.federation.keeper import Keep
@@ -49,6 +51,7 @@ class Engine:
         self._training = training_partition(run, partition)
         self._executor = executor
         self._store = store
+        self._folder = folder
         self._stamp = stamp
         self.progress = progress
         self._nodes = Nodes(run, store, progress.dense)
@@ -56,20 +59,24 @@ class Engine:
         self._evaluator = Evaluator(run, partition, executor, self._nodes, store, progress, keep)
         self._clients = Table(folder / "clients.csv", CLIENT_COLUMNS, progress.tables.get("clients.csv", NEW))
         self._messages = Table(folder / "messages.csv", MESSAGE_COLUMNS, progress.tables.get("messages.csv", NEW))
+        self._losses: list[float] = []
+        self._news = self._event(progress.round, 0, 0)
 
     def run(self, watch: Watch, checkpoint_every: int = 1) -> dict[str, Any]:
         """Run the rounds that are left; returns the evaluation of the last round, or period, on the test split."""
         with torch_set_up(self._run.spec):  # aggregation and encoding in this process must give a worker's bits
             rounds = self._run.spec.rounds
+            self._executor.tell = partial(self._tell_working, watch)
             if not self._store.begun:
                 self._commit()
             for round_ in range(self.progress.round, rounds):
                 self._round(round_, watch)
                 point = self._evaluator.after_round(round_)
                 self.progress.round = round_ + 1
-                watch(self._event(round_, 1, 1, point))
+                self._tell(watch, self._event(round_, 1, 1, point))
                 if self.progress.round % checkpoint_every == 0 or self.progress.round == rounds:
                     self._commit(last=self.progress.round == rounds)
+                    self._tell(watch, replace(self._news, point=None, committed=self.progress.round))
             return self._evaluator.last()
 
     def _round(self, round_: int, watch: Watch) -> None:
@@ -78,11 +85,14 @@ class Engine:
         expected, done = sum(len(phase.turns) for phase in phases), 0
         if not expected:
             self.progress.skipped.append(round_)
+        self._losses.clear()
+        self._news = self._event(round_, 0, expected)
         for number, phase in enumerate(phases):
             ctx = replace(self._context, round=round_, phase=number, kind=phase.kind)
-            for _ in self._phase(phase, ctx):
+            for turn in self._phase(phase, ctx):
                 done += 1
-                watch(self._event(round_, done, expected))
+                self._losses += [turn.metrics["loss"]] if "loss" in turn.metrics else []
+                self._tell(watch, self._event(round_, done, expected))
 
     def _plan(self, round_: int) -> list[Phase]:
         clients = participating(self._run.spec, self._run.trained, round_)
@@ -170,7 +180,17 @@ class Engine:
         last = progress.curve[-1] if progress.curve else None
         sent = progress.totals.bytes_sent
         averaged = 1 if last is None else len(window(last["round"], self._run.period))
-        return Event(round_, self._run.spec.rounds, turns, expected, progress.round, sent, point, last, averaged)
+        event = Event(self._folder, round_, self._run.spec.rounds, turns, expected, progress.round, sent, point, last)
+        return replace(event, averaged=averaged, loss=fmean(self._losses) if self._losses else None)
+
+    def _tell(self, watch: Watch, event: Event) -> None:
+        self._news = event
+        watch(event)
+
+    def _tell_working(self, watch: Watch, calls: Sequence[Call | None]) -> None:
+        """The last event, with what each worker computes now."""
+        working = tuple("" if call is None else call.doing for call in calls)
+        watch(replace(self._news, point=None, committed=0, working=working))
 
     def _commit(self, *, last: bool = False) -> None:
         tables = {"clients.csv": self._clients, "messages.csv": self._messages}

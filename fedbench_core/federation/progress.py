@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
@@ -159,10 +160,13 @@ class Progress:
 class Event:
     """News for who watches a run: `turns` of `expected` in round `round` are done; a new point of the curve, if any.
 
-    done: rounds that are over; curve: the last point measured so far, new or not; averaged: the number of rounds that
-    it is a mean over; stage: what begins now, before the first turn; then only this and `rounds` are set.
+    folder: of the run; done: rounds that are over; curve: the last point measured so far, new or not; averaged: the
+    number of rounds that it is a mean over; stage: what begins now, before the first turn; then only this and `rounds`
+    are set. loss: the mean of the turns of the round so far; working: what each worker computes now, "" for one that
+    waits; committed: rounds that a resumed run keeps, told after each commit, else 0.
     """
 
+    folder: Path
     round: int
     rounds: int
     turns: int
@@ -173,6 +177,15 @@ class Event:
     curve: Mapping[str, Any] | None = None
     averaged: int = 1
     stage: str = ""
+    loss: float | None = None
+    working: tuple[str, ...] = ()
+    committed: int = 0
+
+    @property
+    def rounds_done(self) -> float:
+        """The rounds that are done, with the fraction of the present one; its evaluation counts as one more turn."""
+        part = 0.0 if self.done > self.round else self.turns / (self.expected + 1)
+        return min(max(self.done, self.round + part), self.rounds)
 
 
 Watch = Callable[[Event], None]

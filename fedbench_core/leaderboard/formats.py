@@ -41,7 +41,7 @@ def to_latex(leaderboard: Leaderboard) -> str:
     """Three tables for each case (scores, costs, origins), for the packages booktabs and graphicx."""
     parts = [f"% fedbench leaderboard {line(leaderboard.suite.name)} --format latex"]
     for table in leaderboard.tables:
-        parts += [_latex(part, f"{leaderboard.suite.name}: {table.case}") for part in text_tables(table)]
+        parts += [latex_table(part, f"{leaderboard.suite.name}: {table.case}") for part in text_tables(table)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -79,7 +79,7 @@ def _csv_line(table: Table, row: Row) -> dict[str, Any]:
     return line
 
 
-def _latex(table: TextTable, caption: str) -> str:
+def latex_table(table: TextTable, caption: str) -> str:
     """A table that is scaled to the width of the line."""
     frame = pd.DataFrame(table.rows, columns=table.headings).map(latex).rename(columns=latex)
     aligned = "".join("l" if heading in table.left else "r" for heading in table.headings)

@@ -8,7 +8,8 @@ from typing import Any
 from fedbench_core.leaderboard.misfits import Record, Runs, misfits
 from fedbench_core.records.record import RecordError
 from fedbench_core.suites.filed_records import Filed
-from fedbench_core.suites.held import changes, expected_spec, lacks_rounds
+from fedbench_core.suites.held import changes, lacks_rounds
+from fedbench_core.suites.resolved_specs import remembered_specs
 from fedbench_core.suites.suite import GridPoint, Suite
 
 DEFAULT, TUNED = "default settings", "tuned settings"
@@ -65,17 +66,16 @@ def group_by_case(suite: Suite, grid_points: Sequence[GridPoint], filed: Filed) 
     refused = list(filed.refused)
     cases: dict[Case, dict[str, dict[int, Record]]] = {}
     unresolved, of_last_round = [], []
-    for grid_point in grid_points:
-        if grid_point.key not in filed.by_key:
-            continue
+    with remembered_specs() as specs:
+        recorded = [(point, specs.of(point)) for point in grid_points if point.key in filed.by_key]
+    for grid_point, expected in recorded:
         path, record = filed.by_key[grid_point.key]
-        expected = expected_spec(grid_point)
-        if changed := changes(record["spec"], grid_point, expected):
+        if changed := changes(record["spec"], grid_point, expected.spec if expected else None):
             refused.append(RecordError(path, f"was run with {'; '.join(changed)}", _REMOVE))
             continue
         if expected is None:
             unresolved.append(grid_point.entry)
-        if lacks_rounds(record, grid_point):
+        elif lacks_rounds(record, expected.period):
             of_last_round.append(grid_point.entry)
         case = Case.of(grid_point, suite)
         cases.setdefault(case, {}).setdefault(grid_point.entry, {})[grid_point.seed] = record

@@ -2,12 +2,23 @@
 
 from collections.abc import Callable, Mapping
 
-from fedbench_core.api import Aggregator, Compressor, Dataset, LocalUpdate, Method, Partitioner, Topology, hookimpl
+from fedbench_core.api import (
+    Aggregator,
+    Compressor,
+    Dataset,
+    LocalUpdate,
+    Method,
+    Partitioner,
+    Topology,
+    Tracker,
+    hookimpl,
+)
 from fedbench_core.parts.aggregators import AGGREGATORS
 from fedbench_core.parts.compressors import COMPRESSORS
 from fedbench_core.parts.partitioners import PARTITIONERS
 from fedbench_core.parts.svd import Svd
 from fedbench_core.parts.topologies import TOPOLOGIES
+from fedbench_core.parts.trackers import TRACKERS
 
 
 @hookimpl
@@ -56,3 +67,9 @@ def fedbench_register_methods() -> Mapping[str, Method]:
     from fedbench_core.parts.references import METHODS  # noqa: PLC0415  # as above
 
     return METHODS
+
+
+@hookimpl
+def fedbench_register_trackers() -> Mapping[str, Callable[..., Tracker]]:
+    """tensorboard, mlflow, wandb."""
+    return TRACKERS

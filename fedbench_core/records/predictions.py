@@ -96,6 +96,11 @@ def confusion(record: Record, client: int | None = None) -> npt.NDArray[np.float
     return np.asarray(means)
 
 
+def count_text(count: float) -> str:
+    """A number of images, with one decimal for a mean that is no whole number."""
+    return f"{count:.1f}".removesuffix(".0")
+
+
 def class_scores(record: Record, client: int | None = None) -> list[ClassScore]:
     """The scores of each class with a test image, for one client's model or as means over all.
 

@@ -34,7 +34,7 @@ def runs(out: Path) -> Iterator[RunRow]:
     if not out.is_dir():
         raise RequestError(f"There is no folder {out}. Give the --out of your runs.")
     for folder in sorted(path for path in out.iterdir() if path.is_dir() and not path.is_symlink()):
-        if is_done(folder) or was_begun(folder / "state"):
+        if _is_run(folder):
             yield _row(folder)
 
 
@@ -51,6 +51,24 @@ def finished_runs(sources: Sequence[str]) -> list[Path]:
             return []
         found += own
     return sorted(set(found))
+
+
+def run_folders(sources: Sequence[str]) -> list[Path]:
+    """The folders of runs that `sources` name, finished or not; a folder of such folders stands for those in it.
+
+    RequestError for a source that is neither.
+    """
+    found: list[Path] = []
+    for path in map(Path, sources):
+        own = [folder for folder in (path, *sorted(path.glob("*"))) if _is_run(folder)]
+        if not own:
+            raise RequestError(f"No run was started in {path}. Name the folder of a run, or a folder of such folders.")
+        found += own
+    return list(dict.fromkeys(found))
+
+
+def _is_run(folder: Path) -> bool:
+    return is_done(folder) or was_begun(folder / "state")
 
 
 def remove(folder: Path) -> None:

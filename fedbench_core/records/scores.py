@@ -37,6 +37,6 @@ def _columns(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return columns | {f"{role}, {after}": scored(record, role).metrics for role in test["roles"]}
 
 
-def score_text(value: float | None) -> str:
-    """A score with three digits, or a hyphen for an undefined one."""
-    return "-" if value is None else f"{value:.3f}"
+def score_text(value: float | None, digits: int = 3) -> str:
+    """A score, or a hyphen for an undefined one."""
+    return "-" if value is None else f"{value:.{digits}f}"

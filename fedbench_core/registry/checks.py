@@ -18,6 +18,7 @@ from fedbench_core.api import (
     Method,
     Partitioner,
     Topology,
+    Tracker,
 )
 
 MIGRATION: Final = (
@@ -36,6 +37,7 @@ _PROTOCOLS: Mapping[str, type] = MappingProxyType(
         "topology": Topology,
         "dataset": Dataset,
         "backbone": Architecture,
+        "tracker": Tracker,
     }
 )
 _DECLARATIONS: Mapping[str, tuple[object, ...]] = MappingProxyType(

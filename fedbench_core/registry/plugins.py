@@ -28,6 +28,7 @@ HOOKS = {
     "dataset": "fedbench_register_datasets",
     "backbone": "fedbench_register_backbones",
     "method": "fedbench_register_methods",
+    "tracker": "fedbench_register_trackers",
 }
 KINDS = tuple(HOOKS)
 PREFIX = "fedbench_register_"

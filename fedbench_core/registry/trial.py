@@ -10,11 +10,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
 from fedbench_core.api.folders import default_cache
+from fedbench_core.registry.names import GROUP
 
 _DONE = b"."
 _PATIENCE_SECONDS = 2.0
@@ -47,6 +48,14 @@ def key_of(point: EntryPoint) -> str:
     facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files_of(point)]
     text = json.dumps([point.name, point.value, version, sys.version, facts])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def key_of_plugins() -> str:
+    """A digest of all installed plugins; "" if the files of one are not known."""
+    points: list[EntryPoint] = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))
+    if not all(map(files_of, points)):
+        return ""
+    return hashlib.sha256(json.dumps([key_of(point) for point in points]).encode()).hexdigest()
 
 
 def files_of(point: EntryPoint) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What a model that a run kept predicts for test images: the confusion matrix, and right and wrong examples."""
+"""Test images with what a model that the run kept predicts for them: right and wrong examples."""
 
 import base64
 import io
@@ -15,8 +15,6 @@ from fedbench_core.federation.partition import load
 from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.inference import Classifier, load_model
-from fedbench_core.records.kept_models import MODELS
-from fedbench_core.report.heat import Heat, counts
 from fedbench_core.runner import How
 
 _MOST_IMAGES = 500
@@ -38,18 +36,15 @@ class Example:
 
 @dataclass(frozen=True)
 class Sample:
-    """Predictions of one model: which images, the confusion matrix, and examples."""
+    """Predictions of one model: which images, and examples."""
 
     text: str
-    confusion: Heat
     right: Sequence[Example]
     wrong: Sequence[Example]
 
 
-def read_sample(folder: Path | None, record: Mapping[str, Any]) -> tuple[Sample | None, str]:
+def read_sample(folder: Path, record: Mapping[str, Any]) -> tuple[Sample | None, str]:
     """What client 0's model predicts for the first test images; or None and the reason."""
-    if folder is None or not (folder / MODELS).exists():
-        return None, "Example images and the confusion matrix need the models of the run: fedbench run --keep models."
     if record["data"]["task"] == "multi-label":
         return None, "Example images are shown for tasks with one class per image."
     try:
@@ -73,8 +68,6 @@ def _sample(model: Classifier, test: Examples, record: Mapping[str, Any]) -> Sam
         raise RequestError("the kept model has other classes than the record.")
     probabilities = model.predict(test).numpy()
     predicted, labels, names = probabilities.argmax(axis=1), test.targets().numpy(), record["data"]["classes"]
-    table = np.zeros((len(names), len(names)), np.int64)
-    np.add.at(table, (labels, predicted), 1)
 
     def examples(right: bool) -> list[Example]:
         found = np.flatnonzero((predicted == labels) == right)[:_SHOWN]
@@ -87,7 +80,6 @@ def _sample(model: Classifier, test: Examples, record: Mapping[str, Any]) -> Sam
     which = f"the {images} test images" if len(test) == images else f"the first {len(test)} of {images} test images"
     return Sample(
         f"Predictions of the model of client 0 after the last round, for {which}.",
-        counts(f"Confusion: classes of {which}, and predictions", "class", names, names, table.tolist()),
         examples(True),
         examples(False),
     )

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fedbench_core.records.predictions import count_text
 from fedbench_core.records.scored import scored
+from fedbench_core.records.scores import score_text
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,13 @@ class Heat:
 
 
 def counts(
-    title: str, rows_are: str, rows: Sequence[str], columns: Sequence[str], table: Sequence[Sequence[int]]
+    title: str, rows_are: str, rows: Sequence[str], columns: Sequence[str], table: Sequence[Sequence[float]]
 ) -> Heat:
-    """Numbers of images, (rows, columns); the largest has the strongest color."""
+    """Numbers of images, (rows, columns), or their means; the largest has the strongest color."""
     most = max((count for row in table for count in row), default=0) or 1
-    cells = [(name, [(str(count), count / most) for count in row]) for name, row in zip(rows, table, strict=True)]
+    cells = [
+        (name, [(count_text(count), count / most) for count in row]) for name, row in zip(rows, table, strict=True)
+    ]
     return Heat(title, rows_are, columns, cells)
 
 
@@ -37,7 +41,7 @@ def partition(record: Mapping[str, Any]) -> Heat:
 def cross_evaluation(record: Mapping[str, Any], title: str) -> Heat:
     """The accuracy of each client's model on each client's class distribution."""
     rows = [
-        (f"model {client}", [("–" if one is None else f"{one:.2f}", one) for one in values])
+        (f"model {client}", [(score_text(one, 2), one) for one in values])
         for client, values in enumerate(scored(record).by_client)
     ]
     return Heat(title, "model of client", [f"client {client}" for client in range(len(rows))], rows)

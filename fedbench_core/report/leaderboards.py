@@ -16,7 +16,7 @@ from fedbench_core.leaderboard.budget import bytes_per_turn
 from fedbench_core.leaderboard.columns import COSTS, Column, personalization_by_client, scores, selected
 from fedbench_core.leaderboard.figures import band_text, dataset_figures, learning_curve
 from fedbench_core.leaderboard.footnotes import dataset_footnotes, leaderboard_footnotes, table_footnotes
-from fedbench_core.leaderboard.formats import to_csv, to_latex
+from fedbench_core.leaderboard.formats import latex_table, to_csv
 from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.markdown import bullets, pipe_table
 from fedbench_core.leaderboard.misfits import Record
@@ -77,8 +77,17 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Copy:
+    """A table as text in some format: a text for each line of the sheet, and what stands before and after them."""
+
+    head: str
+    rows: Sequence[str]
+    tail: str
+
+
+@dataclass(frozen=True)
 class Sheet:
-    """The table of a case with all that belongs to it. copies: the table in other formats, by name."""
+    """The table of a case with all that belongs to it. copies: the table in other formats, by their names."""
 
     title: str
     headings: Sequence[Heading]
@@ -86,7 +95,7 @@ class Sheet:
     notes: Markup
     pairs: TextTable
     charts: Sequence[Chart]
-    copies: Mapping[str, str]
+    copies: Mapping[str, Sequence[Copy]]
     partition: Heat
     matrices: Sequence[Heat]
 
@@ -144,14 +153,32 @@ def _sheet(leaderboard: Leaderboard, table: Table, commands: Mapping[str, str], 
         notes=prose(bullets(table_footnotes(table))),
         pairs=pair_table(table, [pair for pair in table.pairs if pair.significant]),
         charts=list(_charts(leaderboard, table, name)),
-        copies={
-            "CSV": to_csv(alone),
-            "LaTeX": to_latex(alone),
-            "Markdown": "\n\n".join(map(pipe_table, sheets)) + "\n",
-        },
+        copies=_copies(alone, sheets),
         partition=partition(_first_run(table, table.rows[0])),
         matrices=_matrices(table),
     )
+
+
+def _copies(alone: Leaderboard, sheets: Sequence[TextTable]) -> dict[str, list[Copy]]:
+    """The tables in each format, with their rows apart, so that those that are shown can be copied."""
+    [table] = alone.tables
+    caption = f"{alone.suite.name}: {table.case}"
+    return {
+        "CSV": [_copy(to_csv(alone), table, 1)],
+        "LaTeX": [_copy(text, table, text.splitlines().index(r"\midrule") + 1) for text in _latex(sheets, caption)],
+        "Markdown": [_copy(f"{pipe_table(sheet)}\n\n", table, 2) for sheet in sheets],
+    }
+
+
+def _latex(sheets: Sequence[TextTable], caption: str) -> list[str]:
+    return [f"{latex_table(sheet, caption)}\n\n" for sheet in sheets]
+
+
+def _copy(text: str, table: Table, start: int) -> Copy:
+    """A text that has a line for each row of the table from its line `start`."""
+    lines = text.splitlines(keepends=True)
+    end = start + len(table.rows)
+    return Copy("".join(lines[:start]), lines[start:end], "".join(lines[end:]))
 
 
 def _columns(table: Table) -> tuple[Column, ...]:

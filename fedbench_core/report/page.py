@@ -1,6 +1,7 @@
 """The report as one HTML file: the template, the style, the script, the charts and the library that draws them."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +30,10 @@ def render(title: str, suites: Sequence[SuiteSection], runs: Sequence[RunSection
     charts = [chart for part in parts for chart in part.charts]
     data = {
         "charts": {chart.name: chart.spec for chart in charts},
-        "copies": {name: sheet.copies for name, sheet in sheets.items()},
+        "copies": {
+            name: {form: list(map(asdict, parts)) for form, parts in sheet.copies.items()}
+            for name, sheet in sheets.items()
+        },
     }
     assets = {name: Markup((_FILES / f"report.{name}").read_text(encoding="utf-8")) for name in ("css", "js")}  # noqa: S704  # files of this package
     template = _environment().get_template("report.html")

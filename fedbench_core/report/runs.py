@@ -4,21 +4,24 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from fedbench_core.api import RunError
+from fedbench_core.api.errors import RequestError, RunError
 from fedbench_core.escapes import line
 from fedbench_core.leaderboard.columns import heading, personalization_by_client
 from fedbench_core.leaderboard.text_tables import TextTable
-from fedbench_core.records.predictions import class_scores
+from fedbench_core.records.predictions import class_scores, confusion
 from fedbench_core.records.record import RECORD
-from fedbench_core.records.scores import score_table
+from fedbench_core.records.scores import score_table, score_text
 from fedbench_core.report import charts
 from fedbench_core.report.charts import Chart
-from fedbench_core.report.examples import Sample, read_sample
-from fedbench_core.report.heat import Heat, cross_evaluation, partition
+from fedbench_core.report.heat import Heat, counts, cross_evaluation, partition
+
+if TYPE_CHECKING:
+    from fedbench_core.report.examples import Sample
 
 _CURVES = ("personalization", "generalization", "balanced_accuracy", "auc", "worst_client")
 _MOST_CLIENTS = 40
@@ -28,7 +31,7 @@ _WAYS = ("up", "down", "peer")
 
 @dataclass(frozen=True)
 class RunSection:
-    """A run in the report. sample: what a kept model predicts; why_not: why there is none."""
+    """A run in the report. sample: images with what a kept model predicts; why_not: why there are none."""
 
     title: str
     summary: str
@@ -42,7 +45,8 @@ class RunSection:
     versions: TextTable
     partition: Heat
     matrix: Heat | None
-    sample: Sample | None
+    confusion: Heat | None
+    sample: "Sample | None"
     why_not: str
 
 
@@ -50,7 +54,7 @@ def run_section(path: Path, record: Mapping[str, Any], number: int) -> RunSectio
     """What the report shows of a run, given by its folder or its record. number: its place, for the names of charts."""
     spec = record["spec"]
     folder = path if path.is_dir() else path.parent if path.name == RECORD else None
-    sample, why_not = read_sample(folder, record)
+    sample, why_not = _sample(folder, record)
     headings, rows = score_table(record)
     matrix = record["population"]["clients"] <= _MOST_CLIENTS
     return RunSection(
@@ -66,9 +70,19 @@ def run_section(path: Path, record: Mapping[str, Any], number: int) -> RunSectio
         versions=_pairs("package", "version", record["versions"]),
         partition=partition(record),
         matrix=cross_evaluation(record, "Accuracy on the class distribution of each client") if matrix else None,
+        confusion=_confusion(record),
         sample=sample,
         why_not=why_not,
     )
+
+
+def _sample(folder: Path | None, record: Mapping[str, Any]) -> "tuple[Sample | None, str]":
+    """Example images; or None and why there are none."""
+    if folder is None or not (folder / "models").exists():
+        return None, "Example images need the models of the run: fedbench run --keep models."
+    from fedbench_core.report.examples import read_sample  # noqa: PLC0415  # torch, which no other page needs
+
+    return read_sample(folder, record)
 
 
 def _summary(record: Mapping[str, Any]) -> str:
@@ -116,15 +130,23 @@ def _bytes_by_round(table: Path) -> list[dict[str, Any]]:
 def _classes(record: Mapping[str, Any]) -> TextTable:
     """The scores of each class; precision and F1 only where the record holds predictions."""
     rows = [
-        [one.name, str(one.images), *map(_score, (one.recall, one.worst, one.precision, one.f1))]
+        [one.name, str(one.images), *map(score_text, (one.recall, one.worst, one.precision, one.f1))]
         for one in class_scores(record)
     ]
     headings = ["class", "test images", "recall, mean over clients", "worst client", "precision", "F1"]
     return TextTable(headings, rows, frozenset({"class"}))
 
 
-def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _confusion(record: Mapping[str, Any]) -> Heat | None:
+    """The confusion matrix of the recorded predictions; None for a task or an earlier version that has none."""
+    try:
+        table = confusion(record)
+    except RequestError:
+        return None
+    if np.isnan(table).any():  # no client has a model
+        return None
+    title = "Test images by true class (rows) and predicted class (columns), mean over the clients' models"
+    return counts(title, "true class", record["data"]["classes"], record["data"]["classes"], table.tolist())
 
 
 def _clients(record: Mapping[str, Any]) -> TextTable:
@@ -135,7 +157,7 @@ def _clients(record: Mapping[str, Any]) -> TextTable:
         **({"site": population["sites"]} if "sites" in population else {}),
         **({"backbone": population["backbones"]} if len(population["backbones"]) == population["clients"] else {}),
         **{f"{split} images": population["images"][split] for split in ("train", "val", "test")},
-        "personalization": ["–" if score is None else f"{score:.3f}" for score in personalization_by_client(record)],
+        "personalization": list(map(score_text, personalization_by_client(record))),
     }
     rows = [list(map(str, row)) for row in zip(*columns.values(), strict=True)]
     return TextTable(list(columns), rows, frozenset({"client", "site", "backbone"}))

@@ -1,13 +1,8 @@
 """Records held against their grid points: the whole resolved spec, not only what the suite file names."""
 
-import json
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
-from fedbench_core.api.errors import RequestError
-from fedbench_core.federation.resolved import assemble
-from fedbench_core.federation.spec import RunSpec
 from fedbench_core.records.differences import differences
 from fedbench_core.records.scored import scored
 from fedbench_core.suites.suite import GridPoint
@@ -17,35 +12,13 @@ _RESOLVED = ("backbones", "set")
 """Settings that are compared otherwise, or not at all, where a part is not installed: a backbone may have aliases."""
 
 
-def expected_spec(grid_point: GridPoint) -> dict[str, Any] | None:
-    """The resolved spec of a grid point; None if one of its parts is not installed, or doesn't exist."""
-    found = _resolved_point(grid_point)
-    return None if found is None else {**found[0], "seed": grid_point.seed}
-
-
-def lacks_rounds(record: Mapping[str, Any], grid_point: GridPoint) -> bool:
+def lacks_rounds(record: Mapping[str, Any], period: int) -> bool:
     """Whether a record of an earlier version has scores of the last round, where they are now means over a period."""
-    found = _resolved_point(grid_point)
-    return found is not None and len(scored(record).evaluations) < found[1]
-
-
-def _resolved_point(grid_point: GridPoint) -> tuple[Spec, int] | None:
-    settings = {name: value for name, value in grid_point.settings.items() if name != "seed"}
-    return _resolved(json.dumps(settings, sort_keys=True, default=str))
-
-
-@lru_cache(maxsize=4096)
-def _resolved(settings: str) -> tuple[Spec, int] | None:
-    """The resolved spec, and the number of rounds that scores are means over."""
-    try:
-        run = assemble(RunSpec.of(json.loads(settings)))
-    except RequestError:
-        return None
-    return run.spec.model_dump(mode="json"), run.period
+    return len(scored(record).evaluations) < period
 
 
 def changes(spec: Spec, grid_point: GridPoint, expected: Spec | None) -> list[str]:
-    """How a recorded spec differs from what its grid point asks for. expected: of `expected_spec`.
+    """How a recorded spec differs from what its grid point asks for. expected: its resolved spec.
 
     An option that the version of the record did not have is no difference, unless the suite names it. Where
     a part is not installed, only the settings that the suite names are compared.

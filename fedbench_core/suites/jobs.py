@@ -1,5 +1,6 @@
 """Runs side by side, each in a process of its own: one that dies stops no other and leaves no memory behind."""
 
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from fedbench_core.runner import How, run
 
 PRELOAD = "fedbench_core.suites.jobs"
 """What the fork server imports for runs."""
+_NEWS_SECONDS = 0.5
+"""Between two reports of progress: turns may take milliseconds."""
 
 Kind = Literal["progress", "line", "done", "busy", "refused", "failed"]
 
@@ -76,11 +79,16 @@ def end_of(value: Any) -> tuple[Kind, str]:
 
 
 def _begin(tell: Callable[[Any], None], number: int) -> Callable[[Job], tuple[Kind, str]]:
+    told = 0.0
+
     def watch(event: Event) -> None:
-        if event.point is not None or event.turns == event.expected:
-            tell(("progress", str(event.done / event.rounds)))
+        nonlocal told
+        if event.turns and time.monotonic() > told + _NEWS_SECONDS:
+            told = time.monotonic()
+            tell(("progress", str(event.rounds_done / event.rounds)))
 
     def compute_one(job: Job) -> tuple[Kind, str]:
+        tell(("progress", "0"))
         try:
             use_gpu(job.spec, number)
             return "done", str(run(job.spec, job.how, watch, lambda line: tell(("line", line))).folder)

@@ -1,6 +1,6 @@
 """Running a suite: the missing runs are planned, computed several at a time, and filed as soon as each ends."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,6 +54,7 @@ class SuiteProgress:
     """Progress of a suite: the share of all work that is done (0 to 1), and the number of runs that have ended.
 
     line: a log line of a run. grid_point: that of a run that has just ended; reason: why it has no record, or "".
+    running: the share of each run that is computed now, by the name of its grid point.
     """
 
     fraction: float
@@ -62,6 +63,7 @@ class SuiteProgress:
     line: str = ""
     grid_point: GridPoint | None = None
     reason: str = ""
+    running: Mapping[str, float] = field(default_factory=dict)
 
 
 def plan_runs(name: str, grid_points: Sequence[GridPoint], records: Path, how: How, origin: str) -> SuitePlan:
@@ -100,19 +102,23 @@ def run_suite(plan: SuitePlan, how: How, watch: Callable[[SuiteProgress], None])
     serial = replace(how, executor="serial", workers=1, ray_address=None, gpus_per_client=None)
     jobs = [Job(number, run.spec, replace(serial, fresh=run.fresh)) for number, run in enumerate(plan.runs)]
     fractions, ended = [0.0] * len(jobs), 0
+    running: dict[str, float] = {}
     with closing(_computed(jobs, how)) as reports:
         for report in reports:
             run, line, grid_point, reason = plan.runs[report.job.number], "", None, ""
+            name = run.grid_points[0].name
             if report.final:
                 ended += 1
+                running.pop(name, None)
                 fractions[report.job.number] = 1.0
                 grid_point, reason = run.grid_points[0], _file(plan, run, report)
                 plan.unrecorded.write(how.out, plan.name)
             elif report.kind == "progress":
-                fractions[report.job.number] = float(report.text)
+                fractions[report.job.number] = running[name] = float(report.text)
             else:
                 line = report.text
-            watch(SuiteProgress(sum(fractions) / len(jobs), ended, len(jobs), line, grid_point, reason))
+            done = sum(fractions) / len(jobs)
+            watch(SuiteProgress(done, ended, len(jobs), line, grid_point, reason, dict(running)))
     return plan.unrecorded
 
 
@@ -180,7 +186,7 @@ def _is_missing(
     path, record = filed
     now = {"spec": resolved.spec.model_dump(mode="json"), "versions": versions(resolved)}
     changes = [str(difference) for name, value in now.items() for difference in differences(record[name], value)]
-    if lacks_rounds(record, grid_point):
+    if lacks_rounds(record, resolved.period):
         changes.append(f"scores of the last round (now means over {resolved.period} rounds)")
     if not changes:
         plan.recorded += 1

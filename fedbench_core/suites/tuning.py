@@ -21,7 +21,8 @@ from fedbench_core.records.record import RecordError
 from fedbench_core.registry import registry
 from fedbench_core.suites.choices import TRIALS, Choice, Choices, Trial, choices_file, nested, read_choices
 from fedbench_core.suites.filed_records import Record, filed_by_key, records_folder
-from fedbench_core.suites.held import changes, expected_spec
+from fedbench_core.suites.held import changes
+from fedbench_core.suites.resolved_specs import expected_spec
 from fedbench_core.suites.suite import LESS_IS_BETTER, Entry, GridPoint, Suite, Tuning, merged, read_suite
 
 _FIRST = "lr"

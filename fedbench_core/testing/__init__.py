@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fedbench_core.testing.method import MethodContract
     from fedbench_core.testing.partitioner import PartitionerContract
     from fedbench_core.testing.topology import TopologyContract
+    from fedbench_core.testing.tracker import TrackerContract
 
 __all__ = [
     "AggregatorContract",
@@ -28,6 +29,7 @@ __all__ = [
     "MethodContract",
     "PartitionerContract",
     "TopologyContract",
+    "TrackerContract",
 ]
 
 _HOMES = {
@@ -39,6 +41,7 @@ _HOMES = {
     "MethodContract": "fedbench_core.testing.method",
     "PartitionerContract": "fedbench_core.testing.partitioner",
     "TopologyContract": "fedbench_core.testing.topology",
+    "TrackerContract": "fedbench_core.testing.tracker",
 }
 
 

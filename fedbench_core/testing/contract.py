@@ -20,8 +20,8 @@ Part = TypeVar("Part")
 Trace = Callable[[], object]
 
 
-class PartContract(Generic[Part]):
-    """A suite for one part. name: as registered; options: as given to `--set`."""
+class ValueContract(Generic[Part]):
+    """A suite for one part, which is a value. name: as registered; options: as given to `--set`."""
 
     kind: ClassVar[str]
     name: ClassVar[str] = ""
@@ -54,6 +54,10 @@ class PartContract(Generic[Part]):
             f"{self.name} created twice with the same options gives parts that are not equal. A part holds its options "
             "and nothing else: decorate it with @dataclass(frozen=True)."
         )
+
+
+class PartContract(ValueContract[Part]):
+    """A suite for one part on which the numbers of a run depend."""
 
     @pytest.fixture
     def trace(self, part: Part) -> Trace:

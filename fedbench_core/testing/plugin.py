@@ -16,6 +16,7 @@ _SUITES = (
     "partitioner",
     "small",
     "topology",
+    "tracker",
 )
 
 pytest.register_assert_rewrite(*(f"fedbench_core.testing.{suite}" for suite in _SUITES))

@@ -22,6 +22,7 @@ USES = {
     "dataset": "--method local --dataset example",
     "backbone": "--method local --backbones example",
     "method": "--method example",
+    "tracker": "--method local --track example",
 }
 """The flags of `fedbench run` that use a part of each kind."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

@@ -29,6 +29,7 @@ from fedbench_core.federation import files
 from fedbench_core.federation.aggregation import Aggregation, Published, channels, load_state
 from fedbench_core.federation.calls import Call, Done, TurnCall
 from fedbench_core.federation.engine import Engine
+from fedbench_core.federation.executors import Tell
 from fedbench_core.federation.networks import Networks
 from fedbench_core.federation.node_state import NodeState
 from fedbench_core.federation.partition import Partition, make_partition
@@ -235,6 +236,7 @@ class Reversed:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self.tell: Tell = lambda _calls: None
         self.observed: list[Observed] = []
 
     def run(self, calls: Iterable[Call]) -> Iterator[Done]:

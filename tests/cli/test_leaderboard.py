@@ -141,3 +141,20 @@ def test_page_is_written_without_a_bad_record_which_is_named_until_it_is_removed
     bad.unlink()
     go("--write")
     assert go("--check").exit_code == 0
+
+
+def test_watched_suite_is_shown_until_all_its_runs_are_recorded(suite_folder, cli, monkeypatch) -> None:
+    file = suite_folder.suite()
+    steps = iter([lambda point: 4 if point.entry == "local" else None, None])
+    monkeypatch.setattr("fedbench_core.cli.watch.time.sleep", lambda _seconds: suite_folder.fill(file, next(steps)))
+    result = cli("leaderboard", str(file), "--watch")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split(" runs ")[0] for line in lines] == ["0 of 30", "5 of 30", "30 of 30"]
+    assert [name in line for name, line in zip(("local", "centralized"), lines[1:], strict=True)] == [True, True]
+
+
+@pytest.mark.parametrize("flags", [["--watch"], ["small", "later", "--watch"], ["small", "--watch", "--json"]])
+def test_watch_of_anything_else_than_one_suite_is_refused(go, flags) -> None:
+    result = go(*flags)
+    assert (result.exit_code, "--watch" in result.stderr) == (2, True)

@@ -49,7 +49,10 @@ def test_settings_of_a_spec_have_flags(command) -> None:
     assert "--config" in options
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"plot", "reference", "report"}))  # they print no table
+NO_TABLE = {"plot", "reference", "report", "track"}
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - NO_TABLE))
 def test_commands_that_print_tables_have_the_flag_json(command) -> None:
     found = _command(command)
     for each in getattr(found, "commands", {command: found}).values():
@@ -72,10 +75,8 @@ def test_run_prints_scores_and_writes_a_folder_that_is_found_again(go) -> None:
     )
     assert result.stderr.splitlines()[:4] == ["starting", "loading spots", "building tiny", "training on 1 worker"]
     live = [f"{point['personalization']:.3f}" for point in record["curve"]]
-    assert (
-        re.findall(r"^\d/2 rounds  personalization (\S+) \(val\)  .* sent  .* left$", result.stderr, re.MULTILINE)
-        == live
-    )
+    told = r"^\d/2 rounds  loss \S+  personalization (\S+) \(val\)  .* sent  .* left$"
+    assert re.findall(told, result.stderr, re.MULTILINE) == live
 
     again, as_json, fresh = go(), go("--json"), go("--fresh")
     assert "finished" in again.stdout.splitlines()[0]

@@ -108,6 +108,14 @@ def test_table_and_command_are_copied(page) -> None:
     assert len(list(csv.DictReader(io.StringIO(copied["CSV"])))) == 6
     assert r"\toprule" in copied["LaTeX"]
     assert copied["Markdown"].startswith("|")
+    page.fill("[name=words]", "local")
+    page.click("[data-copy=CSV]")
+    entries = csv.DictReader(io.StringIO(page.evaluate("navigator.clipboard.readText()")))
+    assert [row["entry"] for row in entries] == page.evaluate(NAMES)
+    page.click("[data-copy=LaTeX]")
+    latex = page.evaluate("navigator.clipboard.readText()")
+    assert (latex.count("local"), latex.count("fedavg")) == (latex.count("\\begin{tabular}") * 3, 0)
+    page.fill("[name=words]", "")
     row = page.locator("tr[data-entry=fedavg]")
     row.locator("[data-command]").click()
     assert page.evaluate("navigator.clipboard.readText()") == row.locator("code").inner_text()

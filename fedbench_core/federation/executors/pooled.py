@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fedbench_core.api import RunError
 from fedbench_core.federation.blame import label
 from fedbench_core.federation.calls import AggregateCall, Call, Done, ScoreCall, TurnCall
+from fedbench_core.federation.executors import Tell
 from fedbench_core.federation.executors.scheduler import ATTEMPTS, LostError, Pool, Scheduler
 from fedbench_core.federation.resolved import ResolvedRun
 
@@ -14,6 +15,7 @@ class Pooled:
 
     def __init__(self, run: ResolvedRun, pool: Pool, unpack: Callable[[Done], Done], *, batches: bool) -> None:
         self.workers = pool.workers
+        self.tell: Tell = lambda _calls: None
         self._run = run
         self._pool = pool
         self._unpack = unpack
@@ -21,7 +23,7 @@ class Pooled:
 
     def run(self, calls: Iterable[Call]) -> Iterator[Done]:
         """The outcomes, in the order of the calls; RunError names the call whose worker dies or hangs each time."""
-        for call, value in self._scheduler.run(calls, _cost):
+        for call, value in self._scheduler.run(calls, _cost, self.tell):
             if isinstance(value, LostError):
                 raise RunError(f"{call.label}: {value} in {_part(self._run, call)}, {ATTEMPTS} times.")
             if isinstance(value, Exception):

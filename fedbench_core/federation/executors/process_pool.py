@@ -95,6 +95,10 @@ class ProcessPool:
                 received += _lost(worker, f"no answer within --client-timeout {self._limit:g} s")
         return received
 
+    def working(self) -> list[Any]:
+        """The first task of the batch that each worker computes; None if it waits or is not set up yet."""
+        return [worker.batches[0][0][1] if worker.begun and worker.batches else None for worker in self._processes]
+
     def discard(self) -> None:
         """End the workers that compute something."""
         for worker in self._busy():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from itertools import islice
 from typing import Any
 
 import ray
@@ -49,6 +50,10 @@ class RayPool:
         """The results of tasks that have ended, and which of them were lost."""
         ended = self._cluster.wait(self._out, block=wait) if self._out else []
         return [(batch, self._result(ref, batch)) for ref in ended for batch in [self._out.pop(ref)]]
+
+    def working(self) -> list[Any]:
+        """The tasks that were sent first, as many as there are workers: Ray doesn't tell which it computes."""
+        return [task for [(_, task)] in islice(self._out.values(), self.workers)]
 
     def discard(self) -> None:
         """Forget everything: a task that runs ends by itself, or with the connection of this process.

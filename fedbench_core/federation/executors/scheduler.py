@@ -50,7 +50,8 @@ class Pool(Protocol):
 
     room: how many more batches can be sent now, if each worker may have `depth` of them; send: raises a FedbenchError
     that is the result of the batch; receive: returns what has arrived, and with `wait` may block until something does;
-    discard: drops everything that is being computed; close: leaves no process behind.
+    working: the task that each worker computes, None for one that waits; discard: drops everything that is being
+    computed; close: leaves no process behind.
     """
 
     workers: int
@@ -58,6 +59,7 @@ class Pool(Protocol):
     def room(self, depth: int) -> int: ...  # noqa: D102
     def send(self, batch: Batch) -> None: ...  # noqa: D102
     def receive(self, *, wait: bool) -> Iterable[tuple[Batch, Arrived]]: ...  # noqa: D102
+    def working(self) -> Sequence[Any]: ...  # noqa: D102
     def discard(self) -> None: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
@@ -76,15 +78,22 @@ class Scheduler:
         self._longest = _BATCH_LENGTH if batches else 1
         self._seconds: float | None = None
 
-    def run(self, tasks: Iterable[T], cost: Callable[[T], float] = lambda _task: 0.0) -> Iterator[tuple[T, Any]]:
+    def run(
+        self,
+        tasks: Iterable[T],
+        cost: Callable[[T], float] = lambda _task: 0.0,
+        tell: Callable[[Sequence[T | None]], None] = lambda _working: None,
+    ) -> Iterator[tuple[T, Any]]:
         """Each task with its result, its error, or its news. A caller may stop at any time.
 
-        cost: grows with the time of a task. The last tasks are sent longest first, so that workers end together.
+        cost: grows with the time of a task. The last tasks are sent longest first, so that workers end together. tell:
+        called with what each worker computes, when that may have changed.
         """
         queue = _Queue(tasks, self._attempts, cost, in_order=self._in_order)
         try:
             while queue.waiting or queue.out or queue.ready:
                 self._send(queue)
+                tell(self._pool.working())
                 for batch, received in self._pool.receive(wait=not queue.ready):
                     if isinstance(received, Answers):
                         self._learn(received.seconds / len(batch))

@@ -49,6 +49,11 @@ function showColumn(section, name, shown) {
   all(".board [data-column]", section).forEach((cell) => { if (cell.dataset.column === name) cell.hidden = !shown; });
 }
 
+function shownRows(section, parts) {
+  const rows = all(".board tbody tr", section).filter((row) => !row.hidden);
+  return parts.map((part) => part.head + rows.map((row) => part.rows[row.dataset.number]).join("") + part.tail).join("");
+}
+
 async function copy(button, text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -83,7 +88,8 @@ function prepare(section) {
     box.onchange = () => showColumn(section, box.value, box.checked);
     box.onchange();
   }
-  for (const button of all("[data-copy]", section)) button.onclick = () => copy(button, data.copies[section.id][button.dataset.copy]);
+  for (const button of all("[data-copy]", section))
+    button.onclick = () => copy(button, shownRows(section, data.copies[section.id][button.dataset.copy]));
 }
 
 async function draw(figure) {
