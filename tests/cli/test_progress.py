@@ -42,7 +42,8 @@ def test_display_of_a_run_shows_workers_and_breaks_no_word(width) -> None:
     display = progress._Display()
     point = {"personalization": 0.8123, "split": "val"}
     working = ("trains client 3", "", *(f"scores clients with mobilenetv3_small_{number} (val)" for number in range(9)))
-    progress._run_display(display)(Event(Path("run"), 3, 10, 2, 6, 3, 12_300_000, None, point, "", 0.6, working))
+    event = Event(Path("run"), 3, 10, 2, 6, 3, 12_300_000, curve=point, loss=0.6, working=working)
+    progress._run_display(display)(event)
     text = shown(display, width)
     assert max(map(len, text.splitlines())) <= width
     assert {"3/10", "loss", "0.600", "personalization", "0.812", "(val)", "12.3", "MB"} <= set(text.split())
