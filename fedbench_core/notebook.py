@@ -111,14 +111,15 @@ def records(*sources: Path | str) -> Records:
 def compare(
     methods: Sequence[str],
     seeds: int | Sequence[int] = 3,
-    metric: str = "personalization",
+    metric: str | None = None,
     how: How | None = None,
     watch: Callable[[SuiteProgress], None] = lambda _step: None,
     **settings: Any,
 ) -> Comparison:
     """Run methods with the same settings and seeds, as `fedbench compare` does, and compare them.
 
-    settings: those of a `RunSpec`, without method and seed; seeds: their number, or a list; how.workers: parallel runs;
+    settings: those of a `RunSpec`, without method and seed; seeds: their number, or a list; metric: the score to rank
+    by, None for that which suits the dataset (see `suites.ranking`); how.workers: parallel runs;
     watch: called whenever a run has advanced. Finished runs are not repeated.
     RequestError for a wrong request, RunError if no run has a record at the end.
     """

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fedbench_core import RunSpec, run
-from fedbench_core.federation.bits import bits_of_text, codes_of_text, text_of_bits, text_of_codes
+from fedbench_core.federation.bits import bits_of_text, codes_of_text, text_of_bits, text_of_codes, text_of_floats
 from fedbench_core.federation.spec import digest_of
 from fedbench_core.records.recomputed import scores_of
 from fedbench_core.records.record import _text, sealed
@@ -112,6 +112,7 @@ class SuiteFolder:
         record["population"]["backbones"] = used
         size = next(iter(record["costs"]["backbones"].values()))
         costs = {"bytes_up": 6_000_000 * sends, "bytes_down": 3_000_000 * sends, "bytes_dense": 9_000_000 * sends}
+        costs["bytes_down_after"] = 0
         record["costs"] |= {**costs, "backbones": dict.fromkeys(used, size)}
         record["costs"]["training_gflops"] = 2.0 if grid_point.settings.get("steps") == 4 else 1.0
         if method == "majority":
@@ -160,6 +161,7 @@ def set_correct(record: dict[str, Any], correct: int, *, personal: bool = False)
     test["matrix"]["predictor_of_client"] = list(range(clients)) if personal else [0] * clients
     part = correct / images
     test["metrics"] |= {"auc": 0.5 + 0.3 * part, "ece": 0.3 - 0.1 * part}
+    test["auc_images"] = text_of_floats(np.full(images, test["metrics"]["auc"] / images))
     for number, point in enumerate(record["curve"]):
         point["personalization"] = part / (len(record["curve"]) - number)
 

@@ -118,6 +118,8 @@ class LocalUpdate(Protocol):
 
     modules: ClassVar[Mapping[str, ModuleFactory]] = {}
     """Further networks that `ctx.build_module` can build, such as a projection head, by name."""
+    personalizes: ClassVar[bool] = False
+    """Whether `predictors` looks at the client's images. In centralized training it is then called for each client."""
 
     @property
     def backbones(self) -> Sequence[str]:
@@ -142,6 +144,8 @@ class LocalUpdate(Protocol):
         """The client's own models, by role; the first is the headline score. Changes nothing it is given.
 
         Not called for clients that never took part, if `setup` is overridden: they have no model of their own yet.
+        A client downloads what was published after its last turn, and that counts, if the headline model is made from
+        it: if this reads the tensors of `received` and the model is none of the client's `models` and `modules`.
         Models that predict differently must differ in class, `name` or `state_dict`: equal ones are scored once.
         A run keeps models that can be built again: what `ctx.build` and `ctx.build_module` made, a Sequential of these,
         and an object of a class that `modules` names, if its constructor takes its networks, tensors and numbers by

@@ -29,7 +29,7 @@ NAME = "compare"
 @click.option(
     "--seeds", default="3", show_default=True, metavar="N|A,B,...", help="number of seeds, or a list of seeds"
 )
-@click.option("--metric", default="personalization", show_default=True, help="score to rank by")
+@click.option("--metric", help="score to rank by  [default: personalization, or auc for two classes or skewed ones]")
 @click.option(
     "--save", type=click.Path(path_type=Path), metavar="FILE.toml", help="write the comparison as a suite file"
 )
@@ -43,7 +43,7 @@ NAME = "compare"
 def command(
     methods: tuple[str, ...],
     seeds: str,
-    metric: str,
+    metric: str | None,
     save: Path | None,
     workers: int | None,
     out: Path,

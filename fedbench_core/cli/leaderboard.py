@@ -99,7 +99,8 @@ def _publish(folder: Path, suite: str | None, *, check: bool) -> None:
     rendered = pages.render(folder, suite)
     if check:
         pages.check(rendered)
-        echo(f"{len(rendered.pages)} pages and {len(rendered.figures)} plots are up to date.")
+        texts = len(rendered.pages) + len(rendered.documents)
+        echo(f"{texts} pages and {len(rendered.figures)} plots are up to date.")
         return
     for path in pages.write(rendered):
         echo(f"Wrote {path}")

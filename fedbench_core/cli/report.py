@@ -63,6 +63,23 @@ def _saving(costs: dict[str, Any]) -> list[str]:
     return [f"Sending whole backbones would have taken {bytes_text(whole)}: {1 - sent / whole:.2%} saved, {factors}."]
 
 
+def _downloads(costs: dict[str, Any]) -> str:
+    """Which downloads are counted."""
+    first = "All clients start from equal weights, so there is no download before the first round;"
+    after = costs.get("bytes_down_after", 0)
+    if after:
+        return f"{first} one after the last round is counted ({bytes_text(after)}), because the scored models need it."
+    return f"{first} and none after the last one, because the scored models don't need it. Papers often count both."
+
+
+def _held_out_text(held_out: dict[str, Any]) -> str:
+    """`2 clients`, or `1 site (Oslo)`."""
+    sites = held_out.get("sites")
+    count = len(held_out["counts"])
+    named = f" ({', '.join(sites)})" if sites else ""
+    return f"{count} {'site' if sites else 'client'}{'' if count == 1 else 's'}{named}"
+
+
 def _notes(record: dict[str, Any]) -> list[str]:
     """What the scores are means of, which values are excluded, and what limits the comparison."""
     from fedbench_core.records.majority import constant_predictors  # noqa: PLC0415  # as above
@@ -77,6 +94,11 @@ def _notes(record: dict[str, Any]) -> list[str]:
         "All other scores: on the whole test set.",
         f"ECE and Brier score: over the {found.metrics['n']} predictions of all clients for their own test images.",
     ]
+    if held_out := record["population"].get("held_out"):
+        notes.append(
+            f"Unseen clients: accuracy on the distributions of {_held_out_text(held_out)} held out of training, mean "
+            f"over the clients' models. A leaderboard shows that of the role {test['unseen_role']!r}."
+        )
     if constant := constant_predictors(record):
         notes.append(
             f"The models of {constant} of {clients} clients predict the same class for every test image: they have not "
@@ -89,10 +111,7 @@ def _notes(record: dict[str, Any]) -> list[str]:
         rounds = ", ".join(map(str, record["rounds_skipped"]))
         notes.append(f"Rounds without participating clients (rounds are numbered from 0): {rounds}.")
     if record["costs"]["bytes_up"]:
-        notes.append(
-            "All clients start from equal weights, so there is no initial download: R uploads and R - 1 downloads per "
-            "client. Papers often count 2 R."
-        )
+        notes.append(_downloads(record["costs"]))
     notes += [*_saving(record["costs"]), *record["notes"]]
     if record["method"]["fidelity"] != "full":
         notes.append(

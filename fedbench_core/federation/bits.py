@@ -30,5 +30,15 @@ def codes_of_text(text: str, count: int, kinds: int) -> Codes:
     return bits @ (np.int64(1) << places)
 
 
+def text_of_floats(values: npt.NDArray[np.float64]) -> str:
+    """Numbers as text, in single precision."""
+    return base64.b64encode(values.astype("<f4").tobytes()).decode()
+
+
+def floats_of_text(text: str) -> npt.NDArray[np.float64]:
+    """The numbers in a text that `text_of_floats` made; ValueError if it holds something else."""
+    return np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float64)
+
+
 def _places(kinds: int) -> Codes:
     return np.arange(max(1, (kinds - 1).bit_length()))

@@ -190,6 +190,8 @@ class ModelScore:
     """Packed bits: right or wrong per image (multi-label: per image and label)."""
     predicted: str = ""
     """The predicted class of each image as `text_of_codes`; multi-label: bits per image and label."""
+    auc_images: npt.NDArray[np.float64] | None = None
+    """What each image contributes to the AUC, (images,); None where it is undefined, and on validation images."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,8 @@ class KeptModel:
 class ScoreDone:
     """Scores by role, and probabilities (images, classes) for the local images of the call's clients, in order.
 
-    kept: the models that were written, by role; empty if none were to be.
+    kept: the models that were written, by role; empty if none were to be. made_from_received: the roles of models that
+    were made from the received payload, and that the client does not have without it.
     """
 
     call: ScoreCall
@@ -214,6 +217,7 @@ class ScoreDone:
     local: Mapping[str, npt.NDArray[np.float32]]
     forwards: Forwards = field(default_factory=dict)
     kept: Mapping[str, KeptModel] = field(default_factory=dict)
+    made_from_received: frozenset[str] = frozenset()
 
     @property
     def encoded(self) -> Mapping[str, Encoded]:

@@ -75,9 +75,20 @@ class Engine:
                 self.progress.round = round_ + 1
                 self._tell(watch, self._event(round_, 1, 1, point))
                 if self.progress.round % checkpoint_every == 0 or self.progress.round == rounds:
-                    self._commit(last=self.progress.round == rounds)
+                    self._commit()
                     self._tell(watch, replace(self._news, point=None, committed=self.progress.round))
-            return self._evaluator.last()
+            test, missing = self._evaluator.finish()
+            self._download(missing)
+            self._commit(last=True)
+            return test
+
+    def _download(self, missing: Mapping[int, Stored]) -> None:
+        """Count the download after the last round of clients whose scored model needs it."""
+        for client, stored in missing.items():
+            self.progress.downloaded[client] = stored.file.digest
+            size = stored.file.path.stat().st_size
+            self.progress.totals.bytes_down_after += size
+            self._message((self._run.spec.rounds, 0), (SERVER, client), size, stored.bytes_dense, client)
 
     def _round(self, round_: int, watch: Watch) -> None:
         """All phases of a round: what is published in one phase is received in the next."""
@@ -147,16 +158,18 @@ class Engine:
         """Count every message of a turn, and its arithmetic; add its rows to the tables."""
         totals = self.progress.totals
         before = (totals.bytes_up, totals.bytes_down, totals.bytes_peer)
+        when = (call.round, call.phase)
         if call.received is not None and turn.receives_from == SERVER:
+            self.progress.downloaded[turn.client] = call.received.file.digest
             size = call.received.file.path.stat().st_size
-            self._message(call, SERVER, turn.client, size, call.received.bytes_dense)
+            self._message(when, (SERVER, turn.client), size, call.received.bytes_dense, turn.client)
         if self._run.method.uses_public and not call.turns and self._partition.public is not None:
             size = self._partition.public.nbytes
-            self._message(call, SERVER, turn.client, size, size, of_model=False)
+            self._message(when, (SERVER, turn.client), size, size, None)
         for node in turn.sends_to:
             sent = done.encoded.get(_way(turn, node))
             if sent is not None and node != turn.client:
-                self._message(call, turn.client, node, len(sent.blob), sent.bytes_dense)
+                self._message(when, (turn.client, node), len(sent.blob), sent.bytes_dense, turn.client)
         totals.count_turn(done)
         self.progress.note(done.encoded)
         after = (totals.bytes_up, totals.bytes_down, totals.bytes_peer)
@@ -168,12 +181,12 @@ class Engine:
             raise RunError(f"{call.label}: {error}") from error
 
     def _message(
-        self, call: TurnCall, sender: Node, receiver: Node, size: int, dense: int, *, of_model: bool = True
+        self, when: tuple[int, int], way: tuple[Node, Node], size: int, dense: int, client: int | None
     ) -> None:
-        row = {"round": call.round, "phase": call.phase, "sender": sender, "receiver": receiver}
-        self._messages.add({**row, "bytes": size, "bytes_dense": dense})
-        backbone = self._run.backbone(call.client) if of_model else None
-        self.progress.totals.count_message(sender, receiver, size, dense, backbone)
+        """Count a message. when: round and phase; way: sender and receiver; client: whose model it is of, if any."""
+        self._messages.add(dict(zip(MESSAGE_COLUMNS, (*when, *way, size, dense), strict=True)))
+        backbone = None if client is None else self._run.backbone(client)
+        self.progress.totals.count_message(*way, size, dense, backbone)
 
     def _event(self, round_: int, turns: int, expected: int, point: Mapping[str, Any] | None = None) -> Event:
         progress = self.progress

@@ -1,7 +1,8 @@
 """The cross-evaluation matrix and the scores that follow from it.
 
 A[i, j] is the score of client i's model on client j's distribution. Personalization is the mean of its diagonal,
-generalization the mean off the diagonal. What is undefined is left out of a mean and of its count, and is counted.
+generalization the mean off the diagonal, and `unseen` the mean over all clients' models and all clients that were held
+out of training. What is undefined is left out of a mean and of its count, and is counted.
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fedbench_core.api import RunError
-from fedbench_core.federation.bits import text_of_bits, text_of_codes
+from fedbench_core.api import Indices, RunError, Task
+from fedbench_core.federation.bits import text_of_bits, text_of_codes, text_of_floats
 from fedbench_core.federation.calls import ModelScore, ScoreDone
 from fedbench_core.federation.matrix import Matrix, divided, expanded, mean_of_defined, read_matrix
-from fedbench_core.federation.partition import Partition
+from fedbench_core.federation.partition import Counts, Partition
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -38,9 +39,14 @@ class _Role:
 
 
 def evaluate(done: Sequence[ScoreDone], partition: Partition, split: str, by: str) -> dict[str, Any]:
-    """Everything measured on one split: the summary of the headline role, and that of each further role in `roles`."""
+    """Everything measured on one split: the summary of the headline role, and that of each further role in `roles`.
+
+    Clients that are held out are tested on the test split only. unseen_role: the role whose score for them counts, of a
+    model in common if there is one, since that is what a client could have that takes no part; or else the headline.
+    """
     roles = _by_role(done, partition, split)
     headline, *further = roles
+    unseen = {} if partition.held_out is None else {"unseen_role": _common(done) or headline}
     primary = "label" if by == "labels" and partition.splits.task.kind != "multi-label" else "local"
     summaries = {role: _summary(models, partition, split, primary) for role, models in roles.items()}
     return {
@@ -49,15 +55,36 @@ def evaluate(done: Sequence[ScoreDone], partition: Partition, split: str, by: st
         "roles": {role: summaries[role] for role in further},
         "groups": _groups(partition, split, primary),
         **_labels(partition, split, primary),
+        **_auc_images(roles[headline]),
+        **unseen,
     }
+
+
+def _auc_images(models: _Role) -> dict[str, str]:
+    """What each image contributes to the AUC, mean over clients; nothing if a client has no model, or no AUC."""
+    found = [None if score is None else score.auc_images for score in models.scores]
+    known = [images for images in found if images is not None]
+    if len(known) < len(found):
+        return {}
+    return {"auc_images": text_of_floats(np.mean(known, axis=0))}
+
+
+def _common(done: Sequence[ScoreDone]) -> str:
+    """The first role of a model that clients have in common, or that the server keeps; "" if there is none."""
+    of = {role: one.call.of for one in sorted(done, key=_order) for role in one.scores}
+    return next((role for role, whose in of.items() if whose != "client"), "")
+
+
+def _order(done: ScoreDone) -> int:
+    """Clients' own models come first, then models in common, then the server's."""
+    return ("client", "received", "server").index(done.call.of)
 
 
 def _by_role(done: Sequence[ScoreDone], partition: Partition, split: str) -> dict[str, _Role]:
     """The scores by role: clients' own models first, then models in common, then the server's."""
     sizes = [len(rows) for rows in partition.indices[split]]
-    order = {"client": 0, "received": 1, "server": 2}
     roles: dict[str, _Role] = {}
-    for one in sorted(done, key=lambda one: order[one.call.of]):
+    for one in sorted(done, key=_order):
         cuts = np.cumsum(np.array([sizes[client] for client in one.call.clients], dtype=int))[:-1]
         for role, score in one.scores.items():
             models = roles.setdefault(role, _Role.empty(len(sizes)))
@@ -73,16 +100,24 @@ def _by_role(done: Sequence[ScoreDone], partition: Partition, split: str) -> dic
 def _groups(partition: Partition, split: str, primary: str) -> dict[str, Any]:
     """Which images the primary matrix averages together: those of a class, or those of a client (the last: nobody's).
 
-    With them, the matrix can be computed from per-image correctness.
+    Clients that are held out come after the others. With the groups, the matrix can be computed from per-image
+    correctness.
     """
     examples = getattr(partition.splits, split)
     if primary == "label":
         codes, kinds = examples.targets().numpy(), partition.splits.task.outputs
     else:
-        codes, kinds = np.full(len(examples), len(partition.indices[split])), len(partition.indices[split]) + 1
-        for client, rows in enumerate(partition.indices[split]):
+        owned = [*partition.indices[split], *_held_out_rows(partition, split)]
+        codes, kinds = np.full(len(examples), len(owned)), len(owned) + 1
+        for client, rows in enumerate(owned):
             codes[rows] = client
     return {"of": "class" if primary == "label" else "client", "kinds": kinds, "images": text_of_codes(codes, kinds)}
+
+
+def _held_out_rows(partition: Partition, split: str) -> list[Indices]:
+    """The test images of the clients that are held out; validation uses none of theirs."""
+    held_out = partition.held_out
+    return [] if held_out is None or split != "test" else held_out.indices[split]
 
 
 def _labels(partition: Partition, split: str, primary: str) -> dict[str, str]:
@@ -97,8 +132,14 @@ def _summary(models: _Role, partition: Partition, split: str, primary: str) -> d
     distinct = list({score.digest: score for score in models.defined}.values())
     digests = [score.digest for score in distinct]
     rows = [None if score is None else digests.index(score.digest) for score in models.scores]
-    matrices = {"label": _by_label(distinct, partition), "local": _by_images(distinct, partition, split)}
+    matrices = {
+        "label": _by_label(distinct, partition.counts, partition.splits.task),
+        "local": _by_images(distinct, partition, split, partition.indices[split]),
+    }
     summary, undefined = read_matrix(expanded(matrices[primary], rows))
+    if own := _held_out_rows(partition, split):
+        unseen = _of_held_out(distinct, partition, split, primary, own)
+        summary["unseen"], undefined["unseen"] = mean_of_defined(expanded(unseen, rows).ravel())
     names = distinct[0].scores if distinct else {}
     for name in names:
         summary["global_accuracy" if name == "accuracy" else name], undefined[name] = mean_of_defined(
@@ -122,28 +163,36 @@ def _summary(models: _Role, partition: Partition, split: str, primary: str) -> d
     }
 
 
-def _by_label(distinct: Sequence[ModelScore], partition: Partition) -> Matrix:
+def _of_held_out(
+    distinct: Sequence[ModelScore], partition: Partition, split: str, primary: str, own: Sequence[Indices]
+) -> Matrix:
+    """The scores of each model on the distribution of each client that is held out, (models, clients held out)."""
+    if primary == "local" or partition.held_out is None:
+        return _by_images(distinct, partition, split, own)
+    return _by_label(distinct, partition.held_out.counts, partition.splits.task)
+
+
+def _by_label(distinct: Sequence[ModelScore], counts: Counts, task: Task) -> Matrix:
     """A[i, j] = sum_k share_j(k) recall_i(k): p(image | label) is the same everywhere, so all images serve."""
-    if partition.splits.task.kind == "multi-label":
-        return np.full((len(distinct), len(partition.counts)), np.nan)
+    if task.kind == "multi-label":
+        return np.full((len(distinct), len(counts)), np.nan)
     if not distinct:
-        return np.empty((0, len(partition.counts)))
+        return np.empty((0, len(counts)))
     recalls = np.stack([score.recalls for score in distinct])
-    counts = partition.counts[:, : recalls.shape[1]].astype(np.float64)
+    counts = counts[:, : recalls.shape[1]].astype(np.float64)
     known = ~np.isnan(recalls)
     weights = known.astype(np.float64) @ counts.T
     return divided(np.where(known, recalls, 0.0) @ counts.T, weights)
 
 
-def _by_images(distinct: Sequence[ModelScore], partition: Partition, split: str) -> Matrix:
-    """A[i, j] = the part of client j's own images that predictor i gets right."""
+def _by_images(distinct: Sequence[ModelScore], partition: Partition, split: str, owned: Sequence[Indices]) -> Matrix:
+    """A[i, j] = the part of the images `owned[j]` that predictor i gets right."""
     if not distinct:
-        return np.empty((0, len(partition.counts)))
+        return np.empty((0, len(owned)))
     examples = getattr(partition.splits, split)
     width = partition.splits.task.outputs if partition.splits.task.kind == "multi-label" else 1
     bits = [np.unpackbits(score.correct, count=len(examples) * width) for score in distinct]
     right = np.stack([b.reshape(len(examples), width).mean(axis=1) for b in bits])
-    owned = partition.indices[split]
     sums = np.stack([right[:, rows].sum(axis=1) for rows in owned], axis=1)
     return divided(sums, np.broadcast_to([float(len(rows)) for rows in owned], sums.shape))
 

@@ -1,6 +1,6 @@
 """Learning curve, selection of a round by validation, and test scores of a running federation."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.store import Store
 from fedbench_core.federation.worker import base_context
 
-_OF_IMAGES = ("groups", "labels")
+_OF_IMAGES = ("groups", "labels", "unseen_role")
 """Parts of an evaluation that are the same in all rounds."""
 
 
@@ -52,28 +52,47 @@ class Evaluator:
         selects = point is not None and self._selects(point)
         last = round_ == self._in_last_period[-1]
         if not last and (selects or self._tested(round_)):
-            self._remember(round_, self.test(round_, SELECTED if selects else ""))
+            done = self._tested_models(round_, SELECTED if selects else "")
+            self._remember(round_, self._evaluate(done, "test"))
         if point is not None and selects:
             metrics = None if last else self._mean("test", round_)
             self._progress.selected = {"round": round_, "validation": point["personalization"], "metrics": metrics}
             self._progress.selected_undefined = self._undefined(round_)
         return point
 
-    def last(self) -> dict[str, Any]:
-        """The evaluation of the last round on the test split, with those of `earlier` rounds of a period."""
-        test = self.test(self._in_last_period[-1], LAST)
-        return {**test, "earlier": self._progress.earlier} if self._progress.earlier else test
+    def finish(self) -> tuple[dict[str, Any], dict[int, Stored]]:
+        """The evaluation of the last round on the test split, and what clients miss for their headline model.
 
-    def test(self, round_: int, which: str) -> dict[str, Any]:
-        """The evaluation on the test split; models are kept if it is `which`, the last or the selected round."""
+        The evaluations of `earlier` rounds of a period come with it. A client misses what the server published since
+        the client's last download, if its model was made from it.
+        """
+        round_ = self._in_last_period[-1]
+        done = self._tested_models(round_, LAST)
+        test = self._evaluate(done, "test")
+        needing = {client for one in done if test["role"] in one.made_from_received for client in one.call.clients}
+        earlier = {"earlier": self._progress.earlier} if self._progress.earlier else {}
+        return {**test, **earlier}, self._missing(sorted(needing), round_)
+
+    def _missing(self, clients: Sequence[int], round_: int) -> dict[int, Stored]:
+        """What the server published since the clients' last download, by client."""
+        received, downloaded = self._received(round_), self._progress.downloaded
+        of_server = [client for client in clients if self._run.topology.receives_from(client) == SERVER]
+        return {
+            client: stored
+            for client in of_server
+            if (stored := received[client]) is not None and stored.file.digest != downloaded.get(client)
+        }
+
+    def _tested_models(self, round_: int, which: str) -> list[ScoreDone]:
+        """Score on the test split; models are kept if it is `which`, the last or the selected round."""
         if which:
             self._keeper.start(which, round_)
-        return self._evaluate(round_, "test", which)
+        return self._done(round_, "test", which)
 
     def _validate(self, round_: int) -> dict[str, Any] | None:
         """Evaluate a round for the learning curve; its point, if one is due."""
         spec = self._run.spec
-        found = self._evaluate(round_, spec.evaluate_on)
+        found = self._evaluate(self._done(round_, spec.evaluate_on), spec.evaluate_on)
         self._note("curve", round_, found["metrics"])
         self._note("undefined", round_, found["undefined"].get("personalization", 0))
         if (round_ + 1) % spec.evaluate_every:
@@ -119,7 +138,11 @@ class Evaluator:
         most: int = max(self._values("undefined", round_))
         return most
 
-    def _evaluate(self, round_: int, split: str, keep: str = "") -> dict[str, Any]:
+    def _evaluate(self, done: Sequence[ScoreDone], split: str) -> dict[str, Any]:
+        return evaluate(done, self._partition, split, self._run.partitioner.by)
+
+    def _done(self, round_: int, split: str, keep: str = "") -> list[ScoreDone]:
+        """The outcomes of scoring all models."""
         done = list(self._scored(self._calls(round_, split), keep))
         if not any(one.scores for one in done):
             name = self._run.method.local_update
@@ -127,7 +150,7 @@ class Evaluator:
         self._progress.totals.prediction.clear()
         for one in done:
             self._progress.totals.count_prediction(one.forwards)
-        return evaluate(done, self._partition, split, self._run.partitioner.by)
+        return done
 
     def _scored(self, calls: Iterable[ScoreCall], keep: str) -> Iterator[ScoreDone]:
         """The outcomes of calls; their models are kept if `keep` names a round."""
@@ -155,7 +178,11 @@ class Evaluator:
         keeps = type(self._run.local_update).setup is not LocalUpdate.setup
         clients = [client for client in range(self._run.trained) if not keeps or client in self._progress.turns]
         for client in clients:
-            yield self._call("client", client, self._scored_on(client), round_, split, received[client])
+            own, stored = self._scored_on(client), received[client]
+            if self._run.local_update.personalizes:
+                yield from (self._call("client", one, (one,), round_, split, stored, client) for one in own)
+            else:
+                yield self._call("client", client, own, round_, split, stored)
         if not clients:  # the roles are known from a client that has not trained; its scores count for nobody
             yield self._call("client", 0, (), round_, split, received[0])
 
@@ -176,17 +203,26 @@ class Evaluator:
 
     def _scored_on(self, client: int) -> tuple[int, ...]:
         """The clients whose images score the models of a client that trains: all, in centralized training."""
-        return tuple(range(client, self._run.spec.clients, self._run.trained))
+        return tuple(range(client, self._run.clients, self._run.trained))
 
     @property
     def _all_clients(self) -> tuple[int, ...]:
-        return tuple(range(self._run.spec.clients))
+        return tuple(range(self._run.clients))
 
     def _call(
-        self, of: Any, client: int, clients: tuple[int, ...], round_: int, split: str, received: Stored | None
+        self,
+        of: Any,
+        client: int,
+        clients: tuple[int, ...],
+        round_: int,
+        split: str,
+        received: Stored | None,
+        trained: int | None = None,
     ) -> ScoreCall:
-        key = (STATE, str(SERVER), "") if of == "server" else ("client", str(client), "")
-        turns, last_round = self._progress.turns.get(client, (0, None))
+        """The call for a client. trained: the client that trained its model, if that was another."""
+        trained = client if trained is None else trained
+        key = (STATE, str(SERVER), "") if of == "server" else ("client", str(trained), "")
+        turns, last_round = self._progress.turns.get(trained, (0, None))
         backbone = "" if of == "server" else self._run.backbone(client)
         state = None if of == "received" else self._store.get(key)
         published = self._nodes.published(SERVER) if of == "server" else {}

@@ -12,7 +12,7 @@ DECILE_FROM = 20
 
 def expanded(matrix: Matrix, rows: Sequence[int | None]) -> Matrix:
     """The matrix with a row per client; undefined for a client without a model."""
-    full = np.full((len(rows), len(rows)), np.nan)
+    full = np.full((len(rows), matrix.shape[1]), np.nan)
     for client, row in enumerate(rows):
         if row is not None:
             full[client] = matrix[row]

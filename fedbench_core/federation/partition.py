@@ -1,6 +1,6 @@
 """Which client holds which images: training images, and local validation and test sets in the same proportions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,12 +14,22 @@ Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """Clients that are tested and not trained; the fields are those of `Partition`, rows are of whole splits."""
+
+    indices: dict[str, list[Indices]]
+    counts: Counts
+    sites: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Partition:
     """Which client holds which images. `indices[split][i]`: client i's rows of a split; `counts`: (clients, classes).
 
     `counts` is of the training images; classes are the task's, or the distinct label sets of a multi-label task.
     sites: the name of each client's site, if the partitioner is by sites; public: images that no client holds, or None;
-    public_source: the name and digest of their dataset.
+    public_source: the name and digest of their dataset; held_out: clients that are not trained, or None. Then splits
+    are without the training and validation images of these.
     """
 
     splits: Splits
@@ -28,11 +38,12 @@ class Partition:
     public: Images | None = None
     public_source: tuple[str, str] = ("", "")
     sites: tuple[str, ...] = ()
+    held_out: HeldOut | None = None
 
     def examples(self, split: str, client: int) -> Examples:
         """One client's images of a split."""
         whole: Examples = getattr(self.splits, split)
-        return replace(whole, indices=self.indices[split][client])
+        return whole.pick(self.indices[split][client])
 
     @property
     def centralized(self) -> "Partition":
@@ -54,6 +65,7 @@ def apportion(total: int, weights: Counts) -> Counts:
 def make_partition(run: ResolvedRun, splits: Splits, public: Splits | None = None) -> Partition:
     """Split the training images by the partitioner, then validation and test images in the same proportions.
 
+    Clients that are held out are drawn after that, so that the others have the images that they have without it.
     public: the dataset of the public images, if they are another dataset's.
     RequestError where the requested partition is impossible.
     """
@@ -74,7 +86,24 @@ def make_partition(run: ResolvedRun, splits: Splits, public: Splits | None = Non
     for split in SPLITS[1:]:
         indices[split] = _by_site(splits, split, train) if by_site else _by_quota(codes[split], counts, seed, split)
     names = _site_names(splits, train) if by_site else ()
-    return Partition(splits, indices, counts, *_public_images(splits, shared, public), names)
+    whole = Partition(splits, indices, counts, *_public_images(splits, shared, public), names)
+    out = stream(seed, "hold-out").permutation(clients)[: run.spec.held_out]
+    return _without(whole, set(out.tolist())) if len(out) else whole
+
+
+def _without(whole: Partition, out: Collection[int]) -> Partition:
+    """The partition with the clients that are not `out`, in the same order."""
+    kept, held = ([client for client in range(len(whole.counts)) if (client in out) == away] for away in (False, True))
+    of_kept = {split: [rows[client] for client in kept] for split, rows in whole.indices.items()}
+    of_held = {split: [rows[client] for client in held] for split, rows in whole.indices.items()}
+    splits = whole.splits
+    for split in SPLITS[:2]:
+        seen = np.sort(np.concatenate(of_kept[split]))
+        of_kept[split] = [np.searchsorted(seen, rows) for rows in of_kept[split]]
+        splits = replace(splits, **{split: getattr(splits, split).pick(seen)})
+    names = [tuple(whole.sites[client] for client in some if whole.sites) for some in (kept, held)]
+    held_out = HeldOut(of_held, whole.counts[held], names[1])
+    return replace(whole, splits=splits, indices=of_kept, counts=whole.counts[kept], sites=names[0], held_out=held_out)
 
 
 def training_partition(run: ResolvedRun, partition: Partition) -> Partition:

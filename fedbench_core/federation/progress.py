@@ -68,6 +68,8 @@ class Totals:
     bytes_peer: int = 0
     bytes_dense: int = 0
     """What was sent, uncompressed."""
+    bytes_down_after: int = 0
+    """Of what was downloaded, that after the last round."""
     messages: dict[str, int] = field(default_factory=dict)
     training: dict[str, int] = field(default_factory=dict)
     aggregation: dict[str, int] = field(default_factory=dict)
@@ -127,6 +129,8 @@ class Progress:
     """The test evaluations of the last period so far."""
     models: dict[str, Annotated[dict[str, Any], _like(_Kept)]] = field(default_factory=dict)
     """The models that are kept, by which round they are of (see `keeper`)."""
+    downloaded: dict[int, str] = field(default_factory=dict)
+    """The digest of what each client downloaded last from the server."""
     dense: dict[str, int] = field(default_factory=dict)
     """Uncompressed bytes of what the server published, by channel."""
     tables: dict[str, Committed] = field(default_factory=dict)

@@ -85,9 +85,14 @@ class ResolvedRun:
         return self.topology.period(self.trained)
 
     @property
+    def clients(self) -> int:
+        """The number of clients that are not held out."""
+        return self.spec.clients - self.spec.held_out
+
+    @property
     def trained(self) -> int:
         """The number of clients that train: one in centralized training."""
-        return 1 if self.method.data == "centralized" else self.spec.clients
+        return 1 if self.method.data == "centralized" else self.clients
 
     @property
     def modules(self) -> Mapping[str, ModuleFactory]:
@@ -270,6 +275,7 @@ def _refuse_shadow(name: str) -> None:
 
 def check(run: ResolvedRun) -> None:
     """RequestError for parts that don't fit together, before the first round."""
+    _check_hold_out(run)
     _check_backbones(run)
     _check_participation(run)
     _check_public(run)
@@ -279,9 +285,24 @@ def check(run: ResolvedRun) -> None:
     _check_topology(run)
 
 
+def _check_hold_out(run: ResolvedRun) -> None:
+    spec = run.spec
+    if spec.hold_out_sites and run.partitioner.by != "sites":
+        raise RequestError(
+            f"--hold-out-sites {spec.hold_out_sites} is for clients that are sites; partitioner {spec.partitioner} "
+            f"mixes them. Add --partitioner sites, or use --hold-out-clients {spec.hold_out_sites}."
+        )
+    if spec.held_out and spec.held_out >= spec.clients:
+        what = "sites" if spec.hold_out_sites else "clients"
+        raise RequestError(
+            f"--hold-out-{what} {spec.held_out} of {spec.clients} {what} leaves none to train. "
+            f"Hold out at most {spec.clients - 1}."
+        )
+
+
 def _check_backbones(run: ResolvedRun) -> None:
     spec = run.spec
-    used = sorted({run.backbone(client) for client in range(spec.clients)})
+    used = sorted({run.backbone(client) for client in range(run.clients)})
     if len(used) > 1 and not run.method.mixed_backbones:
         able = [name for name in registry().names("method") if registry().method(name).mixed_backbones]
         raise RequestError(
@@ -289,7 +310,7 @@ def _check_backbones(run: ResolvedRun) -> None:
             f"Use --backbones {spec.backbones[0]}, or a method for mixed backbones: {', '.join(able)}."
         )
     if len(used) < len(set(spec.backbones)):
-        raise RequestError(f"--backbones lists {len(spec.backbones)} for --clients {spec.clients}; list fewer.")
+        raise RequestError(f"--backbones lists {len(spec.backbones)} for {run.clients} clients that train; list fewer.")
 
 
 def _check_participation(run: ResolvedRun) -> None:

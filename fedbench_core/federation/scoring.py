@@ -11,6 +11,7 @@ from fedbench_core.api import Examples, Images, RunError, Splits, Task
 from fedbench_core.api.metrics import THRESHOLD
 from fedbench_core.federation.bits import text_of_bits, text_of_codes
 from fedbench_core.federation.calls import ModelScore
+from fedbench_core.statistics.contributions import auc_contributions
 
 _KEPT = 8
 _BATCH_BYTES = 2**24
@@ -28,14 +29,14 @@ class Scorer:
         """Class probabilities (images, classes) of `net` on the whole split, and its scores."""
         key = (digest(net), split)
         if key not in self._seen:
-            self._seen[key] = self._run(net, key[0], getattr(self._splits, split))
+            self._seen[key] = self._run(net, key[0], split)
         self._seen.move_to_end(key)
         if len(self._seen) > _KEPT:
             self._seen.popitem(last=False)
         return self._seen[key]
 
-    def _run(self, net: nn.Module, digest: str, examples: Examples) -> tuple[Tensor, ModelScore]:
-        task = self._splits.task
+    def _run(self, net: nn.Module, digest: str, split: str) -> tuple[Tensor, ModelScore]:
+        task, examples = self._splits.task, getattr(self._splits, split)
         raw = logits(net, examples.on(self._device))
         _check(raw, (len(examples), task.outputs))
         probabilities = task.probabilities(raw).cpu()
@@ -43,7 +44,10 @@ class Scorer:
         recalls = task.recalls(probabilities, labels).double().numpy()
         correct = np.packbits(task.correct(probabilities, labels).numpy())
         predicted = _text(task, probabilities)
-        return probabilities, ModelScore(digest, task.scores(probabilities, labels), recalls, correct, predicted)
+        members = task.members(labels).numpy()
+        auc_images = auc_contributions(probabilities.numpy(), members) if split == "test" else None
+        scores = task.scores(probabilities, labels)
+        return probabilities, ModelScore(digest, scores, recalls, correct, predicted, auc_images)
 
 
 def logits(net: nn.Module, examples: Examples | Images) -> Tensor:

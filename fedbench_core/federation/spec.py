@@ -90,6 +90,12 @@ class RunSpec(BaseModel):
         float, Field(gt=0, le=1, description="fraction of the clients that is sampled in each round")
     ] = 1.0
     dropout: Annotated[float, Field(ge=0, lt=1, description="probability that a sampled client drops out")] = 0.0
+    hold_out_clients: Annotated[
+        int, Field(ge=0, le=MOST_CLIENTS, description="clients, drawn by the seed, that are tested but not trained")
+    ] = 0
+    hold_out_sites: Annotated[
+        int, Field(ge=0, le=MOST_CLIENTS, description="the same by sites: sites that are tested but not trained")
+    ] = 0
     limit: Annotated[Positive | None, Field(description="use a stratified subset of this many training images")] = None
     public: Annotated[
         Name | None,
@@ -143,6 +149,12 @@ class RunSpec(BaseModel):
             raise PydanticCustomError("warmup", "{text}", {"text": text})
         return self
 
+    @model_validator(mode="after")
+    def _check_hold_out(self) -> "RunSpec":
+        if self.hold_out_clients and self.hold_out_sites:
+            raise PydanticCustomError("hold_out", "give --hold-out-clients or --hold-out-sites, not both")
+        return self
+
     @field_validator("public", mode="before")
     @classmethod
     def _as_text(cls, public: Any) -> Any:
@@ -160,6 +172,11 @@ class RunSpec(BaseModel):
     def public_fraction(self) -> float | None:
         """The fraction of the training images that is public; None if there is none, or another dataset."""
         return _number(self.public)
+
+    @property
+    def held_out(self) -> int:
+        """The number of clients that are tested and not trained."""
+        return self.hold_out_clients + self.hold_out_sites
 
     @property
     def rate(self) -> float:
@@ -198,6 +215,8 @@ EARLIER: dict[str, Any] = {
     "class_weights": "none",
     "label_smoothing": 0.0,
     "normalization": "half",
+    "hold_out_clients": 0,
+    "hold_out_sites": 0,
 }
 """Settings that earlier versions did not have, with the values that they worked by."""
 

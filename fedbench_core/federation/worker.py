@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from numbers import Real
 from typing import Any
@@ -133,7 +133,7 @@ class Worker:
 
     def _score(self, call: ScoreCall) -> ScoreDone:
         ctx = replace(self._base, round=call.round) if call.of == "server" else self._of_client(call)
-        nets = self._predictors(call, ctx)
+        nets, made = self._predictors(call, ctx)
         forwards = self._networks.forwards()  # what it takes to predict; scoring itself is no cost of the method
         scores, local = {}, {}
         kept: dict[str, KeptModel] = {}
@@ -146,31 +146,43 @@ class Worker:
             if call.keep is not None:
                 path = call.keep.with_name(f"{len(kept)}-{call.keep.name}")
                 kept[role] = keep(net, self._networks, self._run.modules, self._storage, path)
-        return ScoreDone(call, scores, local, forwards, kept)
+        return ScoreDone(call, scores, local, forwards, kept, made)
 
-    def _predictors(self, call: ScoreCall, ctx: RoundContext) -> Mapping[str, nn.Module]:
+    def _predictors(self, call: ScoreCall, ctx: RoundContext) -> tuple[Mapping[str, nn.Module], frozenset[str]]:
+        """The models of a call by role, and the roles of those that were made from the received payload."""
         if call.of == "server":
             published = Published(self._run, call.published, self._storage)
             state = load_state(self._run, self._state(call.state), published, ctx, self._networks)
             with self._run.blaming("aggregator"):
-                return _checked_predictors(self._run.aggregator.predictors(state, ctx))
-        received = self._receive(call.received)
+                return _checked_predictors(self._run.aggregator.predictors(state, ctx)), frozenset()
+        received, watched = _watched(self._receive(call.received))
         update = self._run.local_update
         if call.of == "received":
             with self._run.blaming("local_update"):
-                return _checked_predictors(update.global_predictors(received, call.backbone, ctx))
-        client = self._client(call, self._state(call.state), ctx)
-        with self._run.blaming("local_update"):
-            return _checked_predictors(update.predictors(client, received, ctx))
+                nets = _checked_predictors(update.global_predictors(received, call.backbone, ctx))
+            own: list[nn.Module] = []
+        else:
+            client = self._client(call, self._state(call.state), ctx)
+            with self._run.blaming("local_update"):
+                nets = _checked_predictors(update.predictors(client, received, ctx))
+            own = [*client.models.values(), *client.modules.values()]
+        made = {role for role, net in nets.items() if watched.read and not any(net is one for one in own)}
+        return nets, frozenset(made)
 
     def _of_client(self, call: TurnCall | ScoreCall, **changes: Any) -> RoundContext:
         """The moment of a call as its client sees it, with the class weights of the client's training images."""
         ctx = replace(self._base, round=call.round, node=call.client, **changes)
-        return with_class_weights(ctx, self._training.examples("train", call.client))
+        return with_class_weights(ctx, self._images(call).examples("train", call.client))
+
+    def _images(self, call: TurnCall | ScoreCall) -> Partition:
+        """The partition of a call's client: where clients personalize a model that was trained centrally, their own."""
+        own = isinstance(call, ScoreCall) and self._run.local_update.personalizes
+        return self._partition if own else self._training
 
     def _client(self, call: TurnCall | ScoreCall, kept: NodeState | None, ctx: RoundContext) -> Client:
         """The client as its last turn left it, or set up for its first."""
-        train, val = (self._training.examples(split, call.client).on(ctx.device) for split in ("train", "val"))
+        images = self._images(call)
+        train, val = (images.examples(split, call.client).on(ctx.device) for split in ("train", "val"))
         client = Client(call.client, self._run.backbone(call.client), train, val)
         client.turns, client.last_round = call.turns, call.last_round
         if kept is None:
@@ -273,6 +285,30 @@ def _check_payload(payload: Payload) -> None:
         expect(tensor, Tensor, f"its payload's {name!r}")
     for key, word in payload.meta.items():
         expect(word, str, f"its payload's meta {key!r}")
+
+
+class _Watched(Mapping[str, Tensor]):
+    """Tensors of a payload; `read` tells whether any was looked at."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = tensors
+        self.read = False
+
+    def __getitem__(self, name: str) -> Tensor:
+        self.read = True
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+def _watched(payload: Payload | None) -> tuple[Payload | None, _Watched]:
+    """The payload, and its tensors as they are watched."""
+    watched = _Watched({} if payload is None else payload.tensors)
+    return None if payload is None else replace(payload, tensors=watched), watched
 
 
 def _checked_predictors(nets: Mapping[str, nn.Module]) -> Mapping[str, nn.Module]:

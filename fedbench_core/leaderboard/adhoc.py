@@ -15,10 +15,10 @@ from fedbench_core.leaderboard.misfits import Record, Runs, all_records, misfits
 from fedbench_core.leaderboard.table import Table
 from fedbench_core.records.record import RecordError
 from fedbench_core.suites.adhoc import baseline_of
+from fedbench_core.suites.ranking import default_metric
 from fedbench_core.suites.suite import Suite
 
 NAME = "runs"
-_METRIC = "personalization"
 
 
 def leaderboard_of(
@@ -31,8 +31,9 @@ def leaderboard_of(
     """
     if not records:
         raise RequestError("There are no finished runs to compare. Give the folders of finished runs.")
-    order = column(sort or _METRIC)
-    ranked_by = metric(_METRIC) if order in COSTS else order
+    own = default_metric(records.values())
+    order = column(sort or own)
+    ranked_by = metric(own) if order in COSTS else order
     paths = {one["digest"]: path for path, one in records.items()}
     cases, refused = _fitting(_by_case(records.values()), paths)
     suite = _suite(cases, ranked_by.name)
@@ -85,13 +86,13 @@ def _has_backbone(case: Case, single: Case) -> bool:
 
 
 def _case(record: Record) -> Case:
-    spec, clients = record["spec"], record["population"]["clients"]
+    spec, clients = record["spec"], f"{record['population']['clients']} clients"
+    if held_out := spec["hold_out_clients"] + spec["hold_out_sites"]:
+        clients += f" and {held_out} held out"
     options = [
         f"{key.partition('.')[2]} {value}" for key, value in spec["set"].items() if key.startswith("partitioner.")
     ]
-    return Case(
-        spec["dataset"], ", ".join([spec["partitioner"], *options, f"{clients} clients"]), ",".join(spec["backbones"])
-    )
+    return Case(spec["dataset"], ", ".join([spec["partitioner"], *options, clients]), ",".join(spec["backbones"]))
 
 
 def _placed(record: Record, case: Case, entry: str) -> Record:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from fedbench_core.api.errors import unknown
 from fedbench_core.leaderboard.misfits import Record
+from fedbench_core.records.costs import gflops
 from fedbench_core.records.scored import scored
 from fedbench_core.suites.suite import LESS_IS_BETTER
 
@@ -78,6 +79,21 @@ _FURTHER = (
 )
 
 
+def _unseen(record: Record) -> float | None:
+    test = record["test"]
+    role = test.get("unseen_role", test["role"])
+    return scored(record, None if role == test["role"] else role).metrics.get("unseen")
+
+
+UNSEEN = Column(
+    "unseen",
+    "unseen clients",
+    _unseen,
+    meaning="accuracy on the label distributions of the clients that were held out of training, of the model that "
+    "clients have in common if there is one, or else mean over the clients' models",
+)
+
+
 def hurt(baseline: Mapping[int, Record]) -> Column:
     """The share of clients whose personalization is below that of a baseline, whose records are given by seed."""
 
@@ -98,15 +114,6 @@ def personalization_by_client(record: Record | None) -> list[float | None]:
     return [row[client] for client, row in enumerate(scored(record).by_client)]
 
 
-def gflops(record: Record) -> float | None:
-    """GFLOPs of the whole federation: of clients, of the server, and of fine-tuning before a prediction.
-
-    None if those of a network are not known.
-    """
-    parts = [record["costs"][f"{part}_gflops"] for part in ("training", "aggregation", "prediction")]
-    return None if None in parts else float(sum(parts))
-
-
 COSTS = (
     Column("mb_up", "MB up", _per_turn("up"), more_is_better=False),
     Column("mb_down", "MB down", _per_turn("down"), more_is_better=False),
@@ -114,7 +121,7 @@ COSTS = (
     Column("gflops", "GFLOPs", gflops, more_is_better=False),
     Column("seconds", "seconds", lambda record: record["how"]["seconds"], more_is_better=False),
 )
-_METRICS = {column.name: column for column in (*_SCORES, *_FURTHER)}
+_METRICS = {column.name: column for column in (*_SCORES, UNSEEN, *_FURTHER)}
 _ALL = {**_METRICS, **{column.name: column for column in COSTS}}
 
 
@@ -137,9 +144,13 @@ def heading(name: str) -> str:
     return _METRICS[name].heading if name in _METRICS else name
 
 
-def scores(primary: Column) -> tuple[Column, ...]:
-    """The score columns of a leaderboard, the primary metric first."""
-    return (primary, *(score for score in _SCORES if score != primary))
+def scores(primary: Column, *, unseen: bool = False) -> tuple[Column, ...]:
+    """The score columns of a leaderboard, the primary metric first. unseen: whether clients were held out."""
+    shown = [one for score in _SCORES for one in ((score, UNSEEN) if score.name == _BESIDE and unseen else (score,))]
+    return (primary, *(score for score in shown if score != primary))
+
+
+_BESIDE = "generalization"
 
 
 def selected(primary: Column) -> Column:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 from fedbench_core.leaderboard.baselines import ALWAYS, MEANINGS
-from fedbench_core.leaderboard.columns import MEGA, heading, metric, scores
+from fedbench_core.leaderboard.columns import MEGA, heading, metric
 from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.misfits import Record, all_records
 from fedbench_core.leaderboard.table import Table
@@ -83,9 +83,14 @@ def _population(table: Table) -> str:
     images = records[0]["data"]["images"]
     sizes = [size for record in records for size in record["population"]["images"]["train"]]
     return (
-        f"Population: {_either(clients)} clients with {_either(_totals(records))} training images in total, "
-        f"{_range(sizes)} per client. {images['val']} validation and {images['test']} test images."
+        f"Population: {_either(clients)} clients{_held_out(records)} with {_either(_totals(records))} training images "
+        f"in total, {_range(sizes)} per client. {images['val']} validation and {images['test']} test images."
     )
+
+
+def _held_out(records: list[Record]) -> str:
+    counts = sorted({len((record["population"].get("held_out") or {"counts": []})["counts"]) for record in records})
+    return f" ({_either(counts)} more held out of training)" if any(counts) else ""
 
 
 def _totals(records: list[Record]) -> list[int]:
@@ -163,7 +168,8 @@ def _image_check(table: Table) -> str:
         return "The tests include the sampling of test images."
     return (
         "The tests are over seeds only, without the sampling of test images: that requires a metric that is a mean "
-        "over images, and the same assignment of test images to clients in all runs."
+        "over images, and the same assignment of test images to clients in all runs; or macro-AUC, and records that "
+        "keep what each image contributes to it."
     )
 
 
@@ -173,7 +179,7 @@ def _undefined(table: Table) -> str:
     for record in all_records(table.runs):
         inside.update(scored(record).undefined)
     found = [f"{heading(name)} of a client, {_count(count, 'time')}" for name, count in sorted(inside.items())]
-    for column in scores(table.ranked_by):
+    for column in table.scored:
         runs = sum(row.intervals[column.name].left_out for row in table.rows)
         if runs:
             found.append(f"{column.heading} of a whole run, {_count(runs, 'time')}")
@@ -239,8 +245,8 @@ def dataset_footnotes(over_datasets: DatasetRanks) -> list[str]:
 
 
 def _columns(leaderboard: Leaderboard) -> Iterator[str]:
-    columns = (*scores(leaderboard.ranked_by), *dict.fromkeys(table.hurt for table in leaderboard.tables[:1]))
-    meanings = "; ".join(f"{column.heading}: {column.meaning}" for column in columns if column is not None)
+    columns = {column.heading: column.meaning for table in leaderboard.tables for column in table.scored}
+    meanings = "; ".join(f"{heading}: {meaning}" for heading, meaning in columns.items())
     yield (
         "Scores: after the last round, or over the last period where a footnote says so, on test images, mean over "
         "seeds ± half of the 95 % interval (Student's t). "
@@ -260,8 +266,8 @@ def _definitions(leaderboard: Leaderboard) -> Iterator[str]:
     )
     yield (
         "MB (10⁶ bytes): measured size of the messages per client and round, uploaded to the server, downloaded from "
-        "it, and sent between peers. With full participation over R rounds each client has R uploads and R - 1 "
-        "downloads, because equal initial weights need no broadcast; papers quote 2R. GFLOPs: training of all "
+        "it, and sent between peers. Equal initial weights need no download before the first round; the one after the "
+        "last round counts where the scored model is made from it. GFLOPs: training of all "
         "clients and of the server, and fine-tuning before the last prediction. Seconds: wall time of a run; machines "
         "may differ."
     )
@@ -283,9 +289,10 @@ def _tuning(leaderboard: Leaderboard) -> Iterator[str]:
     choices = [choice for table in leaderboard.tables for choice in table.tuned.values()]
     gflops, megabytes = sum(one.gflops for one in choices), sum(one.bytes_sent for one in choices) / MEGA
     seeds = _ranges(sorted(suite.tuning.seeds))
+    tuned_by = suite.ranked_by(record for table in leaderboard.tables for record in all_records(table.runs))
     yield (
         f"Tuned settings: every entry had {_count(suite.tuning.trials, 'trial')}, the first with its default settings, "
-        f"with seeds {seeds}, which are none of the tables. The trial with the best {metric(suite.metric).heading} on "
+        f"with seeds {seeds}, which are none of the tables. The trial with the best {metric(tuned_by).heading} on "
         "validation images after the last round, mean over these seeds, was chosen. All trials together took "
         f"{gflops:.3g} GFLOPs and sent {megabytes:.3g} MB. Differences are between the chosen settings: that another "
         "tuning may choose others is not part of the tests."

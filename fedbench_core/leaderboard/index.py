@@ -31,20 +31,26 @@ def index_table(leaderboards: Leaderboards) -> TextTable:
 
 
 def index_page(leaderboards: Leaderboards) -> str:
-    """The index as a Markdown page; suites without records are listed without a link."""
-    table = index_table(leaderboards)
+    """The index as a Markdown page; suites without records are listed without a link, and smoke tests below."""
+    shown = [(suite, leaderboard) for suite, leaderboard in leaderboards if not suite.smoke_test]
+    smoke = [_link(suite.name, leaderboard) for suite, leaderboard in leaderboards if suite.smoke_test]
+    table = index_table(shown)
     linked = [
         [_link(name, leaderboard), *map(markdown, others)]
-        for (name, *others), (_, leaderboard) in zip(table.rows, leaderboards, strict=True)
+        for (name, *others), (_, leaderboard) in zip(table.rows, shown, strict=True)
     ]
     return "\n\n".join(
         [
             f"{GENERATED}; edit the suites or the records instead. -->",
             "# Leaderboards",
-            pipes(TextTable(table.headings, linked, table.left)),
+            *([pipes(TextTable(table.headings, linked, table.left))] if linked else []),
+            *([f"{_SMOKE} {', '.join(smoke)}."] if smoke else []),
             _TEXT,
         ]
     )
+
+
+_SMOKE = "Smoke tests, which show that methods run and nothing about which of them is better:"
 
 
 def _link(name: str, leaderboard: Leaderboard | UnusableError | None) -> str:

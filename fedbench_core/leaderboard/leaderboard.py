@@ -53,7 +53,7 @@ class Leaderboard:
     @property
     def winners(self) -> list[tuple[Table, str | None]]:
         """For each table the entry that is significantly better than all others, not counting centralized training."""
-        return [(table, table.winner([self.suite.baselines.centralized])) for table in self.tables]
+        return [(table, table.winner()) for table in self.tables]
 
 
 def build_leaderboard(
@@ -64,14 +64,17 @@ def build_leaderboard(
     sort: another metric to rank by, or a cost to sort by. RequestError for an unknown column, UnusableError if there
     are no records.
     """
-    order = column(sort or suite.metric)
-    ranked_by = metric(suite.metric) if order in COSTS else order
+    if sort is not None:
+        column(sort)  # an unknown name is told before records are missed
     grid_points = suite.grid_points()
     grouped = group_by_case(suite, grid_points, filed)
     if not grouped.cases:
         refused = "".join(f"\nRefused: {error}" for error in grouped.refused[:_MOST_REFUSED])
         text = f"Suite {suite.name} has no records yet. Run it: fedbench suite run {suite.file}{refused}"
         raise UnusableError(text, grouped.refused)
+    own = suite.ranked_by(record for runs in grouped.cases.values() for record in all_records(runs))
+    order = column(sort or own)
+    ranked_by = metric(own) if order in COSTS else order
     tables = build_tables(suite, grouped.cases, ranked_by, order, budgets)
     keys = {grid_point.key for grid_point in grid_points}
     known = {record["grid_point"]["key"] for table in grouped.cases.values() for record in all_records(table)}

@@ -8,7 +8,7 @@ from fedbench_core.records.scored import scored
 Record = Mapping[str, Any]
 Runs = Mapping[str, Mapping[int, Record]]
 """Entry -> seed -> record, in the order of the suite's entries."""
-_PARTITION = ("clients", "limit", "public", "image_size", "partitioner")
+_PARTITION = ("clients", "hold_out_clients", "hold_out_sites", "limit", "public", "image_size", "partitioner")
 """The settings on which the partition of a seed depends, besides options of the dataset and the partitioner."""
 
 

@@ -23,8 +23,8 @@ def outcome(leaderboard: Leaderboard) -> list[str]:
         lines.insert(0, "**No entry is significantly above the most frequent class of the clients.**")
     found = [
         [
-            *_winner(leaderboard, winner),
-            *([] if winner else _candidates(table, baselines)),
+            *_winner(table, winner),
+            *([] if winner else _candidates(table)),
             *_above(table, baselines),
         ]
         for table, winner in leaderboard.winners
@@ -43,23 +43,26 @@ def bullets(sentences: Iterable[str]) -> str:
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
-def _winner(leaderboard: Leaderboard, winner: str | None) -> list[str]:
-    excluded = f" (not counting {markdown(str(leaderboard.suite.baselines.centralized))})"
+def _winner(table: Table, winner: str | None) -> list[str]:
     if winner is None:
         return ["No significant winner."]
-    return [f"**{markdown(winner)}** is significantly better than all other entries{excluded}."]
+    return [f"**{markdown(winner)}** is significantly better than all other entries{_excluded(table)}."]
 
 
-def _candidates(table: Table, baselines: Baselines) -> list[str]:
+def _excluded(table: Table) -> str:
+    return f" (not counting {_names(table.references)})" if table.references else ""
+
+
+def _candidates(table: Table) -> list[str]:
     """The entries that none but centralized training is significantly better than, with score and bytes."""
-    beaten = {worse for better, worse in table.claims if better != baselines.centralized}
-    rows = [row for row in table.rows if row.entry not in {*beaten, baselines.centralized} and row.rank is not None]
+    beaten = {worse for better, worse in table.claims if better not in table.references}
+    rows = [row for row in table.rows if row.entry not in {*beaten, *table.references} and row.rank is not None]
     if not rows:
         return []
     first = "; ".join(_in_short(table, row) for row in rows[:_MOST_CANDIDATES])
     more = len(rows) - _MOST_CANDIDATES
     others = f"; and {more} more" if more > 0 else ""
-    but = f" (not counting {_names([str(baselines.centralized)])})" if baselines.centralized in table.runs else ""
+    but = _excluded(table)
     return [f"No entry{but} is significantly better than these (score; MB per client and round): {first}{others}."]
 
 
@@ -76,7 +79,19 @@ def _above(table: Table, baselines: Baselines) -> list[str]:
         f"Significantly above the most frequent class: {_names(table.better_than(baselines.majority))}.",
         f"Above local training with equal FLOPs: {_names(table.better_than(baselines.flops))}.",
     ]
-    return sentences + ([f"Above the same models without communication: {_names(own)}."] if controls else [])
+    sentences += [f"Above the same models without communication: {_names(own)}."] if controls else []
+    return sentences + _planned(table)
+
+
+def _planned(table: Table) -> list[str]:
+    """The planned comparisons that differ significantly; nothing if none is planned."""
+    pairs = [pair for pair in table.pairs if pair.planned]
+    if not pairs:
+        return []
+    more_is_better = table.ranked_by.more_is_better
+    found = [pair.ordered(more_is_better=more_is_better) for pair in pairs if pair.significant]
+    texts = [f"{_names([better])} above {_names([worse])}" for better, worse in found]
+    return [f"Planned comparisons ({len(pairs)}): {'; '.join(texts) or 'none is significant'}."]
 
 
 def _names(names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fedbench_core.api import RequestError, RunError
 from fedbench_core.federation.files import replace_file
 from fedbench_core.leaderboard.budget import Budget
+from fedbench_core.leaderboard.documents import document, documents
 from fedbench_core.leaderboard.index import index_page
 from fedbench_core.leaderboard.leaderboard import Leaderboard, UnusableError, build_leaderboard
 from fedbench_core.leaderboard.markdown import GENERATED, page
@@ -29,7 +30,7 @@ UNRESOLVED = "a part is not installed, so records are compared with the settings
 
 @dataclass(frozen=True)
 class Rendered:
-    """Pages and figures by path.
+    """Pages and figures by path, and documents that hold tables with their text.
 
     orphans: files that belong to no suite with records; refused: records that the pages leave out; unusable: suites
     without a record that can be ranked, which have no page; unresolved: suites with a part that is not installed, and
@@ -37,6 +38,7 @@ class Rendered:
     """
 
     pages: dict[Path, str]
+    documents: dict[Path, str]
     figures: "dict[Path, PageFigure]"
     orphans: list[Path]
     refused: list[RecordError]
@@ -109,9 +111,11 @@ def render(folder: Path, only: str | None = None) -> Rendered:
             figures |= {folder / FOLDER / f"{figure.name}.svg": figure for figure in found}
     pages[folder / INDEX] = index_page(leaderboards)
     ranked = [leaderboard for _, leaderboard in leaderboards if isinstance(leaderboard, Leaderboard)]
+    by_name = {one.suite.name: one for one in ranked if wanted in (None, one.suite.name)}
     unusable = [leaderboard for _, leaderboard in leaderboards if isinstance(leaderboard, UnusableError)]
     return Rendered(
         pages,
+        {path: document(path, folder, by_name) for path in documents(folder)},
         figures,
         orphans=[] if only else _orphans(folder, {*pages, *figures}),
         refused=[error for leaderboard in ranked for error in leaderboard.refused],
@@ -134,12 +138,12 @@ def write(rendered: Rendered) -> list[Path]:
 
     for path in (*rendered.pages, *rendered.figures):
         _check_generated(path)
-    for path, text in rendered.pages.items():
+    for path, text in {**rendered.pages, **rendered.documents}.items():
         replace_file(path, text.encode())
     for path, figure in rendered.figures.items():
         path.parent.mkdir(exist_ok=True)
         save(path, figure.draw, figure.digest)
-    return [*rendered.pages, *rendered.figures]
+    return [*rendered.pages, *rendered.documents, *rendered.figures]
 
 
 def _check_generated(path: Path) -> None:
@@ -163,7 +167,8 @@ def check(rendered: Rendered) -> None:
 
     It names the files, and the first line of a page that differs.
     """
-    wrong = [fault for path, text in rendered.pages.items() if (fault := _page_fault(path, text))]
+    texts = {**rendered.pages, **rendered.documents}
+    wrong = [fault for path, text in texts.items() if (fault := _page_fault(path, text))]
     wrong += [fault for path, figure in rendered.figures.items() if (fault := _figure_fault(path, figure))]
     wrong += [f"{path} belongs to no suite with records. Remove it." for path in rendered.orphans]
     if wrong:

@@ -10,7 +10,7 @@ from fedbench_core.leaderboard.budget import Budget, OverBudget, within_budgets
 from fedbench_core.leaderboard.columns import COSTS, Column, hurt, scores, selected
 from fedbench_core.leaderboard.grouping import Case
 from fedbench_core.leaderboard.image_check import images_of
-from fedbench_core.leaderboard.misfits import Record, Runs
+from fedbench_core.leaderboard.misfits import Record, Runs, all_records
 from fedbench_core.statistics.intervals import Interval, mean_intervals
 from fedbench_core.statistics.pairs import Pair, compare, minimum_detectable_difference
 from fedbench_core.statistics.ranks import rank_intervals
@@ -67,9 +67,14 @@ class Table:
     tuned: Mapping[str, Choice] = field(default_factory=dict)
 
     @property
+    def scored(self) -> tuple[Column, ...]:
+        """The score columns, the ranked one first."""
+        return _scored(self.runs, self.ranked_by, self.hurt)
+
+    @property
     def quality(self) -> tuple[Column, ...]:
         """The score columns: the ranked one, the same after the best validation round, the others."""
-        return (*_quality(self.ranked_by), *([self.hurt] if self.hurt else []))
+        return _with_selected(self.scored)
 
     def better_than(self, baseline: str | None) -> list[str]:
         """The entries that are significantly better than a baseline."""
@@ -81,13 +86,18 @@ class Table:
         more_is_better = self.ranked_by.more_is_better
         return [pair.ordered(more_is_better=more_is_better) for pair in self.pairs if pair.significant]
 
+    @property
+    def references(self) -> list[str]:
+        """The entries that are no federated method: one model was trained on the images of all clients."""
+        return [name for name, own in self.runs.items() if all(map(_is_centralized, own.values()))]
+
     def scores(self) -> dict[str, dict[int, float | None]]:
         """The ranked scores: entry -> seed -> score."""
         return _scores(self.runs, self.ranked_by)
 
-    def winner(self, excluded: Sequence[str | None] = ()) -> str | None:
-        """The entry that is significantly better than all others that are not `excluded`, or None."""
-        names = [row.entry for row in self.rows if row.entry not in excluded and row.rank is not None]
+    def winner(self) -> str | None:
+        """The entry that is significantly better than all others that are not references, or None."""
+        names = [row.entry for row in self.rows if row.entry not in self.references and row.rank is not None]
         pairs = [pair for pair in self.pairs if pair.a in names and pair.b in names]
         ranks = rank_intervals(names, pairs, more_is_better=self.ranked_by.more_is_better)
         return next((name for name, rank in ranks.items() if rank == (1, 1)), None) if pairs else None
@@ -115,7 +125,7 @@ def build_table(
     pairs = compare(_scores(kept, ranked_by), images, planned)
     ranks = rank_intervals(kept, pairs, more_is_better=ranked_by.more_is_better)
     harmed = hurt(runs[alone]) if alone is not None and alone in runs else None
-    intervals = _intervals(kept, (*_quality(ranked_by), *([harmed] if harmed else []), *COSTS))
+    intervals = _intervals(kept, (*_with_selected(_scored(kept, ranked_by, harmed)), *COSTS))
     rows = [
         _row(name, list(own.values()), None if why_unranked else ranks[name], intervals[name], tuned.get(name))
         for name, own in kept.items()
@@ -136,8 +146,17 @@ def build_table(
     )
 
 
-def _quality(ranked_by: Column) -> tuple[Column, ...]:
-    first, *others = scores(ranked_by)
+def _scored(runs: Runs, ranked_by: Column, hurt: Column | None) -> tuple[Column, ...]:
+    unseen = any(record["population"].get("held_out") for record in all_records(runs))
+    return (*scores(ranked_by, unseen=unseen), *([hurt] if hurt else []))
+
+
+def _is_centralized(record: Record) -> bool:
+    return bool(record["population"]["trained"] < record["population"]["clients"])
+
+
+def _with_selected(columns: Sequence[Column]) -> tuple[Column, ...]:
+    first, *others = columns
     return (first, selected(first), *others)
 
 

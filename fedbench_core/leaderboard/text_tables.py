@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fedbench_core.leaderboard.columns import COSTS, Column, scores, selected
+from fedbench_core.leaderboard.columns import COSTS, Column, selected
 from fedbench_core.leaderboard.rounding import MAX_DECIMALS, mean_text, supported_decimals
 from fedbench_core.leaderboard.table import Row, Table
 from fedbench_core.statistics.friedman import DatasetRanks
@@ -33,9 +33,8 @@ def text_tables(table: Table) -> list[TextTable]:
 
 
 def _scores(table: Table) -> TextTable:
-    columns = (*scores(table.ranked_by), *([table.hurt] if table.hurt else []))
-    rows = [[rank_text(row.rank), row.name, *_values(row, columns)] for row in table.rows]
-    return TextTable(["rank", "entry", *(column.arrowed for column in columns)], rows, frozenset({"entry"}))
+    rows = [[rank_text(row.rank), row.name, *_values(row, table.scored)] for row in table.rows]
+    return TextTable(["rank", "entry", *(column.arrowed for column in table.scored)], rows, frozenset({"entry"}))
 
 
 def _costs(table: Table) -> TextTable:

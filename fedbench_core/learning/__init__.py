@@ -3,7 +3,7 @@
 from fedbench_core.learning.agreement import Agreement
 from fedbench_core.learning.batches import Batch, Data, TensorData, batches, positions
 from fedbench_core.learning.deltas import apply_delta, delta
-from fedbench_core.learning.local import Loss, fit, load_global, merged, optimizer, outputs_of
+from fedbench_core.learning.local import Loss, fine_tune, fit, load_global, merged, optimizer, outputs_of
 from fedbench_core.learning.means import WeightedMean
 from fedbench_core.learning.pair import (
     ForwardPass,
@@ -38,6 +38,7 @@ __all__ = [
     "check_pair",
     "class_means",
     "delta",
+    "fine_tune",
     "fit",
     "fit_pair",
     "hint",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import ParamsT
 
-from fedbench_core.api import Backbone, Outputs, Payload, RoundContext
+from fedbench_core.api import Backbone, Examples, Outputs, Payload, RoundContext
 from fedbench_core.api.seeds import Word
 from fedbench_core.learning.batches import BATCHES, Batch, Data, batches
 
@@ -132,3 +132,8 @@ def merged(net: Backbone, received: Payload | None, backbone: str, ctx: RoundCon
     if received is not None:
         received.load_into(copy, partial=True)
     return copy
+
+
+def fine_tune(net: nn.Module, train: Examples, ctx: RoundContext, epochs: int) -> None:
+    """Train for `epochs` at the full learning rate: that of the last rounds of a schedule would change nothing."""
+    fit(net, train, ctx.with_training(epochs=epochs, schedule="constant", warmup=0))

@@ -1,14 +1,15 @@
-"""Reference methods: local training, centralized training on all images, and each client's most frequent class."""
+"""Reference methods: local and centralized training, without and with fine-tuning; the most frequent class."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from fedbench_core.api import Client, LocalUpdate, Method, ModuleFactory, Payload, RoundContext, Task, Update
-from fedbench_core.learning import fit
+from fedbench_core.learning import fine_tune, fit, merged
 
 
 class Constant(nn.Module):
@@ -44,9 +45,24 @@ class Local(LocalUpdate):
 
 
 @dataclass(frozen=True)
+class FineTuned(Local):
+    """As `local`; before they predict, clients train a copy of the model on their own images."""
+
+    personalizes: ClassVar[bool] = True
+    finetune_epochs: Annotated[int, Field(ge=1, description="local epochs of fine-tuning")] = 1
+
+    def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
+        """The model after fine-tuning."""
+        tuned = merged(client.models["model"], None, client.backbone, ctx)
+        fine_tune(tuned, client.train, ctx, self.finetune_epochs)
+        return {"tuned": tuned}
+
+
+@dataclass(frozen=True)
 class Majority(LocalUpdate):
     """Predict the client's most frequent training class for every image; train and send nothing."""
 
+    personalizes: ClassVar[bool] = True
     modules: ClassVar[Mapping[str, ModuleFactory]] = {"constant": Constant}
 
     def train(self, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
@@ -72,7 +88,7 @@ def class_logits(labels: Tensor, task: Task) -> Tensor:
     return logits.to(torch.float32)
 
 
-LOCAL_UPDATES = {"local": Local, "majority": Majority}
+LOCAL_UPDATES = {"local": Local, "fine-tuned": FineTuned, "majority": Majority}
 METHODS = {
     "local": Method(
         local_update="local",
@@ -85,6 +101,11 @@ METHODS = {
         data="centralized",
         baseline="centralized",
         summary="One model is trained on the images of all clients in one place.",
+    ),
+    "centralized-ft": Method(
+        local_update="fine-tuned",
+        data="centralized",
+        summary="One model is trained on the images of all clients, and fine-tuned by each client on its own.",
     ),
     "majority": Method(
         local_update="majority",

@@ -9,7 +9,7 @@ from fedbench_core.api.errors import RequestError
 from fedbench_core.federation.matrix import Matrix
 from fedbench_core.federation.spec import RunSpec, completed, digest_of
 from fedbench_core.records.predictions import prediction_fault
-from fedbench_core.records.recomputed import ReadError, scores_of
+from fedbench_core.records.recomputed import ReadError, read_floats, scores_of
 from fedbench_core.records.scored import scored
 
 Record = Mapping[str, Any]
@@ -60,7 +60,7 @@ def _claims(record: Record) -> Iterator[Claim]:
 def _of_population(record: Record, spec: RunSpec) -> Iterator[Claim]:
     population, data = record["population"], record["data"]
     clients, trained, images = population["clients"], population["trained"], population["images"]
-    yield "population.clients", clients, spec.clients
+    yield "population.clients", clients, spec.clients - spec.held_out
     if trained != 1:
         yield "population.trained", trained, clients
     yield "the number of population.backbones", len(population["backbones"]), trained
@@ -76,6 +76,16 @@ def _of_population(record: Record, spec: RunSpec) -> Iterator[Claim]:
     yield "the shape of population.counts", shape, [len(data["classes"])] * clients
     if data["task"] != "multi-label":  # an image has several labels, or none
         yield "the totals of population.counts", [sum(row) for row in population["counts"]], images["train"]
+    held_out = population.get("held_out") or {"counts": [], "images": {"test": []}}
+    yield "the length of population.held_out.images.test", len(held_out["images"]["test"]), spec.held_out
+    shape = [len(row) for row in held_out["counts"]]
+    yield "the shape of population.held_out.counts", shape, [len(data["classes"])] * spec.held_out
+    if spec.held_out:
+        yield "test.unseen_role", record["test"].get("unseen_role") in _roles(record), True
+
+
+def _roles(record: Record) -> list[str]:
+    return [record["test"]["role"], *record["test"]["roles"]]
 
 
 def _of_curve(record: Record, spec: RunSpec) -> Iterator[Claim]:
@@ -93,6 +103,7 @@ def _of_curve(record: Record, spec: RunSpec) -> Iterator[Claim]:
 def _of_test(record: Record, test: Record, where: str) -> Iterator[Claim]:
     """The scores of every role in an evaluation, from per-image correctness and the clients' training images."""
     yield f"the roles of {where}", _roles(test), _roles(record["test"])
+    yield from _of_auc(record, test, where)
     roles = {f"{where}.roles.{role}": own for role, own in test["roles"].items()}
     for prefix, summary in {where: test, **roles}.items():
         expected = scores_of(record, summary)
@@ -111,6 +122,13 @@ def _of_test(record: Record, test: Record, where: str) -> Iterator[Claim]:
 def _roles(test: Record) -> list[str]:
     """The headline role, and the others."""
     return [test["role"], *sorted(test["roles"])]
+
+
+def _of_auc(record: Record, test: Record, where: str) -> Iterator[Claim]:
+    """What the images contribute to the AUC adds up to it."""
+    if (text := test.get("auc_images")) is not None:
+        found = read_floats(text, record["data"]["images"]["test"], f"{where}.auc_images")
+        yield f"{where}.metrics.auc", test["metrics"].get("auc"), float(found.sum())
 
 
 def _of_matrix(name: str, recorded: list[list[float | None]], expected: Matrix) -> Iterator[Claim]:
@@ -139,6 +157,8 @@ def _of_selected(record: Record) -> Iterator[Claim]:
 def _of_costs(record: Record) -> Iterator[Claim]:
     costs = record["costs"]
     sent = costs["bytes_up"] + costs["bytes_down"] + costs["bytes_peer"]
+    after = costs.get("bytes_down_after", 0)
+    yield "costs.bytes_down_after", after, min(after, costs["bytes_down"])
     yield "costs.bytes_dense > 0", costs["bytes_dense"] > 0, sent > 0
     missing = sorted({*record["population"]["backbones"]} - costs["backbones"].keys())
     yield "the list of backbones missing in costs.backbones", missing, []

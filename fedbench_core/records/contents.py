@@ -2,12 +2,16 @@
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+
+from fedbench_core.api import Examples
 from fedbench_core.federation.costs import Probe
-from fedbench_core.federation.partition import Partition
+from fedbench_core.federation.partition import HeldOut, Partition
 from fedbench_core.federation.progress import Progress
 from fedbench_core.federation.resolved import KINDS, ResolvedRun
 from fedbench_core.records.record import FORMAT, sealed
@@ -70,7 +74,7 @@ def _data(partition: Partition) -> dict[str, Any]:
         "task": splits.task.kind,
         "classes": list(splits.task.classes),
         "image_shape": list(splits.train.images.shape[1:]),
-        "images": {split: len(getattr(splits, split)) for split in ("train", "val", "test")},
+        "images": {split: len(getattr(splits, split).images) for split in ("train", "val", "test")},
         "public": _public(partition),
     }
 
@@ -84,21 +88,33 @@ def _public(partition: Partition) -> dict[str, Any] | None:
 
 def _population(run: ResolvedRun, partition: Partition) -> dict[str, Any]:
     return {
-        "clients": run.spec.clients,
+        "clients": run.clients,
         "trained": run.trained,
         "backbones": list(run.backbones),
         "images": {split: [len(rows) for rows in partition.indices[split]] for split in partition.indices},
-        "counts": _counts(partition),
+        "counts": _class_counts(partition, partition.splits.train, partition),
         **({"sites": list(partition.sites)} if partition.sites else {}),
+        **_held_out(partition),
     }
 
 
-def _counts(partition: Partition) -> list[list[int]]:
-    """Training images by client (rows) and class or label (columns)."""
-    train, task = partition.splits.train, partition.splits.task
+def _held_out(partition: Partition) -> dict[str, Any]:
+    """The clients that were tested and not trained, if there are any."""
+    held_out = partition.held_out
+    if held_out is None:
+        return {}
+    whole = partition.splits.train
+    counts = _class_counts(partition, replace(whole, indices=np.arange(len(whole.images))), held_out)
+    block = {"images": {"test": [len(rows) for rows in held_out.indices["test"]]}, "counts": counts}
+    return {"held_out": {**block, **({"sites": list(held_out.sites)} if held_out.sites else {})}}
+
+
+def _class_counts(partition: Partition, train: Examples, clients: Partition | HeldOut) -> list[list[int]]:
+    """Training images by client (rows) and class or label (columns). train: what the clients' rows are of."""
+    task = partition.splits.task
     if task.kind == "multi-label":
-        return [train.targets(rows).sum(dim=0).long().tolist() for rows in partition.indices["train"]]
-    return [counts[: task.outputs].tolist() for counts in partition.counts]
+        return [train.targets(rows).sum(dim=0).long().tolist() for rows in clients.indices["train"]]
+    return [counts[: task.outputs].tolist() for counts in clients.counts]
 
 
 def _selected(progress: Progress, test: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -109,12 +125,16 @@ def _selected(progress: Progress, test: Mapping[str, Any]) -> dict[str, Any] | N
 
 
 def _costs(progress: Progress, probe: Probe) -> dict[str, Any]:
-    """Measured bytes, beside those of uncompressed messages and of complete models; FLOPs; backbones."""
+    """Measured bytes, beside those of uncompressed messages and of complete models; FLOPs; backbones.
+
+    bytes_down_after: of bytes_down, those after the last round.
+    """
     totals, sizes = progress.totals, probe.sizes()
     return {
         "bytes_up": totals.bytes_up,
         "bytes_down": totals.bytes_down,
         "bytes_peer": totals.bytes_peer,
+        "bytes_down_after": totals.bytes_down_after,
         "bytes_dense": totals.bytes_dense,
         "bytes_whole_models": sum(sizes[name]["bytes"] * count for name, count in totals.messages.items()),
         "training_gflops": _giga(probe.flops(totals.training)),

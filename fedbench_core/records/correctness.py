@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedbench_core.federation.bits import Codes, bits_of_text, codes_of_text
+from fedbench_core.federation.bits import Codes, bits_of_text, codes_of_text, floats_of_text
 from fedbench_core.records.scored import scored
 from fedbench_core.statistics.contributions import Correct, Floats, contributions
 
+AUC = "auc"
 _NEEDS_CLASSES = ("balanced_accuracy",)
 """Metrics that need the class of each image."""
 
@@ -71,8 +72,12 @@ def _codes(text: str, images: int, kinds: int) -> Codes:
 def image_scores(record: Mapping[str, Any], metric: str) -> Floats | None:
     """What each test image contributes to a record's `metric`, (images,).
 
-    None if the metric is not a mean over images, or if some client has no model, so that the mean leaves it out.
+    None if the metric is neither a mean over images nor the AUC, if the record is of a version that did not keep what
+    the AUC needs, or if some client has no model, so that the mean leaves it out.
     """
+    if metric == AUC:
+        texts = [one.get("auc_images") for one in scored(record).evaluations]
+        return None if None in texts else np.mean([floats_of_text(str(text)) for text in texts], axis=0)
     correctness = read_correctness(record)
     of_client = [row for row in correctness.predictor_of_client if row is not None]
     if len(of_client) < len(correctness.predictor_of_client):

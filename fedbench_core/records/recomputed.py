@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedbench_core.federation.bits import Codes, bits_of_text, codes_of_text
+from fedbench_core.federation.bits import Codes, bits_of_text, codes_of_text, floats_of_text
 from fedbench_core.federation.matrix import Matrix, divided, expanded, mean_of_defined, read_matrix
 
 Record = Mapping[str, Any]
@@ -55,13 +55,17 @@ def scores_of(record: Record, summary: Record) -> Scores:
     rarest, by_class = _rarest(counts), record["test"]["groups"]["of"] == "class"
     right = _correctness(record, summary)
     recalls = _sums(right, groups) / groups.some  # 0 without an image, unlike a score
+    held_out = record["population"].get("held_out")
+    everyone = np.concatenate([counts, np.array(held_out["counts"], np.float64)]) if held_out else counts
     if by_class:
-        matrix = divided(recalls @ counts.T, groups.known @ counts.T)
+        scores = divided(recalls @ everyone.T, groups.known @ everyone.T)
     else:
-        own = record["population"]["clients"]
-        matrix = np.where(groups.known[:own] > 0, recalls[:, :own], np.nan)
+        scores = np.where(groups.known > 0, recalls, np.nan)[:, : len(everyone)]
+    matrix, unseen = scores[:, : len(counts)], scores[:, len(counts) :]
     rows: list[int | None] = summary["matrix"]["predictor_of_client"]
     metrics, undefined = read_matrix(expanded(matrix, rows))
+    if held_out:
+        metrics["unseen"], undefined["unseen"] = mean_of_defined(expanded(unseen, rows).ravel())
     if len(right):
         _add_mean(metrics, undefined, ("global_accuracy", "accuracy"), right.sum(axis=1) / right.shape[1], rows)
     if by_class:
@@ -137,9 +141,11 @@ def _sums(right: Matrix, groups: Groups) -> Matrix:
 
 def groups_of(record: Record) -> Groups:
     """The groups of a record's test images; ReadError if they don't fit its images, clients and classes."""
-    coded, own = record["test"]["groups"], tuple(record["population"]["images"]["test"])
+    coded, population = record["test"]["groups"], record["population"]
+    held_out = population.get("held_out") or {"images": {"test": []}}
+    own = (*population["images"]["test"], *held_out["images"]["test"])
     by_class = coded["of"] == "class"
-    kinds = len(record["data"]["classes"]) if by_class else record["population"]["clients"] + 1
+    kinds = len(record["data"]["classes"]) if by_class else len(own) + 1
     if coded["kinds"] != kinds:
         raise ReadError(f"test.groups.kinds is {coded['kinds']}; expected {kinds}")
     return _groups(coded["images"], record["data"]["images"]["test"], kinds, None if by_class else own)
@@ -178,3 +184,14 @@ def read_bits(text: str, count: int, name: str) -> npt.NDArray[np.uint8]:
         return bits_of_text(text, count)
     except ValueError:
         raise ReadError(f"{name} is not the base64 text of {count} bits") from None
+
+
+def read_floats(text: str, count: int, name: str) -> npt.NDArray[np.float64]:
+    """The numbers in a text, (count,); ReadError names it if it holds something else."""
+    try:
+        found = floats_of_text(text)
+    except ValueError:
+        raise ReadError(f"{name} is not the base64 text of {count} numbers") from None
+    if len(found) != count or not np.isfinite(found).all():
+        raise ReadError(f"{name} holds {np.isfinite(found).sum()} numbers; expected {count}")
+    return found

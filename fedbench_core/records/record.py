@@ -46,6 +46,9 @@ def comparable_pair(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[d
     if not all("predicted" in block["test"] for block in (first, second)):
         for block in (first, second):
             block["test"] = _without_predictions(block["test"])
+    if not all("auc_images" in block["test"] for block in (first, second)):
+        for block in (first, second):
+            block["test"] = {name: value for name, value in block["test"].items() if name != "auc_images"}
     return first, second
 
 

@@ -57,6 +57,16 @@ class _Shares(_Block):
     test: list[Count]
 
 
+class _TestImages(_Block):
+    test: list[Count]
+
+
+class _HeldOut(_Block):
+    images: _TestImages
+    counts: list[list[Count]]
+    sites: list[str] | None = None
+
+
 class _Population(_Block):
     clients: Annotated[Count, Field(ge=1)]
     trained: Annotated[Count, Field(ge=1)]
@@ -64,6 +74,7 @@ class _Population(_Block):
     images: _Shares
     counts: list[list[Count]]
     sites: list[str] | None = None
+    held_out: _HeldOut | None = None
 
 
 class _Metrics(_Block):
@@ -74,6 +85,7 @@ class _Metrics(_Block):
 
     personalization: Share | None
     generalization: Share | None
+    unseen: Share | None = None
     worst_client: Share | None
     worst_decile: Share | None = None
     global_accuracy: Share | None = None
@@ -120,12 +132,14 @@ class _Evaluation(_Summary):
     round: Count
     role: str
     roles: dict[str, _Summary]
+    auc_images: str | None = None
 
 
 class _Test(_Evaluation):
     groups: _Groups
     labels: str | None = None
     earlier: list[_Evaluation] = []
+    unseen_role: str | None = None
 
 
 class _Selected(_Block):
@@ -143,6 +157,7 @@ class _Costs(_Block):
     bytes_up: Count
     bytes_down: Count
     bytes_peer: Count
+    bytes_down_after: Count = 0
     bytes_dense: Count
     bytes_whole_models: Count
     training_gflops: Amount | None

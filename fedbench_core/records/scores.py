@@ -9,6 +9,7 @@ from fedbench_core.records.scored import rounds_text, scored
 SCORES = {
     "personalization": "personalization",
     "generalization": "generalization",
+    "unseen": "unseen clients",
     "global_accuracy": "accuracy, whole test set",
     "balanced_accuracy": "balanced accuracy",
     "auc": "AUC, mean over classes",

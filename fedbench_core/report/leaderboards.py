@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from fedbench_core.escapes import line
 from fedbench_core.leaderboard.budget import bytes_per_turn
-from fedbench_core.leaderboard.columns import COSTS, Column, personalization_by_client, scores, selected
+from fedbench_core.leaderboard.columns import COSTS, Column, personalization_by_client, selected
 from fedbench_core.leaderboard.figures import band_text, dataset_figures, learning_curve
 from fedbench_core.leaderboard.footnotes import dataset_footnotes, leaderboard_footnotes, table_footnotes
 from fedbench_core.leaderboard.formats import latex_table, to_csv
@@ -183,8 +183,7 @@ def _copy(text: str, table: Table, start: int) -> Copy:
 
 def _columns(table: Table) -> tuple[Column, ...]:
     """The columns of numbers in the order in which the pages have them."""
-    quality = (*scores(table.ranked_by), *([table.hurt] if table.hurt else []))
-    return (*quality, selected(table.ranked_by), *COSTS)
+    return (*table.scored, selected(table.ranked_by), *COSTS)
 
 
 def _headings(table: Table, sheets: Sequence[TextTable]) -> Iterator[Heading]:

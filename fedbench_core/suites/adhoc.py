@@ -18,13 +18,13 @@ def baseline_of(method: str) -> str:
 
 
 def adhoc_suite(
-    name: str, methods: Sequence[str], seeds: Sequence[int], settings: Mapping[str, Any], metric: str
+    name: str, methods: Sequence[str], seeds: Sequence[int], settings: Mapping[str, Any], metric: str | None
 ) -> Suite:
     """The suite that compares `methods` with the same settings; RequestError for a repeated method or unknown metric.
 
-    settings: as for `RunSpec.of`, without method and seed.
+    settings: as for `RunSpec.of`, without method and seed; metric: None for that which suits the dataset.
     """
-    if metric not in METRICS:
+    if metric is not None and metric not in METRICS:
         raise unknown("metric", metric, METRICS)
     if repeated := [method for method in methods if methods.count(method) > 1]:
         raise RequestError(f"{repeated[0]} is given twice. Give every method once.")

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -23,6 +23,7 @@ from fedbench_core.api.limits import parse_toml, read_text
 from fedbench_core.api.search import LogUniform, OneOf
 from fedbench_core.federation.spec import MOST_SEED, RunSpec, plain
 from fedbench_core.suites.choices import Choice, choices_file, nested, read_choices
+from fedbench_core.suites.ranking import default_metric
 
 METRICS = (
     *("personalization", "generalization", "worst_client", "worst_decile", "global_accuracy", "balanced_accuracy"),
@@ -136,6 +137,15 @@ class Entry(_Variant):
     With `backbones` it uses these instead of each of the suite's lists, as for a baseline that needs equal networks.
     """
 
+    @field_validator("settings")
+    @classmethod
+    def _check_hold_out(cls, settings: Settings) -> Settings:
+        if own := sorted(name for name in settings if name.startswith("hold_out")):
+            raise PydanticCustomError(
+                "hold_out", f"the same clients are held out for all entries; set {own[0]} in [settings] or a partition"
+            )
+        return settings
+
     @classmethod
     def own_axes(cls) -> tuple[str, ...]:
         """The backbones."""
@@ -195,8 +205,15 @@ class Suite(_Strict):
 
     name: Name = Field(description="the name of the file, without `.toml`")
     question: Name = Field(description="what the suite is to find out, in one sentence")
-    metric: Name = Field(
-        default="personalization", description=f"the score that ranks the entries: {', '.join(METRICS)}"
+    smoke_test: bool = Field(
+        default=False,
+        description="whether the suite only shows that methods run: its page says so, and the index lists it apart",
+    )
+    metric: Name | None = Field(
+        default=None,
+        description=f"the score that ranks the entries: {', '.join(METRICS)}; if not given auc where a dataset has two "
+        "classes, several labels per image, or more than half of its training images in one class, and else "
+        "personalization",
     )
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = Field(
         default=tuple(range(12)), description="how many seeds, or a list of seeds; every run is repeated with each"
@@ -234,6 +251,10 @@ class Suite(_Strict):
         return (
             f"{folder.resolve().parent.name}/suites/{self._file.name}" if folder.name == "suites" else str(self._file)
         )
+
+    def ranked_by(self, records: Iterable[Mapping[str, Any]]) -> str:
+        """The score that ranks the entries. records: of the suite, which know the classes of the datasets."""
+        return self.metric or default_metric(records)
 
     @property
     def planned_pairs(self) -> frozenset[frozenset[str]]:
@@ -329,8 +350,8 @@ def _check(suite: Suite, path: Path) -> None:
         raise RequestError(f"its name is {suite.name!r}; expected {path.stem!r}, the name of the file.")
     for kind in ("seeds", "datasets", "backbones"):
         _check_distinct(kind, getattr(suite, kind), "Remove one")
-    if suite.metric not in METRICS:
-        raise unknown("metric", suite.metric, METRICS)
+    if suite.metric not in (None, *METRICS):
+        raise unknown("metric", str(suite.metric), METRICS)
     for kind in ("entries", "partitions"):
         _check_distinct(kind, [row.name for row in getattr(suite, kind)], 'Set a different name = "..." for one')
     known = [entry.name for entry in suite.entries]

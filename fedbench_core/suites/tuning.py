@@ -16,6 +16,7 @@ from fedbench_core.api.search import SearchRange, range_in
 from fedbench_core.api.seeds import stream
 from fedbench_core.federation.resolved import KINDS, ResolvedRun, assemble
 from fedbench_core.federation.spec import RunSpec
+from fedbench_core.records.costs import bytes_sent, gflops
 from fedbench_core.records.differences import Difference, differences
 from fedbench_core.records.record import RecordError
 from fedbench_core.registry import registry
@@ -124,29 +125,30 @@ def choose(suite: Suite, planned: Sequence[Trials], filed: Filed, reasons: Mappi
     A trial with a run that has no record counts as worse than all others. Of equal trials the first is chosen.
     reasons: why runs have no record, by the name of the grid point. RecordError for a record with other settings.
     """
-    found = [_choice(suite, one, filed, reasons) for one in planned]
+    keys = {run.key for one in planned for runs in one.runs for run in runs}
+    metric = suite.ranked_by(filed[key][1] for key in sorted(keys) if key in filed)
+    found = [_choice(suite, metric, one, filed, reasons) for one in planned]
     return Choices(suite=suite.name, choices=tuple(choice for choice in found if choice is not None))
 
 
-def _choice(suite: Suite, one: Trials, filed: Filed, reasons: Mapping[str, str]) -> Choice | None:
+def _choice(suite: Suite, metric: str, one: Trials, filed: Filed, reasons: Mapping[str, str]) -> Choice | None:
     trials = tuple(
-        _trial(suite.metric, settings, runs, filed, reasons)
-        for settings, runs in zip(one.settings, one.runs, strict=True)
+        _trial(metric, settings, runs, filed, reasons) for settings, runs in zip(one.settings, one.runs, strict=True)
     )
-    sign = -1 if suite.metric in LESS_IS_BETTER else 1
+    sign = -1 if metric in LESS_IS_BETTER else 1
     scores = [-np.inf if trial.score is None else sign * trial.score for trial in trials]
     if max(scores) == -np.inf:
         return None
     keys = {run.key for runs in one.runs for run in runs}
-    costs = [filed[key][1]["costs"] for key in sorted(keys) if key in filed]
+    records = [filed[key][1] for key in sorted(keys) if key in filed]
     return Choice(
         **{name: getattr(one.point, name) for name in ("entry", "dataset", "partition", "backbones")},
         of=suite.tuning_digest(one.point),
         chosen=int(np.argmax(scores)),
         trials=trials,
         fixed=one.fixed,
-        gflops=sum(cost[f"{kind}_gflops"] or 0.0 for cost in costs for kind in ("training", "aggregation")),
-        bytes_sent=sum(cost[f"bytes_{way}"] for cost in costs for way in ("up", "down", "peer")),
+        gflops=sum(gflops(record) or 0.0 for record in records),
+        bytes_sent=sum(map(bytes_sent, records)),
     )
 
 

@@ -27,7 +27,7 @@ from fedbench_core.api import (
 )
 from fedbench_core.federation import files
 from fedbench_core.federation.aggregation import Aggregation, Published, channels, load_state
-from fedbench_core.federation.calls import Call, Done, TurnCall
+from fedbench_core.federation.calls import AggregateCall, Call, Done
 from fedbench_core.federation.engine import Engine
 from fedbench_core.federation.executors import Tell
 from fedbench_core.federation.networks import Networks
@@ -249,7 +249,7 @@ class Reversed:
         """Nothing to close."""
 
     def _do(self, call: Call) -> Observed:
-        stored = call.received if isinstance(call, TurnCall) else None
+        stored = None if isinstance(call, AggregateCall) else call.received
         received = None if stored is None else stored.file.path.read_bytes()
         return Observed(call, self._worker.do(call), received)
 

@@ -64,7 +64,7 @@ def test_run_prints_scores_and_writes_a_folder_that_is_found_again(go) -> None:
     assert result.exit_code == 0, result.stderr
     for text in ("global, after 2 rounds", "personalization", "generalization", "balanced accuracy", "AUC"):
         assert text in result.stdout
-    for text in ("worst client", "up", "down", "peer", "3 clients", "2 R", "recorded in"):
+    for text in ("worst client", "up", "down", "peer", "3 clients", "after the last round", "recorded in"):
         assert text in result.stdout
     [folder] = Path("out").iterdir()
     assert sorted(path.name for path in folder.iterdir()) == ["clients.csv", "messages.csv", "models", "record.json"]

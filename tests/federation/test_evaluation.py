@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ import torch
 from fedbench_core.api import Examples, Splits, Task
 from fedbench_core.federation.calls import ModelScore, ScoreCall, ScoreDone
 from fedbench_core.federation.evaluation import evaluate
-from fedbench_core.federation.partition import Partition
+from fedbench_core.federation.partition import HeldOut, Partition
 
 
 def _examples(labels) -> Examples:
@@ -76,6 +78,20 @@ def test_by_sites_the_clients_own_images_count() -> None:
     assert found["matrix"]["primary"] == "local"
     assert found["metrics"]["personalization"] == 1.0
     assert found["metrics"]["generalization"] == pytest.approx((0 + 1 / 3) / 2)
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [("labels", (10 / 16 + 1 / 2 + 7 / 16 + 3 / 8) / 4), ("sites", (0 + 1 + 1 / 2 + 0) / 4)],
+)
+def test_unseen_clients_by_hand(by, expected) -> None:
+    shares = _shares([[3, 1], [0, 2]], test=[0, 0, 1, 1, 0, 1, 1, 0], owned=[[0], [2]])
+    held_out = HeldOut({"test": [np.array([1, 3]), np.array([4, 6])]}, np.array([[1, 3], [2, 2]]))
+    # recalls of the first model: 1/4 and 3/4; of the second: 1/4 and 1/2. Held out: (1/4, 3/4) and (1/2, 1/2).
+    predictions = [[1, 1, 1, 0, 0, 1, 1, 1], [1, 1, 1, 1, 1, 0, 0, 0]]
+    found = _evaluate(replace(shares, held_out=held_out), predictions, by=by)
+    assert found["metrics"]["unseen"] == pytest.approx(expected)
+    assert found["unseen_role"] == "model"
 
 
 def test_three_clients_with_one_predictor_have_one_row() -> None:

@@ -82,15 +82,32 @@ def test_bytes_are_the_lengths_of_the_blobs_that_were_decoded(go, tap) -> None:
     costs = finished.record["costs"]
     assert (costs["bytes_up"], costs["bytes_down"]) == (sent.bytes.sum(), received.bytes.sum())
     assert costs["bytes_dense"] == messages.bytes_dense.sum()
-    turns = _turns(finished)
-    assert (turns.bytes_up.sum(), turns.bytes_down.sum()) == (sent.bytes.sum(), received.bytes.sum())
+    turns, last = _turns(finished), received[received["round"] == 4]
+    assert costs["bytes_down_after"] == last.bytes.sum() == 3 * len(broadcasts[3])
+    assert (turns.bytes_up.sum(), turns.bytes_down.sum() + last.bytes.sum()) == (sent.bytes.sum(), received.bytes.sum())
 
 
-def test_full_participation_has_r_uplinks_and_one_downlink_less_per_client(go) -> None:
-    messages = _messages(go("fedavg", rounds=5))
+@pytest.mark.parametrize(
+    ("method", "settings", "after"),
+    [
+        ("fedavg", {}, True),
+        ("fedprox", {}, True),
+        ("fedavg-ft", {}, True),
+        ("ditto", {}, False),  # its headline stays with the client, its further role is the global model
+        ("kit-pair", {}, False),
+        ("fedper", {}, True),  # received body, own head
+        ("fedper", {"local_update.share": False}, False),
+    ],
+    ids=str,
+)
+def test_download_after_the_last_round_counts_where_scored_models_need_it(go, method, settings, after) -> None:
+    finished = go(method, rounds=3, **settings)
+    messages = _messages(finished)
     for client in range(3):
-        assert (messages.sender == client).sum() == 5
-        assert messages[messages.receiver == client]["round"].tolist() == [1, 2, 3, 4]
+        own = messages[messages.receiver == client]
+        assert own["round"].tolist() == ([1, 2, 3] if after else [] if settings else [1, 2])
+    last = messages[messages["round"] == 3]
+    assert finished.record["costs"]["bytes_down_after"] == last.bytes.sum()
 
 
 @pytest.mark.parametrize("absence", [{"fraction": 0.4}, {"dropout": 0.6}, {"fraction": 0.7, "dropout": 0.4}], ids=str)
@@ -102,7 +119,11 @@ def test_downloads_are_the_turns_at_which_something_lay_at_the_server(go, absenc
     up, down = messages[messages.receiver == SERVER], messages[messages.sender == SERVER]
     expected = [(round_, client) for round_, there in enumerate(rounds) for client in there]
     assert list(zip(up["round"], up.sender, strict=True)) == expected
-    assert list(zip(down["round"], down.receiver, strict=True)) == [turn for turn in expected if turn[0] > began]
+    last = [(6, client) for client in range(5)]  # also those that were absent have the scored model
+    assert list(zip(down["round"], down.receiver, strict=True)) == [
+        *(turn for turn in expected if turn[0] > began),
+        *last,
+    ]
 
 
 def test_a_ring_sends_from_inbox_to_inbox(go) -> None:
@@ -202,6 +223,17 @@ def test_centralized_trains_one_model_on_all_images_and_tests_it_on_everybodys(g
     assert record["test"]["metrics"]["n"] == 30
     assert record["test"]["metrics"]["personalization"] == pytest.approx(record["test"]["metrics"]["generalization"])
     assert record["test"]["metrics"]["balanced_accuracy"] > 0.6
+
+
+def test_centralized_model_is_fine_tuned_by_each_client(go) -> None:
+    plain, tuned = (go(method, rounds=2).record["test"] for method in ("centralized", "centralized-ft"))
+    record = go("centralized-ft", rounds=2).record
+    assert (record["population"]["trained"], record["costs"]["bytes_up"]) == (1, 0)
+    assert record["costs"]["prediction_gflops"] > 0
+    assert tuned["matrix"]["predictor_of_client"] == [0, 1, 2]
+    assert plain["matrix"]["predictor_of_client"] == [0, 0, 0]
+    turns = [_turns(go(method, rounds=2)) for method in ("centralized", "centralized-ft")]
+    assert turns[0].equals(turns[1])
 
 
 def test_centralized_is_the_same_model_however_the_images_are_dealt(go) -> None:

@@ -63,7 +63,7 @@ def test_ranks_are_intervals_where_differences_are_not_significant(suite_folder)
         "local": (4, 6),
         "majority": (4, 6),
     }
-    assert leaderboard.tables[0].winner() == "centralized"
+    assert leaderboard.tables[0].references == ["centralized"]
     assert leaderboard.winners[0][1] is None, "without centralized training"
 
 
@@ -488,6 +488,7 @@ def test_undefined_score_is_left_out_of_mean_and_count(suite_folder) -> None:
     def forget(record, grid_point) -> None:
         if grid_point.entry == "fedavg" and grid_point.seed == 0:
             record["test"]["metrics"]["auc"] = None
+            del record["test"]["auc_images"]
 
     file = suite_folder.suite()
     suite_folder.fill(file, change=forget)

@@ -59,7 +59,7 @@ def test_tables_have_the_columns_of_a_leaderboard(text) -> None:
         "No undefined scores",
         "after the last round",
         "Holm's correction over all pairs",
-        "papers quote 2R",
+        "after the last round counts where the scored model is made from it",
         "pooled over clients before binning",
         "local, equal FLOPs (local training with equal FLOPs)",
         "30 of 30 runs recorded.",
@@ -103,6 +103,7 @@ def test_undefined_scores_are_counted(suite_folder) -> None:
         if grid_point.entry == "fedavg":
             record["test"]["undefined"] = {"auc": 1}
             record["test"]["metrics"]["auc"] = None
+            del record["test"]["auc_images"]
 
     file = suite_folder.suite()
     suite_folder.fill(file, change=forget)

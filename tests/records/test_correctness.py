@@ -46,7 +46,12 @@ def test_image_scores_sum_to_the_recorded_score_for_separate_test_images(record,
 
 
 def test_image_scores_are_none_for_a_metric_that_is_not_a_mean(record) -> None:
-    assert image_scores(record("local", **SKEWED), "auc") is None
+    assert image_scores(record("local", **SKEWED), "f1") is None
+
+
+def test_image_scores_of_the_auc_add_up_to_it(record) -> None:
+    found = record("local", **SKEWED)
+    assert image_scores(found, "auc").sum() == pytest.approx(found["test"]["metrics"]["auc"], abs=1e-6)
 
 
 def test_correctness_is_read_as_arrays(record) -> None:

@@ -78,8 +78,9 @@ def test_costs_match_a_hand_count(finished) -> None:
     assert costs["backbones"]["tiny"]["parameters"] == parameters
     one = costs["backbones"]["tiny"]["bytes"]
     assert parameters * 4 + 2 * 6 * 4 + 8 < one < parameters * 4 + 1500
-    assert (costs["bytes_up"], costs["bytes_down"], costs["bytes_peer"]) == (6 * one, 3 * one, 0)
-    assert costs["bytes_dense"] == costs["bytes_whole_models"] == 9 * one
+    assert (costs["bytes_up"], costs["bytes_down"], costs["bytes_peer"]) == (6 * one, 6 * one, 0)
+    assert costs["bytes_down_after"] == 3 * one
+    assert costs["bytes_dense"] == costs["bytes_whole_models"] == 12 * one
 
 
 def test_flops_match_a_hand_count(finished) -> None:

@@ -112,7 +112,14 @@ def test_wrong_request_is_refused_before_anything_runs(suite, case) -> None:
 
 def records(planned, score):
     """Filed records by key; `score(trial, seed)` is the validation score, None for no record."""
-    costs = {"training_gflops": 1.0, "aggregation_gflops": None, "bytes_up": 3, "bytes_down": 2, "bytes_peer": 0}
+    costs = {
+        "training_gflops": 0.5,
+        "aggregation_gflops": 0.25,
+        "prediction_gflops": 0.25,
+        "bytes_up": 3,
+        "bytes_down": 2,
+        "bytes_peer": 0,
+    }
     found = {}
     for one in planned:
         for number, runs in enumerate(one.runs):

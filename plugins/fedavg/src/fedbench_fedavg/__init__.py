@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from fedbench_core.api import Backbone, Client, LocalUpdate, Method, Payload, RoundContext, Update, hookimpl
-from fedbench_core.learning import fit, load_global
+from fedbench_core.learning import fine_tune, fit, load_global
 
 PAPER = "McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017"
 
@@ -31,13 +31,13 @@ class FedAvg(LocalUpdate):
 class FineTuned(FedAvg):
     """FedAvg whose clients fine-tune the global model on their own images before they use it."""
 
+    personalizes: ClassVar[bool] = True
     finetune_epochs: Annotated[int, Field(ge=1, description="local epochs of fine-tuning")] = 1
 
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
         """The global model after fine-tuning."""
         tuned = load_global(received, client.backbone, ctx)
-        # not with the rate of the last rounds: under a schedule, nothing would change
-        fit(tuned, client.train, ctx.with_training(epochs=self.finetune_epochs, schedule="constant", warmup=0))
+        fine_tune(tuned, client.train, ctx, self.finetune_epochs)
         return {"tuned": tuned}
 
 
