@@ -97,7 +97,7 @@ def _notes(record: dict[str, Any]) -> list[str]:
     if held_out := record["population"].get("held_out"):
         notes.append(
             f"Unseen clients: accuracy on the distributions of {_held_out_text(held_out)} held out of training, mean "
-            f"over the clients' models. A leaderboard shows that of the role {test['unseen_role']!r}."
+            f"over the clients' models. A leaderboard shows that of the role {record['test']['unseen_role']!r}."
         )
     if constant := constant_predictors(record):
         notes.append(

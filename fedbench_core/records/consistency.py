@@ -81,11 +81,7 @@ def _of_population(record: Record, spec: RunSpec) -> Iterator[Claim]:
     shape = [len(row) for row in held_out["counts"]]
     yield "the shape of population.held_out.counts", shape, [len(data["classes"])] * spec.held_out
     if spec.held_out:
-        yield "test.unseen_role", record["test"].get("unseen_role") in _roles(record), True
-
-
-def _roles(record: Record) -> list[str]:
-    return [record["test"]["role"], *record["test"]["roles"]]
+        yield "test.unseen_role", record["test"].get("unseen_role") in _roles(record["test"]), True
 
 
 def _of_curve(record: Record, spec: RunSpec) -> Iterator[Claim]:
