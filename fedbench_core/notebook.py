@@ -109,7 +109,7 @@ def records(*sources: Path | str) -> Records:
 
 
 def compare(
-    methods: Sequence[str],
+    methods: str | Sequence[str],
     seeds: int | Sequence[int] = 3,
     metric: str | None = None,
     how: How | None = None,
@@ -127,7 +127,7 @@ def compare(
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     if not chosen or min(chosen) < 0 or max(chosen) > MOST_SEED:
         raise RequestError(f"seeds={seeds!r}: expected a number of seeds from 1 on, or a list of seeds.")
-    suite = adhoc_suite("compare", methods, chosen, settings, metric)
+    suite = adhoc_suite("compare", [methods] if isinstance(methods, str) else methods, chosen, settings, metric)
     plan = plan_runs(suite.name, suite.grid_points(), how.out / "records", how, "compare")
     outcomes = run_suite(plan, how, watch)
     filed, keys = filed_by_key(how.out / "records"), {one.key for one in suite.grid_points()}

@@ -51,9 +51,14 @@ def test_models_that_predict_one_class_only_are_counted(correct, clients) -> Non
 
 
 @pytest.mark.usefixtures("kit")
-def test_scores_are_those_of_the_method(tmp_path) -> None:
-    spec = RunSpec.of({"method": "majority", "dataset": "spots", "backbones": "tiny", "clients": 3, "rounds": 1})
+@pytest.mark.parametrize(
+    "partition", [{}, {"partitioner": "sites", "set": {"dataset.sites": 3, "dataset.test": 35}}], ids=str
+)
+def test_scores_are_those_of_the_method(partition, tmp_path) -> None:
+    settings = {"method": "majority", "dataset": "spots", "backbones": "tiny", "clients": 3, "rounds": 1}
+    spec = RunSpec.of({**settings, **partition})
     made = run(spec, How(out=tmp_path, executor="serial")).record
     expected = majority_scores(made)
+    assert expected.keys() >= {"personalization", "generalization", "worst_client", "balanced_accuracy", "auc"}
     assert {name: made["test"]["metrics"][name] for name in expected} == pytest.approx(expected)
     assert constant_predictors(made) == 3
