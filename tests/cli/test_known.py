@@ -38,7 +38,9 @@ def test_names_that_were_damaged_are_not_known(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("FEDBENCH_CACHE", str(tmp_path))
     path = known._path()
     path.parent.mkdir()
-    path.write_bytes(cached(json.dumps({"key": known._key(), "entries": {"method": [{"name": "fedavg"}]}}).encode()))
+    path.write_bytes(
+        cached(json.dumps({"key": known.key_of_plugins(), "entries": {"method": [{"name": "fedavg"}]}}).encode())
+    )
     assert known.known() == {"method": [{"name": "fedavg"}]}
     path.write_bytes(path.read_bytes().replace(b"fedavg", b"fedavf"))
     assert known.known() is None

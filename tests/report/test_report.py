@@ -13,6 +13,7 @@ from fedbench_core.leaderboard.text_tables import text_tables
 from fedbench_core.records.correctness import read_correctness
 from fedbench_core.records.predictions import class_scores, confusion, count_text
 from fedbench_core.records.record import FORMAT, read_record, sealed, write_record
+from fedbench_core.report import page
 
 
 class Reader(HTMLParser):
@@ -52,6 +53,13 @@ def test_report_needs_no_other_file(report) -> None:
     text = report.read_text()
     assert all(address.startswith("#") for address in Reader(text).addresses)
     assert not re.search(r"@import|url\(", text[: text.index("</style>")])
+
+
+def test_report_of_many_tables_leaves_charts_to_the_browser(suites, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(page, "_MOST_DRAWN", 1)
+    assert go("--folder", suites, "--out", tmp_path / "report.html").exit_code == 0
+    text = (tmp_path / "report.html").read_text()
+    assert (text.count('<figure id="'), text.count("<noscript>")) == (3, 2)
 
 
 def test_report_of_equal_records_has_equal_bytes(suites, report, tmp_path) -> None:
