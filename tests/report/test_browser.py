@@ -114,7 +114,7 @@ def test_table_and_command_are_copied(page) -> None:
     assert [row["entry"] for row in entries] == page.evaluate(NAMES)
     page.click("[data-copy=LaTeX]")
     latex = page.evaluate("navigator.clipboard.readText()")
-    assert (latex.count(" \\\\\n"), latex.count("centralized")) == (3 * (1 + 2), 0)  # three tables: headings and two rows
+    assert (latex.count(" \\\\\n"), latex.count("centralized")) == (3 * (1 + 2), 0)  # headings and two rows
     page.fill("[name=words]", "")
     row = page.locator("tr[data-entry=fedavg]")
     row.locator("[data-command]").click()
