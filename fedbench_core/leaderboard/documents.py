@@ -40,8 +40,8 @@ def documents(folder: Path) -> Iterator[Path]:
     yield from (path for path in sorted(found) if path.is_file() and _OPEN.search(path.read_text(encoding="utf-8")))
 
 
-def document(path: Path, folder: Path, leaderboards: Mapping[str, Leaderboard]) -> str:
-    """The text of a document with its tables; those of suites that are not given stay.
+def document(path: Path, folder: Path, leaderboards: Mapping[str, Leaderboard | None]) -> str:
+    """The text of a document with its tables; those of suites that are not given stay. None: a suite without records.
 
     RequestError for a table that is not closed, or that asks for what does not exist.
     """
@@ -54,16 +54,27 @@ def document(path: Path, folder: Path, leaderboards: Mapping[str, Leaderboard]) 
         raise RequestError(f"{path}: {error}") from None
 
 
-def _filled(block: re.Match[str], path: Path, folder: Path, leaderboards: Mapping[str, Leaderboard]) -> str:
+def _filled(block: re.Match[str], path: Path, folder: Path, leaderboards: Mapping[str, Leaderboard | None]) -> str:
     asked = _Asked.model_validate_json(block["asked"])
-    leaderboard = leaderboards.get(asked.suite)
-    if leaderboard is None:
+    if asked.suite not in leaderboards:
         return block[0]
+    leaderboard = leaderboards[asked.suite]
+    parts = (
+        _parts(leaderboard, asked, os.path.relpath(folder, path.parent)) if leaderboard else [_not_run(asked, folder)]
+    )
+    return "\n\n".join([block["head"].rstrip("\n"), *parts, block["end"]])
+
+
+def _parts(leaderboard: Leaderboard, asked: _Asked, folder: str) -> list[str]:
     columns = [column(name) for name in asked.columns]
     cases = zip(case_labels(leaderboard), leaderboard.tables, strict=True)
     parts = [part for label, table in cases for part in _case(label, table, asked, columns)]
-    parts.append(_origin(leaderboard, os.path.relpath(folder, path.parent)))
-    return "\n\n".join([block["head"].rstrip("\n"), *parts, block["end"]])
+    return [*parts, _origin(leaderboard, folder)]
+
+
+def _not_run(asked: _Asked, folder: Path) -> str:
+    command = f"fedbench suite run {folder.resolve().name}/suites/{asked.suite}.toml"
+    return f"Not run yet: `{command}`, and `fedbench leaderboard --write`."
 
 
 def _case(label: str, table: Table, asked: _Asked, columns: list[Column]) -> list[str]:

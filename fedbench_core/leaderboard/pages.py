@@ -111,7 +111,8 @@ def render(folder: Path, only: str | None = None) -> Rendered:
             figures |= {folder / FOLDER / f"{figure.name}.svg": figure for figure in found}
     pages[folder / INDEX] = index_page(leaderboards)
     ranked = [leaderboard for _, leaderboard in leaderboards if isinstance(leaderboard, Leaderboard)]
-    by_name = {one.suite.name: one for one in ranked if wanted in (None, one.suite.name)}
+    shown = [(suite.name, one) for suite, one in leaderboards if wanted in (None, suite.name)]
+    by_name = {name: one if isinstance(one, Leaderboard) else None for name, one in shown}
     unusable = [leaderboard for _, leaderboard in leaderboards if isinstance(leaderboard, UnusableError)]
     return Rendered(
         pages,

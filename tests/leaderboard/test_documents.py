@@ -62,6 +62,14 @@ def test_table_of_another_suite_than_the_one_asked_for_stays(readme, suite_folde
     assert "\nold\n" in readme.read_text()
 
 
+def test_table_of_a_suite_without_records_says_how_to_run_it(readme, suite_folder) -> None:
+    suite_folder.suite("larger")
+    readme.write_text(readme.read_text().replace('"small"', '"larger"'))
+    write(render(suite_folder.folder))
+    assert "Not run yet: `fedbench suite run leaderboards/suites/larger.toml`" in readme.read_text()
+    check(render(suite_folder.folder))
+
+
 def test_smoke_test_is_listed_apart_and_called_so_on_its_page(suite_folder) -> None:
     suite_folder.fill(suite_folder.suite("tried", smoke_test=True))
     suite_folder.fill(suite_folder.suite())
