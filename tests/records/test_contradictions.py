@@ -12,7 +12,8 @@ from fedbench_core import RunSpec, run
 from fedbench_core.api import SERVER
 from fedbench_core.federation.spec import digest_of
 from fedbench_core.records import messages
-from fedbench_core.records.recomputed import Groups, _f1_of_two
+from fedbench_core.records.decoded import Groups
+from fedbench_core.records.recomputed import _f1_of_two
 from fedbench_core.records.record import RecordError, _text, read_record, sealed
 from fedbench_core.runner import How
 
@@ -89,7 +90,7 @@ BEYOND = {
     "test.correct.0": "////",
     "test.correct": [],
     "test.groups.kinds": 10**12,
-    "test.groups.images": "A" * 12,
+    "test.groups.images": "AAAAAAAAAAA=",
     "test.matrix.predictor_of_client": [0, 0, 0],
     "test.matrix.label.1.2": 0.123,
     "test.matrix.local": [],
