@@ -27,6 +27,8 @@ RECORD = "record.json"
 TABLES = ("clients.csv", MESSAGES)
 _TOGETHER = 256
 """Records that are checked together."""
+_LARGE = re.compile(r"[:,\[] ?-?\d[\d.]*[eE]\+?\d{3}|\d{309}")
+"""What a number looks like that may be above the largest float."""
 _DIGEST_LINE = re.compile(r'^"digest": ?"([0-9a-f]{64})",\n', re.MULTILINE)
 
 
@@ -156,8 +158,18 @@ def _form_fault(one: _Loaded) -> RecordError | None:
     if not _is_intact(one.text, one.record):
         advice = f"Restore the original file, or {again}"
         return RecordError(one.file, "was altered: its digest does not match its contents", advice)
-    fault = schema_fault(one.record)
+    fault = _overflow(one.text, one.record) or schema_fault(one.record)
     return _unfinished(one, fault) if fault else None
+
+
+def _overflow(text: str, record: Mapping[str, Any]) -> str:
+    """The fault of a number that is read as infinite, also where the schema names no value; "" if there is none."""
+    if _LARGE.search(text):
+        try:
+            _canonical(record)
+        except ValueError:
+            return "it holds a number above 1e308"
+    return ""
 
 
 def _unfinished(one: _Loaded, fault: str) -> RecordError:
