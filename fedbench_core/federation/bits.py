@@ -28,7 +28,8 @@ def bits_of_texts(texts: Sequence[str], count: int) -> npt.NDArray[np.uint8]:
 
 def bits_of_text(text: str, count: int) -> npt.NDArray[np.uint8]:
     """The `count` bits in a text, (count,); errors as in `bits_of_texts`."""
-    return bits_of_texts([text], count)[0]
+    (bits,) = bits_of_texts([text], count)
+    return np.asarray(bits)
 
 
 def text_of_codes(codes: Codes, kinds: int) -> str:
@@ -45,7 +46,8 @@ def codes_of_texts(texts: Sequence[str], count: int, kinds: int) -> Codes:
 
 def codes_of_text(text: str, count: int, kinds: int) -> Codes:
     """The `count` codes in a text, (count,); errors as in `bits_of_texts`."""
-    return codes_of_texts([text], count, kinds)[0]
+    (codes,) = codes_of_texts([text], count, kinds)
+    return np.asarray(codes)
 
 
 def text_of_floats(values: npt.NDArray[np.float64]) -> str:

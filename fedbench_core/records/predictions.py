@@ -57,7 +57,8 @@ def true_classes(record: Record) -> Codes:
         return image_groups(record)
     if test.get("labels") is None:
         raise RequestError("The record does not hold the classes of the test images.")
-    return read_codes([test["labels"]], data["images"]["test"], len(data["classes"]), "labels")[0]
+    (codes,) = read_codes([test["labels"]], data["images"]["test"], len(data["classes"]), "labels")
+    return np.asarray(codes)
 
 
 def confusions(record: Record) -> dict[int, Counts]:

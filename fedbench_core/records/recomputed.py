@@ -215,7 +215,7 @@ def _sums(right: Matrix, groups: Groups) -> Matrix:
     models, kinds = right.shape[0] * right.shape[1], len(groups.sizes)
     places = groups.codes + np.arange(0, models * kinds, kinds)[:, None]
     sums = np.bincount(places.ravel(), weights=right.ravel(), minlength=models * kinds)
-    return sums.reshape(*right.shape[:2], kinds)
+    return np.asarray(sums, np.float64).reshape(*right.shape[:2], kinds)
 
 
 def _prediction_faults(kind: _Kind, pairs: Sequence[Pair], right: Bits) -> list[str]:
