@@ -39,7 +39,7 @@ def test_plugin_of_the_readme_runs(signs, tmp_path) -> None:  # noqa: ARG001  # 
     finished = run(RunSpec.of(settings), How(out=tmp_path, executor="serial"))
     assert 0 < finished.record["costs"]["bytes_up"] < finished.record["costs"]["bytes_dense"]
     assert finished.record["versions"]["fedbench-signs"] == "0.1"
-    assert len(finished.clients) == 6
+    assert len(finished.clients) == 4
     assert (
         finished.messages["bytes"].sum()
         == finished.record["costs"]["bytes_up"] + finished.record["costs"]["bytes_down"]

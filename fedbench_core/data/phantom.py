@@ -37,7 +37,7 @@ class Phantom:
     different numbers of images. Some training labels are wrong; validation and test labels are correct.
     """
 
-    train: Annotated[Count, Field(description="training images")] = 880
+    train: Annotated[Count, Field(description="training images")] = 960
     val: Annotated[Count, Field(description="validation images")] = 160
     test: Annotated[Count, Field(description="test images")] = 400
     sites: Annotated[int, Field(ge=1, le=8, description="scanners")] = 4

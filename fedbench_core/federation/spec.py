@@ -45,7 +45,7 @@ class RunSpec(BaseModel):
     )
     clients: Annotated[
         int, Field(ge=1, le=MOST_CLIENTS, description="hospitals in the federation; by sites, one per site")
-    ] = 3
+    ] = 2
     rounds: Annotated[int, Field(ge=1, le=MANY, description="communication rounds")] = 4
     epochs: Annotated[Positive | None, Field(description="local epochs per turn; 1 if not given")] = None
     steps: Annotated[Positive | None, Field(description="local steps per turn, in place of epochs")] = None

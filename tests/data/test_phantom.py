@@ -88,9 +88,9 @@ def test_splits_do_not_depend_on_each_other(tmp_path):
 
 def test_default_sizes_of_splits_sites_and_classes(tmp_path):
     splits = DATASETS["phantom"]().load(DataRequest(cache=tmp_path))
-    assert [len(splits.train), len(splits.val), len(splits.test)] == [880, 160, 400]
+    assert [len(splits.train), len(splits.val), len(splits.test)] == [960, 160, 400]
     assert splits.image_size == 64
-    assert np.bincount(splits.sites["train"]).tolist() == [352, 264, 176, 88]
+    assert np.bincount(splits.sites["train"]).tolist() == [384, 288, 192, 96]
     assert np.bincount(splits.sites["test"]).tolist() == [160, 120, 80, 40]
     classes = np.bincount(splits.test.labels[:, 0])
     assert classes.sum() == 400

@@ -190,9 +190,9 @@ WRONG_PROGRESS = {
     "totals": {"bytes_up": "x"},
     "turns": {"0": [1]},
     "curve": [{}],
-    "selected": {"round": 0, "validation": "0.5", "metrics": None},
+    "selected": {"round": 0},
     "models": {"last": {"round": 0}},
-    "recent": {"curve": {"0": {"auc": "high"}}, "undefined": {}, "test": {}},
+    "recent": {},
     "tables": {"clients.csv": 5},
     "more": 1,
 }
