@@ -161,7 +161,7 @@ def _print_tables(leaderboard: "Leaderboard", *, notes: bool) -> None:
     from fedbench_core.leaderboard.footnotes import dataset_footnotes, leaderboard_footnotes  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.text_tables import mean_rank_table  # noqa: PLC0415  # as above
 
-    echo(line(f"{leaderboard.suite.name}: {leaderboard.suite.question}"))
+    print_sentence(line(f"{leaderboard.suite.name}: {leaderboard.suite.question}"))
     echo()
     for table in leaderboard.tables:
         print_case(table, notes=notes)
@@ -180,7 +180,7 @@ def print_case(table: "Table", *, notes: bool) -> None:
     from fedbench_core.leaderboard.footnotes import table_footnotes  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.text_tables import text_tables  # noqa: PLC0415  # as above
 
-    echo(line(str(table.case)))
+    print_sentence(line(str(table.case)))
     echo()
     for sheet in text_tables(table):
         print_sheet(sheet)

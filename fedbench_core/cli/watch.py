@@ -54,14 +54,17 @@ def _show(suite: "Suite", found: "Leaderboard | None") -> None:
     from fedbench_core.leaderboard.text_tables import text_tables  # noqa: PLC0415  # as above
 
     click.clear()
-    echo(line(f"{suite.name}: {suite.question}\n"))
+    print_sentence(line(f"{suite.name}: {suite.question}"))
+    echo()
     for table in found.tables if found else ():
-        echo(f"{line(str(table.case))}\n")
+        print_sentence(line(str(table.case)))
+        echo()
         scores = text_tables(table)[0]
         print_table(scores.headings, scores.rows, right=frozenset(scores.headings) - scores.left)
         echo()
-    print_sentence(f"{_count(suite, found)} Ctrl-C ends watching.")
-    if missing := _missing(suite, found):
+    missing = _missing(suite, found)
+    print_sentence(f"{_count(suite, found)}{' Ctrl-C ends watching.' if missing else ''}")
+    if missing:
         print_sentence(f"Still to run: {', '.join(f'{line(name)} ({count})' for name, count in missing.items())}.")
 
 
