@@ -35,8 +35,11 @@ class _Key:
 
 
 def load(net: nn.Module, tensors: Tensors) -> None:
-    """Copy tensors into a module that has exactly these."""
+    """Copy tensors into a module that has these; RunError if one is missing or has another shape."""
     own = net.state_dict()
+    for name, value in own.items():
+        if name not in tensors or tensors[name].shape != value.shape:
+            raise RunError(f"stored tensors do not fit {type(net).__name__}: {name}")
     if own:  # a module without tensors, such as nn.Identity, has nothing to load
         torch._foreach_copy_(list(own.values()), [tensors[name] for name in own])
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from fedbench_core.api import Memory, RunError, pack, unpack
@@ -54,8 +55,9 @@ class NodeState:
 
     @classmethod
     def from_bytes(cls, blob: Blob) -> "NodeState":
-        """The state that `to_bytes` wrote."""
+        """The state that `to_bytes` wrote; PayloadError or RunError for anything else."""
         tensors, meta = unpack(blob)
+        _check_meta(meta)
         names = [*((role, name, None) for role, name in meta["models"]), *meta["modules"]]
         networks = {
             (number, role): Weights(name, _group(f"network {number}/", tensors), sizes)
@@ -69,6 +71,26 @@ class NodeState:
             memories[0],
             dict(zip(meta["compressors"], memories[1:], strict=True)),
         )
+
+
+class _Meta(BaseModel):
+    """What a state holds besides tensors: roles with the names and sizes of networks, and memories."""
+
+    models: list[tuple[str, str]]
+    modules: list[tuple[str, str, dict[str, int]]]
+    compressors: list[str]
+    plain: list[dict[str, float | str]]
+
+
+def _check_meta(meta: Mapping[str, Any]) -> None:
+    """RunError unless `meta` has the form that `to_bytes` gives it: run folders may come from others."""
+    try:
+        found = _Meta.model_validate(meta)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise RunError(f"a stored state is damaged: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if len(found.plain) != 1 + len(found.compressors):
+        raise RunError(f"a stored state is damaged: it has {len(found.plain)} memories")
 
 
 def copied(memory: Memory, device: str) -> Memory:

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from fedbench_core.api import RequestError, RunError
-from fedbench_core.federation.networks import Networks
+from fedbench_core.federation import networks
+from fedbench_core.federation.networks import Networks, snapshot
 from fedbench_core.federation.resolved import resolve
 from fedbench_core.runner import How, load
 
@@ -113,3 +114,12 @@ def test_module_that_was_not_declared_is_refused(lender) -> None:
 def test_a_backbone_that_was_not_announced_is_refused(lender) -> None:
     with pytest.raises(RequestError, match=r"No backbone in this run named 'plain'.*Available: tiny, wide"):
         lender().backbone("plain")
+
+
+@pytest.mark.parametrize("tensors", [{}, {"weight": torch.ones(1, 1), "bias": torch.ones(2)}])
+def test_stored_tensors_that_do_not_fit_are_refused_by_name(tensors) -> None:
+    net = nn.Linear(3, 2)
+    before = snapshot(net)
+    with pytest.raises(RunError, match="weight"):
+        networks.load(net, tensors)
+    assert all(torch.equal(value, before[name]) for name, value in snapshot(net).items())

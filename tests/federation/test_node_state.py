@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedbench_core.api import PayloadError, RunError
+from fedbench_core.api import PayloadError, RunError, pack
 from fedbench_core.federation.node_state import NodeState, Weights
 
 keys = st.text(min_size=1, max_size=12)
@@ -66,3 +66,22 @@ def test_value_that_cannot_be_stored_is_named(value) -> None:
 def test_other_bytes_are_refused(blob) -> None:
     with pytest.raises(PayloadError):
         NodeState.from_bytes(blob)
+
+
+WRONG = {
+    "models": ["x", [["role"]], [["role", 5]]],
+    "modules": [None, [["role", "name"]], [["role", "name", [3]]]],
+    "compressors": [{"a": 1}, ["up"], "up"],
+    "plain": [[], [5], [{"a": []}], None],
+}
+
+
+@pytest.mark.parametrize("block", WRONG)
+def test_state_with_other_contents_is_refused_by_the_name_of_the_block(block) -> None:
+    meta = {"models": [], "modules": [], "compressors": [], "plain": [{}]}
+    assert not NodeState.from_bytes(pack({}, meta))
+    for value in WRONG[block]:
+        with pytest.raises(RunError, match="stored state is damaged"):
+            NodeState.from_bytes(pack({}, {**meta, block: value}))
+    with pytest.raises(RunError, match=block):
+        NodeState.from_bytes(pack({}, {name: value for name, value in meta.items() if name != block}))
