@@ -140,6 +140,7 @@ class Store:
         try:
             files = {(a, b, c): File(self._folder / where, digest) for a, b, c, where, digest in journal.pop("files")}
             own = all(_OWN.fullmatch(file.path.name) and file.path.parent == self._folder for file in files.values())
+            own = own and all(isinstance(word, str) for key in files for word in key)
         except _MALFORMED:
             own = False
         if not own:

@@ -34,7 +34,10 @@ def failure(point: EntryPoint, load: Callable[[], object]) -> str:
     passed = default_cache() / "plugins" / key_of(point)
     if passed.exists():
         return ""
-    problem = _tried(load)
+    try:
+        problem = _tried(load)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"The plugin {point.name!r} ({point.value}) was being imported.") from None
     if not problem:
         with suppress(OSError):  # then it is tried again next time
             passed.parent.mkdir(parents=True, exist_ok=True)

@@ -177,7 +177,10 @@ def test_journal_that_names_a_file_of_others_is_damaged(name, how, stopped) -> N
         resume(stopped, how)
 
 
-@pytest.mark.parametrize("contents", [[], {}, {"files": 3}, {"files": [[1, 2]]}, {"files": [[1, 2, 3, 4, 5]]}])
+UNNAMED = {"files": [["client", None, "", "client-0.1.0.fedbench.safetensors", "0" * 64]]}
+
+
+@pytest.mark.parametrize("contents", [[], {}, {"files": 3}, {"files": [[1, 2]]}, {"files": [[1, 2, 3, 4, 5]]}, UNNAMED])
 def test_journal_with_other_contents_is_damaged(contents, how, stopped) -> None:
     for journal in (stopped / "state").glob("journal*"):
         journal.write_bytes(_sealed(contents))

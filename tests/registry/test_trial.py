@@ -4,6 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from fedbench_core.registry import trial
 
 PROGRAM = """
 import json, sys
@@ -53,3 +58,14 @@ def test_import_that_ends_or_forks_the_process_is_a_problem_of_its_plugin_alone(
         assert [problems[name] for name in ("fedbench-child", "fedbench-runs", "fedbench-counts")] == ["", "", ""]
     imports = 3  # in a process of its own at first, then in this one, and once more without another process
     assert trace.read_text().split() == ["imported"] * imports
+
+
+def test_interrupted_import_is_named(monkeypatch, tmp_path) -> None:
+    def interrupted(_load: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("FEDBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(trial, "_tried", interrupted)
+    monkeypatch.setattr(trial.threading, "active_count", lambda: 1)
+    with pytest.raises(KeyboardInterrupt, match="slow_plugin"):
+        trial.failure(EntryPoint("parts", "slow_plugin", "fedbench"), lambda: None)
