@@ -249,6 +249,22 @@ class Topology(Protocol):
 
 
 @dataclass(frozen=True)
+class Control:
+    """What a method is without the idea that it claims: another method, or options that switch the idea off.
+
+    options: of the control's parts, {"local_update.share": False}. Everything else is as in the run to compare with.
+    """
+
+    method: str
+    options: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """In words: `local`, or `example with local_update.share = false`."""
+        options = ", ".join(f"{name} = {str(value).lower()}" for name, value in self.options.items())
+        return f"{self.method} with {options}" if options else self.method
+
+
+@dataclass(frozen=True)
 class Method:
     """A federated method: parts by name, and its properties. Pure data, so that every part can be replaced.
 
@@ -257,6 +273,7 @@ class Method:
     ("topology") and options ("aggregator.accumulate") that can't be replaced, because the result would be another
     method. requires: run settings that it needs, such as {"momentum": 0.0}. uses_public: needs public images.
     learns: False for a baseline that trains nothing. baseline: the row of a leaderboard that runs of the method are.
+    control: the row that every ranked table with the method needs beside it.
     """
 
     local_update: str
@@ -273,6 +290,7 @@ class Method:
     uses_public: bool = False
     learns: bool = True
     baseline: Literal["", "majority", "steps", "centralized", "tuned"] = ""
+    control: Control | None = None
     fidelity: Literal["full", "reconstruction"] = "full"
     paper: str = ""
     summary: str = ""

@@ -102,7 +102,9 @@ def _option(option: Option) -> Entry:
 def _method(name: str) -> Entry:
     method = registry().method(name)
     parts = {part: _method_part(method, part, kind) for part, kind in _PARTS.items() if getattr(method, part)}
-    return {**_origin("method", name), **{field: getattr(method, field) for field in METHOD_FIELDS}, "parts": parts}
+    fields_ = {field: getattr(method, field) for field in METHOD_FIELDS}
+    control = str(method.control or "")
+    return {**_origin("method", name), **fields_, "control": control, "parts": parts}
 
 
 def _method_part(method: Method, part: str, kind: str) -> Entry:

@@ -6,6 +6,7 @@ Entry = dict[str, Any]
 
 METHOD_FIELDS = (
     *("paper", "fidelity", "data", "mixed_backbones", "partial_participation", "uses_public", "requires", "pinned"),
+    "control",
 )
 """The fields of a method besides its parts."""
 EMPTY: tuple[object, ...] = ("", (), {})

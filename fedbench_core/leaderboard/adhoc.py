@@ -15,7 +15,9 @@ from fedbench_core.leaderboard.misfits import Record, Runs, all_records, misfits
 from fedbench_core.leaderboard.table import Table
 from fedbench_core.records.record import RecordError
 from fedbench_core.suites.adhoc import baseline_of
+from fedbench_core.suites.controls import controls_of
 from fedbench_core.suites.ranking import default_metric
+from fedbench_core.suites.resolved_specs import remembered_specs
 from fedbench_core.suites.suite import Suite
 
 NAME = "runs"
@@ -49,8 +51,11 @@ def _table(
 ) -> Table:
     """The table of a case, with the commands for the baselines that it lacks."""
     suite = _suite({case: runs}, ranked_by.name)
-    [table] = build_tables(suite, {case: runs}, ranked_by, order, budgets)
-    return replace(table, commands=commands(suite, runs, paths) if table.why_unranked else ())
+    with remembered_specs() as specs:
+        resolved = {name: specs.of_settings(next(iter(own.values()))["spec"]) for name, own in runs.items()}
+    controls = controls_of(resolved, suite.baselines.controls)
+    [table] = build_tables(suite, {case: runs}, ranked_by, order, budgets, controls)
+    return replace(table, commands=commands(suite, runs, paths, controls) if table.why_unranked else ())
 
 
 def _by_case(records: Iterable[Record]) -> dict[Case, dict[str, dict[int, Record]]]:

@@ -18,6 +18,7 @@ from fedbench_core.leaderboard.misfits import Record, Runs
 from fedbench_core.records.record import RECORD
 from fedbench_core.registry import registry
 from fedbench_core.suites.adhoc import baseline_of
+from fedbench_core.suites.controls import Controls, EntryControl
 from fedbench_core.suites.suite import Suite
 
 _OUT = "runs"
@@ -28,34 +29,38 @@ _SHARE = "share"
 
 def named(runs: Runs) -> dict[str, Any]:
     """The entries of a case that are baselines by their kind, as `baselines` of a suite: the first one of each."""
-    kinds = [kind for kind in MEANINGS if kind != "unshared"]
+    kinds = [kind for kind in MEANINGS if kind not in ("unshared", "control")]
     found = {kind: name for kind in kinds for name in _of_kind(kind, runs)[::-1] if not fault(kind, name, runs)}
-    pairs = {name: _unshared(name, runs, found.get("steps")) for name in runs if scores_two_models(runs[name])}
-    return {**found, "unshared": {name: other for name, other in pairs.items() if other is not None}}
+    of_two = [name for name, own in runs.items() if scores_two_models(own) and not _declares_control(_method(own))]
+    pairs = {name: _unshared(name, runs, found.get("steps")) for name in of_two}
+    return {**found, "controls": {name: other for name, other in pairs.items() if other is not None}}
 
 
-def commands(suite: Suite, runs: Runs, paths: Mapping[str, Path]) -> tuple[str, ...]:
+def commands(suite: Suite, runs: Runs, paths: Mapping[str, Path], controls: Controls) -> tuple[str, ...]:
     """The commands that compute the missing baselines of a case. paths: where each record is, by its digest.
 
     What equal FLOPs are is known once local training has run; without it, the command for them is left out.
     """
-    wanted = [(kind, of) for kind, name, of, _ in compulsory(suite, runs) if name is None]
+    wanted = [(kind, of) for kind, name, of, _ in compulsory(suite, runs, controls) if name is None]
     seeds = ",".join(map(str, sorted({seed for own in runs.values() for seed in own})))
     found = [
         shlex.join(["fedbench", "run", method, *_config(paths[record["digest"]]), "--seed", seeds, *changes])
         for kind, of in wanted
-        for method, record, changes in _changed(kind, of, runs)
+        for method, record, changes in _changed(kind, of, runs, controls.get(of))
     ]
     return tuple(dict.fromkeys(found))
 
 
-def _changed(kind: str, of: str, runs: Runs) -> Iterator[tuple[str, Record, list[str]]]:
+def _changed(kind: str, of: str, runs: Runs, control: EntryControl | None) -> Iterator[tuple[str, Record, list[str]]]:
     """The method of a baseline, the record whose settings it has, and the flags that change them; none if unknown.
 
-    of: the entry that the baseline is for, "" for all.
+    of: the entry that the baseline is for, "" for all; control: its control.
     """
     some = next(filter(sends, runs.values()), next(iter(runs.values())))
-    if kind == "unshared":
+    if control is not None and control.declared is not None:
+        options = [f"{name}={str(value).lower()}" for name, value in control.declared.options.items()]
+        yield control.declared.method, _first(runs[of]), [flag for option in options for flag in ("--set", option)]
+    elif kind == "unshared":
         if _can_be_silent(_method(runs[of])):
             yield _method(runs[of]), _first(runs[of]), ["--set", f"local_update.{_SHARE}=false"]
     elif kind == "flops":
@@ -103,6 +108,10 @@ def _unshared(name: str, runs: Runs, alone: str | None) -> str | None:
     method = _method(runs[name])
     silent = (other for other, own in runs.items() if _method(own) == method and not sends(own))
     return next(silent, None if _can_be_silent(method) else alone)
+
+
+def _declares_control(method: str) -> bool:
+    return method in registry().names("method") and registry().method(method).control is not None
 
 
 def _can_be_silent(method: str) -> bool:

@@ -7,6 +7,7 @@ from fedbench_core.leaderboard.misfits import Record, Runs
 from fedbench_core.records.costs import gflops
 from fedbench_core.records.scored import scored
 from fedbench_core.statistics.intervals import defined_mean
+from fedbench_core.suites.controls import Controls, EntryControl, suite_controls
 from fedbench_core.suites.suite import Suite
 
 MEANINGS = {
@@ -16,6 +17,7 @@ MEANINGS = {
     "centralized": "centralized training on the images of all clients",
     "tuned": "a global model fine-tuned by each client",
     "unshared": "the same pair of models without communication",
+    "control": "the same without the idea that the method claims",
 }
 ALWAYS = ("majority", "steps", "flops", "centralized")
 """The baselines that every leaderboard needs."""
@@ -24,7 +26,7 @@ _MIN_FLOPS = 0.9
 """Fraction of the FLOPs of the most expensive entry: whole epochs can't match it exactly."""
 
 
-def compulsory(suite: Suite, runs: Runs) -> list[tuple[str, str | None, str, str]]:
+def compulsory(suite: Suite, runs: Runs, controls: Controls) -> list[tuple[str, str | None, str, str]]:
     """The compulsory baselines of a case: their kind, the entry that the suite names, that which needs it, and why.
 
     The third is "" for a baseline that is not for a single entry.
@@ -35,20 +37,30 @@ def compulsory(suite: Suite, runs: Runs) -> list[tuple[str, str | None, str, str
     if personal is not None:
         rows.append(("tuned", baselines.tuned, "", f"{personal!r}, which trains personal models"))
     for name, own in runs.items():
-        if name != baselines.tuned and scores_two_models(own):
-            why = f"{name!r}, which evaluates two models per client"
-            rows.append(("unshared", baselines.unshared.get(name), name, why))
+        control = controls.get(name, EntryControl(None))
+        if control is not None and control.declared is not None:
+            rows.append(("control", control.name, name, f"{name!r}: {control.declared.text}"))
+        elif control is not None and name != baselines.tuned and scores_two_models(own):
+            rows.append(("unshared", control.name, name, f"{name!r}, which evaluates two models per client"))
     return rows
 
 
-def missing(suite: Suite, runs: Runs) -> list[str]:
+def missing(suite: Suite, runs: Runs, controls: Controls) -> list[str]:
     """What is wrong with the compulsory baselines: missing ones, and those that are another kind of run."""
-    return [problem for kind, name, _, why in compulsory(suite, runs) for problem in _problems(kind, name, why, runs)]
+    rows = compulsory(suite, runs, controls)
+    odd = [
+        f"control of {name!r} is {own.name!r}, which {own.fault}; expected {own.declared.text}"
+        for name, own in controls.items()
+        if own is not None and own.declared is not None and own.fault and name in runs
+    ]
+    return [problem for kind, name, _, why in rows for problem in _problems(kind, name, why, runs)] + odd
 
 
 def unnamed(suite: Suite) -> list[str]:
-    """The kinds of baselines that every ranked leaderboard needs and that the suite doesn't name."""
-    return [f"{kind} ({MEANINGS[kind]})" for kind in ALWAYS if getattr(suite.baselines, kind) is None]
+    """The baselines that every ranked leaderboard needs, and the controls of entries, that the suite doesn't name."""
+    always = [f"{kind} ({MEANINGS[kind]})" for kind in ALWAYS if getattr(suite.baselines, kind) is None]
+    lacking = {name: own.declared for name, own in suite_controls(suite).items() if own is not None and not own.name}
+    return always + [f"the control of {name!r} ({control.text})" for name, control in lacking.items() if control]
 
 
 def _problems(kind: str, name: str | None, why: str, runs: Runs) -> Iterator[str]:

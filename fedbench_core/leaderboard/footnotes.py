@@ -71,7 +71,7 @@ def _unranked(table: Table) -> str:
     # a record doesn't show whether the two models of an entry train each other
     advice = "Name them under [baselines] in the suite, and run what is missing."
     if any(reason.startswith("unshared") for reason in table.why_unranked):
-        advice += " For two models that don't train each other, name the baseline for steps as unshared."
+        advice += " For two models that don't train each other, name the baseline for steps as their control."
     return Lead("Not ranked", f"{missing} {advice}")
 
 
@@ -277,7 +277,10 @@ def _definitions(leaderboard: Leaderboard) -> Iterator[str]:
     baselines = leaderboard.suite.baselines
     named = [(kind, getattr(baselines, kind)) for kind in (*ALWAYS, "tuned")]
     rows = [f"{name} ({MEANINGS[kind]})" for kind, name in named if name]
-    rows += [f"{name} (for {entry}: {MEANINGS['unshared']})" for entry, name in baselines.unshared.items()]
+    found = [item for table in leaderboard.tables for item in table.controls.items()]
+    controls = {entry: own for entry, own in found if own is not None and own.name}
+    kinds = {entry: MEANINGS["control" if own.declared else "unshared"] for entry, own in controls.items()}
+    rows += [f"{own.name} (for {entry}: {kinds[entry]})" for entry, own in controls.items()]
     yield f"Baselines: {'; '.join(rows)}."
 
 
@@ -303,7 +306,7 @@ def _tuning(leaderboard: Leaderboard) -> Iterator[str]:
 
 
 def _families(leaderboard: Leaderboard) -> str:
-    if not leaderboard.suite.planned:
+    if not any(pair.planned for table in leaderboard.tables for pair in table.pairs):
         return "all pairs of a table (family-wise error 5 %)"
     return "the planned comparisons and over all other pairs of a table (family-wise error 5 % each)"
 

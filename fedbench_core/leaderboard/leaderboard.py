@@ -13,6 +13,7 @@ from fedbench_core.leaderboard.table import Table, build_table
 from fedbench_core.records.record import RecordError
 from fedbench_core.statistics.friedman import DatasetRanks, dataset_means, rank_over_datasets
 from fedbench_core.suites.choices import Choice
+from fedbench_core.suites.controls import Controls, pairs_of, suite_controls
 from fedbench_core.suites.filed_records import Filed
 from fedbench_core.suites.suite import Suite
 
@@ -75,7 +76,7 @@ def build_leaderboard(
     own = suite.ranked_by(record for runs in grouped.cases.values() for record in all_records(runs))
     order = column(sort or own)
     ranked_by = metric(own) if order in COSTS else order
-    tables = build_tables(suite, grouped.cases, ranked_by, order, budgets)
+    tables = build_tables(suite, grouped.cases, ranked_by, order, budgets, suite_controls(suite))
     keys = {grid_point.key for grid_point in grid_points}
     known = {record["grid_point"]["key"] for table in grouped.cases.values() for record in all_records(table)}
     return Leaderboard(
@@ -109,15 +110,24 @@ def case_labels(leaderboard: Leaderboard) -> list[str]:
 
 
 def build_tables(
-    suite: Suite, cases: Mapping[Case, Runs], ranked_by: Column, order: Column, budgets: Sequence[Budget]
+    suite: Suite,
+    cases: Mapping[Case, Runs],
+    ranked_by: Column,
+    order: Column,
+    budgets: Sequence[Budget],
+    controls: Controls,
 ) -> tuple[Table, ...]:
     """The table of each case; one without the compulsory baselines of the suite is not ranked."""
+    planned = suite.planned_pairs or pairs_of(controls)
     return tuple(
-        build_table(
-            *(case, runs, ranked_by, order, budgets, suite.planned_pairs),
-            why_unranked=tuple(baselines.missing(suite, runs)),
-            alone=suite.baselines.steps,
-            tuned=_choices(suite, case),
+        replace(
+            build_table(
+                *(case, runs, ranked_by, order, budgets, planned),
+                why_unranked=tuple(baselines.missing(suite, runs, controls)),
+                alone=suite.baselines.steps,
+                tuned=_choices(suite, case),
+            ),
+            controls={name: control for name, control in controls.items() if name in runs},
         )
         for case, runs in cases.items()
     )

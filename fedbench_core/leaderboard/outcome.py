@@ -26,6 +26,7 @@ def outcome(leaderboard: Leaderboard) -> list[str]:
             *_winner(table, winner),
             *([] if winner else _candidates(table)),
             *_above(table, baselines),
+            *_above_controls(table),
         ]
         for table, winner in leaderboard.winners
     ]
@@ -80,13 +81,10 @@ def _megabytes(row: Row) -> float:
 
 
 def _above(table: Table, baselines: Baselines) -> list[str]:
-    controls = {entry: control for entry, control in baselines.unshared.items() if entry in table.runs}
-    own = [entry for entry, control in controls.items() if entry in table.better_than(control)]
     sentences = [
         f"Significantly above the most frequent class: {_names(table.better_than(baselines.majority))}.",
         f"Above local training with equal FLOPs: {_names(table.better_than(baselines.flops))}.",
     ]
-    sentences += [f"Above the same models without communication: {_names(own)}."] if controls else []
     return sentences + _planned(table)
 
 
@@ -99,6 +97,13 @@ def _planned(table: Table) -> list[str]:
     found = [pair.ordered(more_is_better=more_is_better) for pair in pairs if pair.significant]
     texts = [f"{_names([better])} above {_names([worse])}" for better, worse in found]
     return [f"Planned comparisons ({len(pairs)}): {'; '.join(texts) or 'none is significant'}."]
+
+
+def _above_controls(table: Table) -> list[str]:
+    """Which methods are better than the same without the idea that they claim."""
+    controls = {name: own.name for name, own in table.controls.items() if own is not None}
+    above = [name for name, control in controls.items() if name in table.better_than(control)]
+    return [f"Above the same without the idea that the method claims: {_names(above)}."] if controls else []
 
 
 def _names(names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from fedbench_core.statistics.intervals import Interval, mean_intervals
 from fedbench_core.statistics.pairs import Pair, compare, minimum_detectable_difference
 from fedbench_core.statistics.ranks import rank_intervals
 from fedbench_core.suites.choices import Choice
+from fedbench_core.suites.controls import Controls
 
 _CORE = "fedbench-core"
 _LIBRARIES = (_CORE, "torch", "timm", "numpy", "torchmetrics", "python")
@@ -50,7 +51,8 @@ class Table:
     image_check: whether the tests include the sampling of test images.
     left_out: entries that exceed a budget. why_unranked: missing baselines, without which there are no ranks; commands:
     those that compute them, as far as they are known. hurt: the column with the share of clients that an entry hurts.
-    tuned: what tuning chose for each entry, if they are tuned.
+    tuned: what tuning chose for each entry, if they are tuned. controls: the entries without the idea that the method
+    of another one claims.
     """
 
     case: Case
@@ -65,6 +67,7 @@ class Table:
     commands: tuple[str, ...] = ()
     hurt: Column | None = None
     tuned: Mapping[str, Choice] = field(default_factory=dict)
+    controls: Controls = field(default_factory=dict)
 
     @property
     def scored(self) -> tuple[Column, ...]:

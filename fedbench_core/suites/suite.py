@@ -172,16 +172,18 @@ class Baselines(_Strict):
         default=None,
         description="a global model that every client fine-tunes; compulsory if an entry has personal models",
     )
-    unshared: dict[Name, Name] = Field(
+    controls: dict[Name, Name] = Field(
         default_factory=dict,
-        description="for each entry with two models per client, the entry with the same models and no communication",
+        description="for an entry whose method declares a control (see `fedbench show`), the entry without the idea "
+        "that the method claims: compulsory, and found by itself if all other settings are the same; for another entry "
+        "with two models per client, the entry with the same models and no communication",
     )
 
     @property
     def names(self) -> list[str]:
         """All names of entries."""
         single = (self.majority, self.steps, self.flops, self.centralized, self.tuned)
-        return [name for name in single if name] + [*self.unshared, *self.unshared.values()]
+        return [name for name in single if name] + [*self.controls, *self.controls.values()]
 
 
 class Tuning(_Strict):
@@ -233,7 +235,8 @@ class Suite(_Strict):
     baselines: Baselines = Field(default=Baselines(), description="which entries are baselines")
     planned: tuple[tuple[Name, Name], ...] = Field(
         default=(),
-        description="pairs of entries that the suite was made to compare; they are a family of tests of their own",
+        description="pairs of entries that the suite was made to compare; they are a family of tests of their own; if "
+        "none are given, each entry and its control",
     )
     tuning: Tuning | None = Field(default=None, description="how entries are tuned, see below; not at all if not given")
     _file: Path = PrivateAttr(Path())

@@ -15,9 +15,10 @@ import torch
 
 from fedbench_core.api import SERVER, Method, Payload, RequestError
 from fedbench_core.federation.calls import PEER_WAY, SERVER_WAY, ScoreDone, TurnCall, TurnDone
+from fedbench_core.federation.controls import control_of
 from fedbench_core.federation.participation import participating
 from fedbench_core.federation.partition import Partition
-from fedbench_core.federation.resolved import ResolvedRun, resolve
+from fedbench_core.federation.resolved import ResolvedRun, assemble, resolve
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.parts.compressors import Dense
 from fedbench_core.records.record import comparable
@@ -124,6 +125,15 @@ class MethodContract:
         """A summary says what it does, and a reconstruction has its paper."""
         assert self.method.summary, f"{self.name} has no summary: say in one sentence what it does"
         assert self.method.fidelity == "full" or self.method.paper, "a reconstruction of what? Name the paper"
+
+    def test_control_is_another_run(self) -> None:
+        """The control that the method declares, if it is installed, can be run with the settings of the method."""
+        control = self.method.control
+        if control is None or control.method not in registry().names("method"):
+            pytest.skip(f"{self.name} declares no control, or its method is not installed")
+        found = control_of(assemble(self.spec()))
+        assert found is not None, f"{self.name} has the options of its control ({control}) by default"
+        resolve(found)
 
     def test_learns(self, go: Go) -> None:
         """A few rounds make the headline model better than chance, if the method says that it learns.

@@ -105,7 +105,7 @@ SUITE = {
     "settings": {"clients": 3, "rounds": 2, "steps": 2, "set": {"partitioner.alpha": 0.5}},
     "partitions": [{"name": "Dirichlet 0.3", "partitioner": "dirichlet"}],
     "entries": [{"name": "local", "method": "local"}, {"method": "fedavg", "lr": 0.1}],
-    "baselines": {"steps": "local", "unshared": {"fedavg": "local"}},
+    "baselines": {"steps": "local", "controls": {"fedavg": "local"}},
 }
 
 

@@ -96,3 +96,16 @@ def test_baseline_of_one_backbone_stands_in_the_table_of_a_list_that_has_it(file
     assert "centralized" in {row.method for row in table.rows}
     [lacking] = leaderboard_of({path: one for path, one in mixed.items() if one["spec"]["method"] == "local"}).tables
     assert [" --backbones tiny " in command for command in lacking.commands if " centralized " in command] == [True]
+
+
+def test_control_of_a_method_is_found_by_its_settings_or_has_a_command(filed) -> None:
+    records, _ = filed
+    mixed = dict(kept(records, "fedavg 2", "local 2"))
+    for path, record in kept(records, "fedavg 2").items():
+        one = json.loads(json.dumps(record))
+        one["spec"]["method"], one["digest"] = "fedprox", f"{one['digest']}, fedprox"
+        mixed[path.with_name(f"fedprox-{path.name}")] = one
+    [table] = leaderboard_of(mixed).tables
+    assert [own and own.name for own in table.controls.values()] == ["fedavg"]
+    [lacking] = leaderboard_of({path: one for path, one in mixed.items() if one["spec"]["method"] != "fedavg"}).tables
+    assert [command.split()[2] for command in lacking.commands].count("fedavg") == 1

@@ -217,10 +217,51 @@ def test_entry_with_two_models_per_client_requires_an_unshared_baseline(suite_fo
     file = suite_folder.suite()
     suite_folder.fill(file, change=add_student)
     assert re.search(r"unshared .*'fedavg', which evaluates two models", unranked(file))
-    file = suite_folder.suite(baselines={**suite_folder.baselines, "unshared": {"fedavg": "local"}})
+    file = suite_folder.suite(baselines={**suite_folder.baselines, "controls": {"fedavg": "local"}})
     assert not read_leaderboard(file).tables[0].why_unranked
-    file = suite_folder.suite(baselines={**suite_folder.baselines, "unshared": {"fedavg": "fedavg-ft"}})
+    file = suite_folder.suite(baselines={**suite_folder.baselines, "controls": {"fedavg": "fedavg-ft"}})
     assert "'fedavg-ft', which communicates" in unranked(file)
+
+
+def _with_fedprox(suite_folder, controls=None, **settings):
+    """A suite with an entry whose method declares that fedavg is its control."""
+    entries = [*suite_folder.entries, {"name": "fedprox", "method": "fedprox", **settings}]
+    file = suite_folder.suite(entries=entries, baselines={**suite_folder.baselines, "controls": controls or {}})
+    suite_folder.fill(file, lambda point: 20 + point.seed if point.entry == "fedprox" else 3 + point.seed % 2)
+    return file
+
+
+def test_entry_is_compared_with_the_control_that_its_method_declares(suite_folder) -> None:
+    leaderboard = read_leaderboard(_with_fedprox(suite_folder))
+    [table] = leaderboard.tables
+    assert not table.why_unranked
+    assert [{pair.a, pair.b} for pair in table.pairs if pair.planned] == [{"fedavg", "fedprox"}]
+    assert "fedavg (for fedprox: " in " ".join(leaderboard_footnotes(leaderboard))
+    assert re.search("without the idea.*: fedprox", " ".join(outcome(leaderboard)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "controls", "wrong"),
+    [
+        ({"lr": 0.3}, {}, "required for 'fedprox': method fedavg"),
+        ({"lr": 0.3}, {"fedprox": "fedavg"}, ""),
+        ({}, {"fedprox": "local"}, "'local', which is of method local; expected method fedavg"),
+    ],
+    ids=["other settings", "named", "another method"],
+)
+def test_table_without_the_declared_control_is_not_ranked(settings, controls, wrong, suite_folder) -> None:
+    file = _with_fedprox(suite_folder, controls, **settings)
+    if wrong:
+        assert wrong in unranked(file)
+    else:
+        assert not read_leaderboard(file).tables[0].why_unranked
+
+
+def test_control_without_a_record_is_missing(suite_folder) -> None:
+    file = _with_fedprox(suite_folder)
+    for path in records_folder(file).glob("fedavg-spots*"):
+        path.unlink()
+    assert "'fedavg', which has no record" in unranked(file)
 
 
 def test_records_of_one_round_of_a_period_are_marked(suite_folder) -> None:

@@ -42,7 +42,7 @@ steps = 16
 set = {"local_update.mu" = 0.1, "dataset.train" = 90}
 [baselines]
 steps = "one"
-unshared = {"two, longer" = "one"}
+controls = {"two, longer" = "one"}
 """
 
 
@@ -68,7 +68,7 @@ def test_grid_points_are_the_product_of_the_lists_seed_by_seed(write) -> None:
         == len(grid_points)
     )
     assert [grid_point.seed for grid_point in grid_points] == [3] * 16 + [1] * 16
-    assert suite.baselines.unshared == {"two, longer": "one"}
+    assert suite.baselines.controls == {"two, longer": "one"}
     assert suite.metric is None
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fedbench_core.api import (
     Backbone,
     Client,
+    Control,
     LocalUpdate,
     LogUniform,
     Method,
@@ -76,4 +77,4 @@ def fedbench_register_local_updates() -> Mapping[str, type[LocalUpdate]]:
 def fedbench_register_methods() -> Mapping[str, Method]:
     """The method."""
     summary = "FedAvg, and a personal model per client that is pulled to the received one."
-    return {"ditto": Method("ditto", paper=PAPER, summary=summary)}
+    return {"ditto": Method("ditto", control=Control("local"), paper=PAPER, summary=summary)}

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fedbench_core.api import (
     Client,
+    Control,
     LocalUpdate,
     LogUniform,
     Method,
@@ -27,8 +27,7 @@ PAPER = (
     "Jeong et al., Communication-Efficient On-Device Machine Learning: Federated Distillation and Augmentation under "
     "Non-IID Private Data, 2018"
 )
-MODEL = "model"
-LOGITS, COUNTS, ROUNDS = "logits", "counts", "rounds"
+MODEL, LOGITS, COUNTS, ROUNDS = "model", "logits", "counts", "rounds"
 
 
 class ClassSums:
@@ -114,7 +113,7 @@ def distance(task: Task, logits: Tensor, members: Tensor, targets: Tensor) -> Te
     chosen = members.to(logits)
     wanted = chosen @ targets.to(logits) / chosen.sum(dim=1, keepdim=True).clamp(min=1)
     if task.kind == "multi-label":
-        entropies = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(dim=1)
+        entropies = nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(dim=1)
     else:
         entropies = -(wanted * logits.log_softmax(dim=1)).sum(dim=1)
     return (entropies * members.any(dim=1)).mean()
@@ -143,6 +142,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
         aggregator="class-means",
         pinned=("aggregator", "aggregator.weighting", "topology"),
         mixed_backbones=True,
+        control=Control("local"),
         paper=PAPER,
         summary="Clients with any backbones share the mean logits of each class, and learn from those of the others.",
     )

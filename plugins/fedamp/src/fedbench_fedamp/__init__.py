@@ -14,6 +14,7 @@ from fedbench_core.api import (
     AggregatorState,
     Backbone,
     Client,
+    Control,
     LocalUpdate,
     LogUniform,
     Message,
@@ -140,4 +141,5 @@ def fedbench_register_aggregators() -> Mapping[str, type[Aggregator]]:
 def fedbench_register_methods() -> Mapping[str, Method]:
     """The method."""
     summary = "Personal models; the server mixes for each client those that are similar to its own."
-    return {"fedamp": Method("fedamp", aggregator="fedamp", pinned=("aggregator",), paper=PAPER, summary=summary)}
+    fedamp = Method("fedamp", "fedamp", pinned=("aggregator",), control=Control("local"), paper=PAPER, summary=summary)
+    return {"fedamp": fedamp}

@@ -12,6 +12,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from fedbench_core.api import (
     Backbone,
     Client,
+    Control,
     LocalUpdate,
     Method,
     Payload,
@@ -90,4 +91,5 @@ def fedbench_register_local_updates() -> Mapping[str, type[LocalUpdate]]:
 @hookimpl
 def fedbench_register_methods() -> Mapping[str, Method]:
     """The method."""
-    return {"fedbn": Method("fedbn", paper=PAPER, summary="FedAvg whose clients keep their own batch normalization.")}
+    summary = "FedAvg whose clients keep their own batch normalization."
+    return {"fedbn": Method("fedbn", control=Control("fedavg"), paper=PAPER, summary=summary)}

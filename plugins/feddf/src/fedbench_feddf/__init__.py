@@ -14,6 +14,7 @@ from fedbench_core.api import (
     Aggregator,
     AggregatorState,
     Backbone,
+    Control,
     Images,
     LogUniform,
     Message,
@@ -119,6 +120,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
         pinned=("aggregator",),
         mixed_backbones=True,
         uses_public=True,
+        control=Control("feddf", {"aggregator.steps": 0}),
         paper=PAPER,
         summary="FedAvg per architecture, then the server distills the ensemble of all clients on public images.",
     )

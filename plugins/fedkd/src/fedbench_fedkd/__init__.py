@@ -10,6 +10,7 @@ from torch import Tensor
 from fedbench_core.api import (
     Backbone,
     Client,
+    Control,
     LocalUpdate,
     LogUniform,
     Method,
@@ -193,6 +194,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
             mixed_backbones=True,
             partial_participation=False,
             pinned=("topology", "aggregator.accumulate"),
+            control=Control("fedkd", {"local_update.share": False}),
             paper=PAPER,
             summary="Private teachers and a small common student distill each other; the student's delta is sent at "
             "low rank.",

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from fedbench_core.api import (
     Backbone,
     Client,
+    Control,
     LocalUpdate,
     LogUniform,
     Method,
@@ -193,6 +194,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
             options={"aggregator": {"accumulate": True}},
             mixed_backbones=True,
             pinned=("topology", "aggregator.accumulate"),
+            control=Control("fedmic", {"local_update.share": False}),
             fidelity="reconstruction",
             paper=PAPER,
             summary="Private teachers and a small common student distill each other; its delta is sent at low rank, "
@@ -204,6 +206,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
             options={"local_update": {"aux_site": "decision"}},
             mixed_backbones=True,
             pinned=("topology", "aggregator.accumulate"),
+            control=Control("fedmic", {"local_update.share": False}),
             fidelity="reconstruction",
             paper=PAPER,
             summary="FedMIC as the captions of its figures say: the student's weights are sent at low rank, and the "

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fedbench_core.api import (
     Backbone,
     Client,
+    Control,
     LocalUpdate,
     LogUniform,
     Method,
@@ -138,4 +139,6 @@ def fedbench_register_local_updates() -> Mapping[str, type[LocalUpdate]]:
 def fedbench_register_methods() -> Mapping[str, Method]:
     """The method."""
     summary = "Clients with any backbones share a small model, whose representation is nested in their own."
-    return {"fedmrl": Method("fedmrl", mixed_backbones=True, pinned=("topology",), paper=PAPER, summary=summary)}
+    control = Control("fedmrl", {"local_update.share": False})
+    own = Method("fedmrl", control=control, mixed_backbones=True, pinned=("topology",), paper=PAPER, summary=summary)
+    return {"fedmrl": own}

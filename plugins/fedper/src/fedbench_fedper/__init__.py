@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
-from fedbench_core.api import Backbone, Client, LocalUpdate, Method, Payload, RoundContext, Update, hookimpl
+from fedbench_core.api import Backbone, Client, Control, LocalUpdate, Method, Payload, RoundContext, Update, hookimpl
 from fedbench_core.learning import fit, merged, positions
 
 FEDPER = "Arivazhagan et al., Federated Learning with Personalization Layers, arXiv 1912.00818, 2019"
@@ -100,7 +100,10 @@ def fedbench_register_local_updates() -> Mapping[str, type[LocalUpdate]]:
 @hookimpl
 def fedbench_register_methods() -> Mapping[str, Method]:
     """Both methods."""
+    fedper = "FedAvg of the body; each client keeps its own classifier."
+    fedrep = "As FedPer, but the head is trained first, then the body."
+    alone = Control("fedrep", {"local_update.share": False})
     return {
-        "fedper": Method("fedper", paper=FEDPER, summary="FedAvg of the body; each client keeps its own classifier."),
-        "fedrep": Method("fedrep", paper=FEDREP, summary="As FedPer, but the head is trained first, then the body."),
+        "fedper": Method("fedper", control=Control("local"), paper=FEDPER, summary=fedper),
+        "fedrep": Method("fedrep", control=alone, paper=FEDREP, summary=fedrep),
     }

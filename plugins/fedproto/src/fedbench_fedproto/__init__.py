@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fedbench_core.api import (
     Backbone,
     Client,
+    Control,
     LocalUpdate,
     LogUniform,
     Method,
@@ -111,6 +112,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
         aggregator="class-means",
         pinned=("aggregator", "topology"),
         mixed_backbones=True,
+        control=Control("fedproto", {"local_update.strength": 0.0}),
         paper=PAPER,
         summary="Clients with any backbones share the mean embedding of each class, and train towards it.",
     )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fedbench_core.api import (
     Backbone,
     Client,
+    Control,
     LocalUpdate,
     LogUniform,
     Method,
@@ -65,4 +66,5 @@ def fedbench_register_local_updates() -> Mapping[str, type[LocalUpdate]]:
 @hookimpl
 def fedbench_register_methods() -> Mapping[str, Method]:
     """The method."""
-    return {"fedprox": Method("fedprox", paper=PAPER, summary="FedAvg with a proximal term that limits client drift.")}
+    summary = "FedAvg with a proximal term that limits client drift."
+    return {"fedprox": Method("fedprox", control=Control("fedavg"), paper=PAPER, summary=summary)}

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from fedbench_core.api import LocalUpdate, Method, hookimpl
+from fedbench_core.api import Control, LocalUpdate, Method, hookimpl
 from fedbench_fedskd.update import FedSKD
 
 __all__ = ["FedSKD"]
 
 PAPER = "FedSKD, arXiv 2503.18981 (2025)"
+WITHOUT_DISTILLATION = {"local_update.distil": "none"}
+"""The ring alone: models circulate, and none learns from another."""
 
 
 @hookimpl
@@ -26,6 +28,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
         topology="ring",
         pinned=("aggregator",),
         mixed_backbones=True,
+        control=Control("fedskd", WITHOUT_DISTILLATION),
         fidelity="reconstruction",
         paper=PAPER,
         summary="Models of any architecture circulate in a ring and distill, by similarity, the models they meet. "
@@ -34,6 +37,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
     average = replace(
         fedskd,
         options={"local_update": {"merge": "average"}},
+        control=Control("fedskd-average", WITHOUT_DISTILLATION),
         summary="A variant of FedSKD of our own: a returning model is averaged with the client's resident model.",
     )
     return {"fedskd": fedskd, "fedskd-average": average}

@@ -10,6 +10,7 @@ from torch import Tensor
 from fedbench_core.api import (
     Backbone,
     Client,
+    Control,
     LocalUpdate,
     Method,
     OneOf,
@@ -98,6 +99,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
     fml = Method(
         "fml",
         mixed_backbones=True,
+        control=Control("fml", {"local_update.share": False}),
         paper=PAPER,
         summary="Private networks and a common network, the meme, learn from each other; the meme is averaged.",
     )

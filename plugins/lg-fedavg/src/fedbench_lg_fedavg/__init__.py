@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fedbench_core.api import (
     Backbone,
     Client,
+    Control,
     LocalUpdate,
     Method,
     ModuleFactory,
@@ -136,4 +137,6 @@ def fedbench_register_local_updates() -> Mapping[str, type[LocalUpdate]]:
 def fedbench_register_methods() -> Mapping[str, Method]:
     """The method."""
     summary = "Clients with any backbones keep their own representations and share the last layers."
-    return {"lg-fedavg": Method("lg-fedavg", pinned=("topology",), mixed_backbones=True, paper=PAPER, summary=summary)}
+    local = Control("local")
+    own = Method("lg-fedavg", control=local, pinned=("topology",), mixed_backbones=True, paper=PAPER, summary=summary)
+    return {"lg-fedavg": own}

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from fedbench_core.api import (
     Client,
+    Control,
     LocalUpdate,
     LogUniform,
     Method,
@@ -108,4 +109,4 @@ def fedbench_register_local_updates() -> Mapping[str, type[LocalUpdate]]:
 def fedbench_register_methods() -> Mapping[str, Method]:
     """The method."""
     summary = "FedAvg with a contrastive term: representations near the global model's, far from the client's last."
-    return {"moon": Method("moon", paper=PAPER, summary=summary)}
+    return {"moon": Method("moon", control=Control("moon", {"local_update.mu": 0.0}), paper=PAPER, summary=summary)}

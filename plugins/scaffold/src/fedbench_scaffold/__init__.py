@@ -14,6 +14,7 @@ from fedbench_core.api import (
     AggregatorState,
     Backbone,
     Client,
+    Control,
     LocalUpdate,
     LogUniform,
     Memory,
@@ -134,6 +135,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
         downlink="dense",
         pinned=("aggregator", "compressor", "downlink"),
         requires={"optimizer": "sgd", "momentum": 0.0},
+        control=Control("fedavg"),
         paper=PAPER,
         summary="FedAvg whose local gradients are corrected by control variates.",
     )
