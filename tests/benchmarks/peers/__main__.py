@@ -24,8 +24,8 @@ import click
 from platformdirs import user_cache_path
 
 from tests.benchmarks.peers.environments import PEERS, python_of, versions
+from tests.benchmarks.peers.loads import LOADS
 from tests.benchmarks.peers.measure import FIGURES, Figures, measure, prepare
-from tests.benchmarks.peers.work import LOADS
 
 WARM = 2
 """Rounds of the run before the first repeat: a first run writes caches and byte code."""

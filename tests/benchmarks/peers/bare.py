@@ -5,19 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.peers.work import (
-    CLIENTS,
-    PRESENT,
-    STEPS,
-    Clock,
-    Load,
-    Net,
-    accuracy,
-    client,
-    optimizer,
-    test_images,
-    train,
-)
+from tests.benchmarks.peers.loads import CLIENTS, PRESENT, STEPS, Clock, Load
+from tests.benchmarks.peers.work import Net, accuracy, client, optimizer, test_images, train
 
 
 def run(load: Load, data: Path) -> dict[str, float]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from tests.benchmarks.peers.work import LOADS
+from tests.benchmarks.peers.loads import LOADS
 
 
 def main(script: str, load: str, rounds: str, data: str) -> None:

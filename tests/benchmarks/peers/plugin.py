@@ -6,7 +6,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from fedbench_core.api import Backbone, Outputs, hookimpl
-from tests.benchmarks.peers.work import LOADS, Load, Net
+from tests.benchmarks.peers.loads import LOADS, Load
+from tests.benchmarks.peers.work import Net
 
 
 class PeersNet(Net, Backbone):

@@ -1,13 +1,15 @@
-"""fedbench: FedAvg with two worker processes, from settings to the record."""
+"""fedbench: FedAvg with two worker processes, from settings to the record, with the fork server of `fedbench run`."""
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fedbench_core
-from fedbench_core import RunSpec
-from fedbench_core.federation.progress import Event
-from fedbench_core.runner import How
-from tests.benchmarks.peers.work import BATCH, CLIENTS, PRESENT, SGD, STEPS, Clock, Load
+from fedbench_core.cli.serving import serving
+from tests.benchmarks.peers.loads import BATCH, CLIENTS, PRESENT, SGD, STEPS, Clock, Load
+
+if TYPE_CHECKING:
+    from fedbench_core.federation.progress import Event
 
 
 def settings(load: Load, data: Path) -> dict[str, object]:
@@ -33,12 +35,16 @@ def run(load: Load, data: Path) -> dict[str, float]:
     """A run of all clients."""
     clock = Clock()
 
-    def watch(event: Event) -> None:
+    def watch(event: "Event") -> None:
         if event.done > len(clock.marks):
             clock.tick()
 
-    with tempfile.TemporaryDirectory() as out:
-        finished = fedbench_core.run(RunSpec.of(settings(load, data)), How(out=Path(out), workers=2), watch)
+    with tempfile.TemporaryDirectory() as out, serving():
+        from fedbench_core.runner import How  # noqa: PLC0415  # imports torch, which the fork server shares
+
+        finished = fedbench_core.run(
+            fedbench_core.RunSpec.of(settings(load, data)), How(out=Path(out), workers=2), watch
+        )
         steps = int(finished.clients["steps"].sum())
     assert steps == load.rounds * STEPS
     return {

@@ -13,21 +13,8 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
 
-from tests.benchmarks.peers.work import (
-    CLIENTS,
-    IMAGES,
-    LOADS,
-    PRESENT,
-    STEPS,
-    Clock,
-    Load,
-    Net,
-    accuracy,
-    client,
-    optimizer,
-    test_images,
-    train,
-)
+from tests.benchmarks.peers.loads import CLIENTS, IMAGES, LOADS, PRESENT, STEPS, Clock, Load
+from tests.benchmarks.peers.work import Net, accuracy, client, optimizer, test_images, train
 
 BACKEND = {"init_args": {"address": "local", "num_cpus": 2}, "client_resources": {"num_cpus": 1, "num_gpus": 0}}
 

@@ -25,19 +25,8 @@ from pfl.model.pytorch import PyTorchModel
 from torch import Tensor
 from torch.nn import functional as F
 
-from tests.benchmarks.peers.work import (
-    BATCH,
-    CLIENTS,
-    PRESENT,
-    SGD,
-    STEPS,
-    Clock,
-    Load,
-    Net,
-    client,
-    optimizer,
-    test_images,
-)
+from tests.benchmarks.peers.loads import BATCH, CLIENTS, PRESENT, SGD, STEPS, Clock, Load
+from tests.benchmarks.peers.work import Net, client, optimizer, test_images
 
 
 class Model(Net):

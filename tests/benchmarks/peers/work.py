@@ -1,38 +1,18 @@
 """The work that every simulator does: clients of random images, a small network, one epoch of SGD per turn."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CLIENTS = 1000
-PRESENT = 50  # clients per round
-IMAGES = 50  # per client
-BATCH = 10
-STEPS = PRESENT * IMAGES // BATCH  # per round, over all clients
-SGD = {"lr": 0.01, "momentum": 0.9}
+from tests.benchmarks.peers.loads import BATCH, IMAGES, SGD, Load
 
 Images = tuple[Tensor, Tensor]
 """Images (n, 3, 28, 28) and labels (n)."""
-
-
-@dataclass(frozen=True)
-class Load:
-    """A network by the channels of its convolutions and the width of its hidden layer, and the rounds of a run."""
-
-    name: str
-    channels: tuple[int, int]
-    hidden: int
-    rounds: int
-
-
-LOADS = {load.name: load for load in (Load("A", (32, 64), 368, rounds=8), Load("B", (4, 8), 26, rounds=30))}
 
 
 class Net(nn.Module):
@@ -104,18 +84,3 @@ def accuracy(net: nn.Module, images: Tensor, labels: Tensor) -> float:
     """The fraction of `images` that are classified correctly, in batches of 500."""
     correct = [(net(part).argmax(1) == of).sum() for part, of in zip(images.split(500), labels.split(500), strict=True)]
     return float(sum(correct)) / len(labels)
-
-
-@dataclass
-class Clock:
-    """The moments at which rounds ended."""
-
-    marks: list[float] = field(default_factory=list)
-
-    def tick(self) -> None:
-        """A round has ended."""
-        self.marks.append(perf_counter())
-
-    def seconds(self) -> float:
-        """The mean seconds of a round, without the first, in which models are built."""
-        return (self.marks[-1] - self.marks[0]) / (len(self.marks) - 1)
