@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import isnan
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,36 @@ def read_matrix(matrix: Matrix) -> tuple[dict[str, float | None], dict[str, int]
     if len(own) >= DECILE_FROM and len(known):
         metrics["worst_decile"] = float(known[: max(1, len(known) // 10)].mean())
     return metrics, undefined
+
+
+def read_matrices(matrices: Matrix) -> tuple[dict[str, list[float | None]], dict[str, list[int]]]:
+    """As `read_matrix`, up to rounding, for many full matrices (runs, clients, clients): a value of each per run."""
+    own, others = matrices.diagonal(axis1=1, axis2=2), matrices[:, _off_diagonal(matrices.shape[1])]
+    metrics: dict[str, list[float | None]] = {}
+    undefined: dict[str, list[int]] = {}
+    for name, values in {"personalization": own, "generalization": others}.items():
+        metrics[name], undefined[name] = means_of_defined(values)
+    lowest = np.sort(own, axis=1)  # what is undefined comes last
+    metrics["worst_client"] = plain(lowest[:, 0])
+    clients = own.shape[1]
+    if clients >= DECILE_FROM:
+        known = clients - np.array(undefined["personalization"])
+        tenths = np.arange(clients) < np.maximum(1, known // 10)[:, None]
+        metrics["worst_decile"] = means_of_defined(np.where(tenths, lowest, np.nan))[0]
+    return metrics, undefined
+
+
+def means_of_defined(values: Matrix) -> tuple[list[float | None], list[int]]:
+    """As `mean_of_defined`, up to rounding, of each row (rows, values)."""
+    missing = np.isnan(values)
+    counts = (~missing).sum(axis=1)
+    means = divided(np.where(missing, 0.0, values).sum(axis=1), counts.astype(np.float64))
+    return plain(means), missing.sum(axis=1).tolist()
+
+
+def plain(values: Matrix) -> list[float | None]:
+    """Numbers, None for what is undefined."""
+    return [None if isnan(value) else value for value in values.tolist()]
 
 
 @lru_cache(maxsize=4)

@@ -1,10 +1,11 @@
 """The server and the clients' inboxes: what they published, and the messages that arrive there in a phase."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fedbench_core.api import SERVER, AggregatorState, Message, Node, Payload, RoundContext
+from fedbench_core.api import SERVER, AggregatorState, Message, Node, Payload, RoundContext, RunError
 from fedbench_core.federation import files
 from fedbench_core.federation.aggregation import Aggregation, Published, channels, load_state, reads_channels
 from fedbench_core.federation.blame import at
@@ -27,6 +28,7 @@ from fedbench_core.federation.wire import receive
 
 PUBLISHED, STATE, MESSAGE = "published", "state", "message"
 """Kinds of files."""
+_NODE = re.compile(r"-?\d{1,9}")
 
 
 @dataclass
@@ -48,6 +50,8 @@ class Nodes:
         self._published: defaultdict[Node, dict[str, Stored]] = defaultdict(dict)
         for (kind, node, channel), file in store.files():
             if kind == PUBLISHED:
+                if not _NODE.fullmatch(node):
+                    raise RunError(f"This run can't be resumed: its journal names a node {node!r}. Use --fresh.")
                 self._published[int(node)][channel] = self._stored(int(node), channel, file)
 
     def published(self, node: Node) -> dict[str, Stored]:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError
 
 from fedbench_core.api import SERVER, Node
 from fedbench_core.federation.calls import AggregateDone, Encoded, Forwards, TurnDone
@@ -27,10 +27,13 @@ class _Selected(BaseModel):
     metrics: dict[str, float | None] | None
 
 
+_Round = Annotated[str, Field(pattern=r"^\d{1,9}$")]
+
+
 class _Recent(BaseModel):
-    curve: dict[int, dict[str, Any]]
-    undefined: dict[int, int]
-    test: dict[int, dict[str, Any]]
+    curve: dict[_Round, dict[str, float | None]]
+    undefined: dict[_Round, int]
+    test: dict[_Round, dict[str, float | None]]
 
 
 class _Model(BaseModel):
@@ -53,7 +56,7 @@ def _like(model: type[BaseModel]) -> AfterValidator:
     """Checks that a table of a journal has the values of `model`; others are not checked."""
 
     def check(values: dict[str, Any]) -> dict[str, Any]:
-        model.model_validate(values)
+        model.model_validate(values, strict=True)
         return values
 
     return AfterValidator(check)

@@ -96,9 +96,11 @@ def build_leaderboard(
 
 def _choices(suite: Suite, case: Case) -> dict[str, Choice]:
     """What tuning chose for a case of tuned settings, by entry."""
+    if case.settings != TUNED:
+        return {}
     own = replace(case, settings=DEFAULT)
     points = [point for point in suite.default_points(suite.seeds[:1]) if Case.of(point, suite) == own]
-    chosen = {point.entry: suite.choice(point) for point in points if case.settings == TUNED}
+    chosen = {point.entry: suite.choice(point) for point in points}
     return {entry: choice for entry, choice in chosen.items() if choice is not None}
 
 

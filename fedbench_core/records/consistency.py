@@ -1,34 +1,54 @@
 """Values of a record that follow from others: each is computed again and compared."""
 
-from collections.abc import Iterator, Mapping
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_json
 
 from fedbench_core.api.errors import RequestError
 from fedbench_core.federation.matrix import Matrix
-from fedbench_core.federation.spec import RunSpec, completed, digest_of
-from fedbench_core.records.predictions import prediction_fault
-from fedbench_core.records.recomputed import ReadError, read_floats, scores_of
+from fedbench_core.federation.spec import MOST_SEED, RunSpec, completed, digest_of
+from fedbench_core.records.decoded import ReadError, read_floats
+from fedbench_core.records.recomputed import Scores, scores_of_all
 from fedbench_core.records.scored import scored
 
 Record = Mapping[str, Any]
 _ROUNDING = 1e-5
 """Scores in records are means of recalls in single precision."""
+_SEED = "7c0ffd4f3a3f4b0f"
+"""Stands for the seed in a text."""
+_TWO = 2
 _SPLITS = ("train", "val", "test")
 
 
 Claim = tuple[str, Any, Any]
 """The name of a value, what is recorded, and what it must be."""
+Role = tuple[str, Record, Scores | ReadError]
+"""The name of a role, its summary, and what follows from its predictions."""
 
 
-def contradiction(record: Record) -> str:
-    """The first value that contradicts the rest of a record, as a sentence; "" if there is none.
+def contradictions(records: Sequence[Record]) -> list[str]:
+    """For each record the first value that contradicts the rest of it, as a sentence; "" if there is none.
 
-    The record has the blocks of the schema.
+    The records have the blocks of the schema.
     """
+    faults = [_first_wrong(_of_settings(record)) for record in records]
+    roles = [(at, *role) for at, record in enumerate(records) if not faults[at] for role in _roles_of(record)]
+    scores = scores_of_all([(records[at], summary) for at, _, summary in roles])
+    own: defaultdict[int, list[Role]] = defaultdict(list)
+    for (at, name, summary), found in zip(roles, scores, strict=True):
+        own[at].append((name, summary, found))
+    return [fault or _first_wrong(_of_results(records[at], own[at])) for at, fault in enumerate(faults)]
+
+
+def _first_wrong(claims: Iterator[Claim]) -> str:
     try:
-        for name, recorded, expected in _claims(record):
+        for name, recorded, expected in claims:
             if recorded != expected and not _near(recorded, expected):
                 return f"{name} is {recorded}, but the rest of the record gives {expected}"
     except (RequestError, ReadError) as error:
@@ -42,15 +62,50 @@ def _near(recorded: object, expected: object) -> bool:
     return numbers and abs(recorded - expected) <= _ROUNDING  # type: ignore[operator]  # checked in the line above
 
 
-def _claims(record: Record) -> Iterator[Claim]:
-    spec = RunSpec.of(completed(record["spec"]))
-    yield "spec_digest", record["spec_digest"], digest_of(record["spec"])
+def _of_settings(record: Record) -> Iterator[Claim]:
+    spec, digest = _spec(record["spec"])
+    yield "spec_digest", record["spec_digest"], digest
     yield from _of_population(record, spec)
     yield from _of_curve(record, spec)
     rounds = [one["round"] for one in scored(record).evaluations]
     yield "the rounds of test", rounds, list(range(spec.rounds - len(rounds), spec.rounds))
-    for round_, evaluation in zip(rounds, scored(record).evaluations, strict=True):
-        yield from _of_test(record, evaluation, "test" if evaluation is record["test"] else f"test of round {round_}")
+    for evaluation in scored(record).evaluations:
+        yield f"the roles after round {evaluation['round']}", _roles(evaluation), _roles(record["test"])
+
+
+def _spec(values: dict[str, Any]) -> tuple[RunSpec, str]:
+    """The spec of a record, and its digest; RequestError for a setting that is unknown or out of range."""
+    seed = values.get("seed")
+    if type(seed) is not int or not 0 <= seed <= MOST_SEED:
+        return RunSpec.of(completed(values)), digest_of(values)
+    spec, parts = _spec_of(to_json({**values, "seed": _SEED}, inf_nan_mode="constants"))
+    text = str(seed).join(parts)
+    return spec, hashlib.sha256(text.encode()).hexdigest() if len(parts) == _TWO else digest_of(values)
+
+
+@lru_cache(maxsize=256)
+def _spec_of(values: bytes) -> tuple[RunSpec, list[str]]:
+    """A spec with the seed 0, and the text that `digest_of` digests, before and after its seed.
+
+    Cached, because the runs of an entry differ in their seeds only.
+    """
+    given = json.loads(values)
+    spec = RunSpec.of(completed({**given, "seed": 0}))
+    return spec, json.dumps(given, sort_keys=True).split(f'"{_SEED}"')
+
+
+def _roles_of(record: Record) -> Iterator[tuple[str, Record]]:
+    """Every role in every evaluation, with its name."""
+    for test in scored(record).evaluations:
+        where = "test" if test is record["test"] else f"test of round {test['round']}"
+        yield where, test
+        yield from ((f"{where}.roles.{role}", own) for role, own in test["roles"].items())
+
+
+def _of_results(record: Record, roles: Sequence[Role]) -> Iterator[Claim]:
+    for role in roles:
+        yield from _of_role(*role)
+    yield from _of_auc(record)
     yield from _of_selected(record)
     yield from _of_costs(record)
     missing = {"fedbench-core", "torch"} - record["versions"].keys()
@@ -96,23 +151,18 @@ def _of_curve(record: Record, spec: RunSpec) -> Iterator[Claim]:
     yield "rounds_skipped", skipped, sorted({round_ for round_ in skipped if round_ < spec.rounds})
 
 
-def _of_test(record: Record, test: Record, where: str) -> Iterator[Claim]:
-    """The scores of every role in an evaluation, from per-image correctness and the clients' training images."""
-    yield f"the roles of {where}", _roles(test), _roles(record["test"])
-    yield from _of_auc(record, test, where)
-    roles = {f"{where}.roles.{role}": own for role, own in test["roles"].items()}
-    for prefix, summary in {where: test, **roles}.items():
-        expected = scores_of(record, summary)
-        yield f"{prefix}.matrix.primary", summary["matrix"]["primary"], expected.primary
-        yield from _of_matrix(
-            f"{prefix}.matrix.{expected.primary}", summary["matrix"][expected.primary], expected.matrix
-        )
-        for name, value in expected.metrics.items():
-            yield f"{prefix}.metrics.{name}", summary["metrics"].get(name), value
-        undefined = {name: summary["undefined"].get(name, 0) for name in expected.undefined}
-        yield f"{prefix}.undefined", undefined, expected.undefined
-        yield f"{prefix}.rarest_class", summary["rarest_class"], expected.rarest_class
-        yield f"{prefix}.predicted", prediction_fault(record, summary), ""
+def _of_role(where: str, summary: Record, expected: Scores | ReadError) -> Iterator[Claim]:
+    """The scores of a role, from per-image correctness and the clients' training images."""
+    if isinstance(expected, ReadError):
+        raise expected
+    yield f"{where}.matrix.primary", summary["matrix"]["primary"], expected.primary
+    yield from _of_matrix(f"{where}.matrix.{expected.primary}", summary["matrix"][expected.primary], expected.matrix)
+    for name, value in expected.metrics.items():
+        yield f"{where}.metrics.{name}", summary["metrics"].get(name), value
+    undefined = {name: summary["undefined"].get(name, 0) for name in expected.undefined}
+    yield f"{where}.undefined", undefined, expected.undefined
+    yield f"{where}.rarest_class", summary["rarest_class"], expected.rarest_class
+    yield f"{where}.predicted", expected.fault, ""
 
 
 def _roles(test: Record) -> list[str]:
@@ -120,18 +170,20 @@ def _roles(test: Record) -> list[str]:
     return [test["role"], *sorted(test["roles"])]
 
 
-def _of_auc(record: Record, test: Record, where: str) -> Iterator[Claim]:
+def _of_auc(record: Record) -> Iterator[Claim]:
     """What the images contribute to the AUC adds up to it."""
-    if (text := test.get("auc_images")) is not None:
-        found = read_floats(text, record["data"]["images"]["test"], f"{where}.auc_images")
-        yield f"{where}.metrics.auc", test["metrics"].get("auc"), float(found.sum())
+    for test in scored(record).evaluations:
+        if (text := test.get("auc_images")) is not None:
+            name = f"test.{test['round']}"
+            found = read_floats(text, record["data"]["images"]["test"], f"{name}.auc_images")
+            yield f"{name}.metrics.auc", test["metrics"].get("auc"), float(found.sum())
 
 
 def _of_matrix(name: str, recorded: list[list[float | None]], expected: Matrix) -> Iterator[Claim]:
     """The first value that differs."""
     found = np.array(recorded, np.float64).reshape(expected.shape)
-    wrong = ~((np.abs(found - expected) <= _ROUNDING) | (np.isnan(found) & np.isnan(expected)))
-    for row, column in np.argwhere(wrong)[:1]:
+    right = (np.abs(found - expected) <= _ROUNDING) | (np.isnan(found) & np.isnan(expected))
+    for row, column in () if right.all() else np.argwhere(~right)[:1]:
         yield f"{name}.{row}.{column}", recorded[row][column], str(expected[row, column])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedbench_core.federation.bits import Codes, bits_of_text, codes_of_text, floats_of_text
+from fedbench_core.federation.bits import Codes, bits_of_texts, codes_of_text, floats_of_text
 from fedbench_core.records.scored import scored
 from fedbench_core.statistics.contributions import Correct, Floats, contributions
 
@@ -51,7 +51,7 @@ def _correct(record: Mapping[str, Any], texts: Sequence[str]) -> Correct:
     """The correctness of the distinct models of a round, (models, images)."""
     data = record["data"]
     images, labels = data["images"]["test"], len(data["classes"]) if data["task"] == "multi-label" else 1
-    bits = np.array([bits_of_text(text, images * labels) for text in texts], np.uint8).reshape(-1, images * labels)
+    bits = bits_of_texts(texts, images * labels)
     return bits if labels == 1 else bits.reshape(-1, images, labels).mean(axis=2)
 
 

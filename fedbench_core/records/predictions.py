@@ -11,7 +11,7 @@ from fedbench_core.api.errors import RequestError
 from fedbench_core.federation.bits import Codes
 from fedbench_core.federation.matrix import mean_of_defined
 from fedbench_core.records.correctness import image_groups, read_correctness
-from fedbench_core.records.recomputed import ReadError, read_bits, read_codes
+from fedbench_core.records.decoded import read_codes
 from fedbench_core.records.scored import scored
 
 Record = Mapping[str, Any]
@@ -47,8 +47,7 @@ def predicted_classes(record: Record, test: Record) -> Codes:
             "The record is of an earlier version, which did not keep predictions. Run it again with --fresh."
         )
     kinds, images = len(data["classes"]), data["images"]["test"]
-    rows = [read_codes(text, images, kinds, "predicted") for text in test["predicted"]]
-    return np.stack(rows) if rows else np.empty((0, images), np.int64)
+    return read_codes(test["predicted"], images, kinds, "predicted")
 
 
 def true_classes(record: Record) -> Codes:
@@ -58,7 +57,8 @@ def true_classes(record: Record) -> Codes:
         return image_groups(record)
     if test.get("labels") is None:
         raise RequestError("The record does not hold the classes of the test images.")
-    return read_codes(test["labels"], data["images"]["test"], len(data["classes"]), "labels")
+    (codes,) = read_codes([test["labels"]], data["images"]["test"], len(data["classes"]), "labels")
+    return np.asarray(codes)
 
 
 def confusions(record: Record) -> dict[int, Counts]:
@@ -150,27 +150,3 @@ def _recalls(record: Record) -> list[ClassScore]:
             values = found.correct[:, own].mean(axis=1)[rows]
             scores.append(ClassScore(name, int(own.sum()), float(values.mean()), float(values.min()), None, None))
     return scores
-
-
-def prediction_fault(record: Record, summary: Record) -> str:
-    """How recorded predictions contradict the correctness beside them; "" if they don't, or if there are none."""
-    if summary.get("predicted") is None:
-        return ""
-    data, texts = record["data"], summary["correct"]
-    images, labels = data["images"]["test"], len(data["classes"])
-    multi = data["task"] == "multi-label"
-    if len(summary["predicted"]) != len(texts):
-        return f"predicted has {len(summary['predicted'])} models; expected {len(texts)}"
-    try:
-        bits = [read_bits(text, images * (labels if multi else 1), "correct") for text in texts]
-        if multi:
-            guesses = [read_bits(text, images * labels, "predicted") for text in summary["predicted"]]
-            truths = {(guess == right).tobytes() for guess, right in zip(guesses, bits, strict=True)}
-            return "predicted and correct give several labels to an image" if len(truths) > 1 else ""
-        truth = true_classes(record)
-        for text, right in zip(summary["predicted"], bits, strict=True):
-            if not np.array_equal(read_codes(text, images, labels, "predicted") == truth, right.astype(bool)):
-                return "predicted contradicts correct"
-    except (ReadError, RequestError) as error:
-        return str(error)
-    return ""

@@ -1,197 +1,242 @@
-"""The scores of a record, computed from per-image correctness and the clients' training images."""
+"""The scores of records, computed from per-image correctness and the clients' training images.
 
-import math
+Records with equal test images and equally many models are computed together: a leaderboard has thousands of them.
+"""
+
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from fedbench_core.federation.bits import Codes, bits_of_text, codes_of_text, floats_of_text
-from fedbench_core.federation.matrix import Matrix, divided, expanded, mean_of_defined, read_matrix
+from fedbench_core.federation.matrix import Matrix, divided, means_of_defined, read_matrices
+from fedbench_core.records.decoded import Bits, Groups, ReadError, groups_of, read_bits, read_codes
 
 Record = Mapping[str, Any]
+Pair = tuple[Record, Record]
+"""A record and the summary of one of its roles."""
 _TWO = 2
-
-
-class ReadError(Exception):
-    """Per-image values that don't fit the number of images, clients or classes."""
+_MOST_VALUES = 2**22
+"""Per-image values that are computed together."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What follows from the predictions of a role: the primary matrix (models, clients), metrics, undefined values."""
+    """What follows from the predictions of a role: the primary matrix (models, clients), metrics, undefined values.
+
+    fault: how recorded predictions contradict correctness; "" if they don't, or if there are none.
+    """
 
     primary: str
     matrix: Matrix
     metrics: dict[str, float | int | None]
     undefined: dict[str, int]
     rarest_class: str
+    fault: str
 
 
-@dataclass(frozen=True)
-class Groups:
-    """The class or client of each test image, (images,), and the number of images of each, (kinds,)."""
+class _Kind(NamedTuple):
+    """What roles have in common that are computed together.
 
-    codes: Codes
-    sizes: npt.NDArray[np.float64]
+    rows: the model of each client; held_out: the number of clients that don't train; truth: the classes of the images.
+    """
 
-    @cached_property
-    def known(self) -> npt.NDArray[np.float64]:
-        """1 for a group with an image, 0 for others, (kinds,)."""
-        return np.sign(self.sizes)
+    groups: Groups
+    by_class: bool
+    task: str
+    classes: int
+    images: int
+    models: int
+    rows: tuple[int | None, ...]
+    held_out: int
+    predicted: bool
+    truth: str
 
-    @cached_property
-    def some(self) -> npt.NDArray[np.float64]:
-        """The sizes, with 1 for none, (kinds,)."""
-        return np.maximum(self.sizes, 1)
+    @property
+    def labels(self) -> int:
+        """The values of an image."""
+        return self.classes if self.task == "multi-label" else 1
+
+    @property
+    def values(self) -> int:
+        """The values of a role."""
+        return max(1, self.models * self.images * self.labels)
 
 
 def scores_of(record: Record, summary: Record) -> Scores:
     """The scores of one role; ReadError if its values don't fit the images, clients and classes."""
-    groups, counts = groups_of(record), np.array(record["population"]["counts"], np.float64)
-    rarest, by_class = _rarest(counts), record["test"]["groups"]["of"] == "class"
-    right = _correctness(record, summary)
-    recalls = _sums(right, groups) / groups.some  # 0 without an image, unlike a score
-    held_out = record["population"].get("held_out")
-    everyone = np.concatenate([counts, np.array(held_out["counts"], np.float64)]) if held_out else counts
-    if by_class:
-        scores = divided(recalls @ everyone.T, groups.known @ everyone.T)
-    else:
-        scores = np.where(groups.known > 0, recalls, np.nan)[:, : len(everyone)]
-    matrix, unseen = scores[:, : len(counts)], scores[:, len(counts) :]
-    rows: list[int | None] = summary["matrix"]["predictor_of_client"]
-    metrics, undefined = read_matrix(expanded(matrix, rows))
-    if held_out:
-        metrics["unseen"], undefined["unseen"] = mean_of_defined(expanded(unseen, rows).ravel())
-    if len(right):
-        _add_mean(metrics, undefined, ("global_accuracy", "accuracy"), right.sum(axis=1) / right.shape[1], rows)
-    if by_class:
-        known = recalls[:, rarest] / groups.known[rarest] if groups.known[rarest] else np.full(len(right), np.nan)
-        _add_mean(metrics, undefined, ("rarest_recall", "rarest_recall"), known, rows)
-        if len(right):
-            balanced = recalls.sum(axis=1) / groups.known.sum()
-            _add_mean(metrics, undefined, ("balanced_accuracy", "balanced_accuracy"), balanced, rows)
-            if len(groups.sizes) == _TWO:
-                _add_mean(metrics, undefined, ("f1", "f1"), _f1_of_two(recalls * groups.sizes, groups), rows)
-    served = zip(record["population"]["images"]["test"], rows, strict=True)
-    return Scores(
-        primary="label" if by_class else "local",
-        matrix=matrix,
-        metrics={**metrics, "n": sum(count for count, row in served if row is not None)},
-        undefined=undefined,
-        rarest_class=record["data"]["classes"][rarest],
-    )
+    (found,) = scores_of_all([(record, summary)])
+    if isinstance(found, ReadError):
+        raise found
+    return found
 
 
-def _f1_of_two(right: Matrix, groups: Groups) -> Matrix:
-    """The mean F1 score over two classes of each model, (models,): a wrong prediction is the other class.
-
-    right: the number of correct predictions, (models, 2).
-    """
-    wrong = groups.sizes - right
-    scores = divided(2 * right, 2 * right + wrong.sum(axis=1, keepdims=True))
-    means: Matrix = divided(
-        np.where(groups.known > 0, scores, 0.0).sum(axis=1), np.broadcast_to(groups.known.sum(), len(right))
-    )
-    return means
-
-
-def _add_mean(
-    metrics: dict[str, float | int | None],
-    undefined: dict[str, int],
-    names: tuple[str, str],
-    values: Matrix,
-    rows: Sequence[int | None],
-) -> None:
-    """Add the mean over clients of a value of each model, and the number of clients that have none."""
-    metric, count = names
-    own = values.tolist()
-    metrics[metric], undefined[count] = mean_of_defined([None if row is None else own[row] for row in rows])
+def scores_of_all(pairs: Sequence[Pair]) -> list[Scores | ReadError]:
+    """The scores of many roles in their order, or what `scores_of` raises."""
+    found: dict[int, Scores | ReadError] = {}
+    alike: defaultdict[_Kind, list[int]] = defaultdict(list)
+    for at, pair in enumerate(pairs):
+        try:
+            alike[_kind(*pair)].append(at)
+        except ReadError as error:
+            found[at] = error
+    for kind, places in alike.items():
+        most = max(1, _MOST_VALUES // kind.values)
+        for start in range(0, len(places), most):
+            some = places[start : start + most]
+            found |= zip(some, _scores(kind, [pairs[at] for at in some]), strict=True)
+    return [found[at] for at in range(len(pairs))]
 
 
-def _rarest(counts: Matrix) -> int:
-    """The class with the fewest training images among those that have any."""
-    totals = counts.sum(axis=0)
-    return int(np.argmin(np.where(totals > 0, totals, np.inf)))
-
-
-def _correctness(record: Record, summary: Record) -> Matrix:
-    """Correctness of each model on each test image, 0 to 1, (models, images)."""
-    data, clients = record["data"], record["population"]["clients"]
-    images, labels = data["images"]["test"], len(data["classes"]) if data["task"] == "multi-label" else 1
-    rows, texts = summary["matrix"]["predictor_of_client"], summary["correct"]
+def _kind(record: Record, summary: Record) -> _Kind:
+    """ReadError for values that don't fit the clients and models."""
+    data, test, clients = record["data"], record["test"], record["population"]["clients"]
+    rows, texts, predicted = summary["matrix"]["predictor_of_client"], summary["correct"], summary.get("predicted")
     if len(rows) != clients or {row for row in rows if row is not None} != set(range(len(texts))):
         raise ReadError(f"matrix.predictor_of_client names other models than the {len(texts)} in correct")
     for name in ("label", "local"):
         shape = [len(row) for row in summary["matrix"][name]]
         if shape != [clients] * len(texts):
             raise ReadError(f"matrix.{name} has rows of {shape} values; expected {clients} for each of {len(texts)}")
-    bits = np.array([read_bits(text, images * labels, "correct") for text in texts], np.float64)
-    return bits.reshape(len(texts), images, labels).mean(axis=2) if labels > 1 else bits.reshape(len(texts), images)
+    if predicted is not None and len(predicted) != len(texts):
+        raise ReadError(f"predicted has {len(predicted)} models; expected {len(texts)}")
+    by_class = test["groups"]["of"] == "class"
+    return _Kind(
+        *(groups_of(record), by_class, data["task"], len(data["classes"]), data["images"]["test"], len(texts)),
+        *(tuple(rows), len(_held_out(record)), predicted is not None, "" if by_class else test.get("labels") or ""),
+    )
+
+
+def _held_out(record: Record) -> list[list[int]]:
+    """The training images of the clients that don't train, (clients, classes)."""
+    counts: list[list[int]] = (record["population"].get("held_out") or {"counts": []})["counts"]
+    return counts
+
+
+def _scores(kind: _Kind, pairs: Sequence[Pair]) -> list[Scores | ReadError]:
+    """One by one if they can't be read together, to find those that can't be read."""
+    try:
+        return list(_together(kind, pairs))
+    except ReadError as error:
+        return [error] if len(pairs) == 1 else [one for pair in pairs for one in _scores(kind, [pair])]
+
+
+def _together(kind: _Kind, pairs: Sequence[Pair]) -> list[Scores]:
+    texts = [text for _, summary in pairs for text in summary["correct"]]
+    bits = read_bits(texts, kind.images * kind.labels, "correct")
+    bits = bits.reshape(len(pairs), kind.models, kind.images, kind.labels)
+    faults = _prediction_faults(kind, pairs, bits)
+    right = bits.mean(axis=3) if kind.labels > 1 else bits[..., 0].astype(np.float64)
+    counts = np.array([[*record["population"]["counts"], *_held_out(record)] for record, _ in pairs], np.float64)
+    counts = counts.reshape(len(pairs), len(kind.rows) + kind.held_out, kind.classes)
+    rarest = _rarest(counts[:, : len(kind.rows)])
+    recalls = _sums(right, kind.groups) / kind.groups.some  # 0 without an image
+    matrices, unseen = np.split(_matrices(kind, recalls, counts), [len(kind.rows)], axis=2)
+    metrics, undefined = read_matrices(_expanded(kind, matrices))
+    if kind.held_out:
+        metrics["unseen"], undefined["unseen"] = means_of_defined(_expanded(kind, unseen).reshape(len(pairs), -1))
+    for name, values in _by_model(kind, right, recalls, rarest).items():
+        means = means_of_defined(_expanded(kind, values))
+        metrics[name], undefined["accuracy" if name == "global_accuracy" else name] = means
+    return [
+        Scores(
+            primary="label" if kind.by_class else "local",
+            matrix=matrices[at],
+            metrics={**{name: own[at] for name, own in metrics.items()}, "n": _served(kind, record)},
+            undefined={name: own[at] for name, own in undefined.items()},
+            rarest_class=record["data"]["classes"][rarest[at]],
+            fault=faults[at],
+        )
+        for at, (record, _) in enumerate(pairs)
+    ]
+
+
+def _expanded(kind: _Kind, values: Matrix) -> Matrix:
+    """The values of each client's model (roles, clients, ...) from those of the models (roles, models, ...)."""
+    rows = [-1 if row is None else row for row in kind.rows]
+    undefined = np.full((len(values), 1, *values.shape[2:]), np.nan)
+    clients: Matrix = np.concatenate([values, undefined], axis=1)[:, rows]
+    return clients
+
+
+def _served(kind: _Kind, record: Record) -> int:
+    """The number of test images of the clients that have a model."""
+    images = record["population"]["images"]["test"]
+    return sum(count for count, row in zip(images, kind.rows, strict=True) if row is not None)
+
+
+def _matrices(kind: _Kind, recalls: Matrix, counts: Matrix) -> Matrix:
+    """The primary matrix of each role for all clients, (roles, models, clients). counts: (roles, clients, classes)."""
+    known = kind.groups.known
+    if kind.by_class:
+        weights = counts.swapaxes(1, 2)
+        return divided(recalls @ weights, (known @ weights)[:, None])
+    matrices: Matrix = np.where(known > 0, recalls, np.nan)[..., : counts.shape[1]]
+    return matrices
+
+
+def _by_model(kind: _Kind, right: Matrix, recalls: Matrix, rarest: Sequence[int]) -> dict[str, Matrix]:
+    """Scores of each model on the whole test set, (roles, models) each."""
+    whole = {"global_accuracy": right.sum(axis=2) / max(1, kind.images)} if kind.models else {}
+    if not kind.by_class:
+        return whole
+    groups = kind.groups
+    known = np.where(groups.known > 0, 1.0, np.nan)[rarest][:, None]
+    of_rarest = {"rarest_recall": recalls[range(len(recalls)), :, rarest] * known}
+    if not kind.models:
+        return of_rarest
+    balanced = {"balanced_accuracy": recalls.sum(axis=2) / groups.known.sum()}
+    f1 = {"f1": _f1_of_two(recalls * groups.sizes, groups)} if len(groups.sizes) == _TWO else {}
+    return {**whole, **of_rarest, **balanced, **f1}
+
+
+def _f1_of_two(right: Matrix, groups: Groups) -> Matrix:
+    """The mean F1 score over two classes of each model, (..., models): a wrong prediction is the other class.
+
+    right: the number of correct predictions, (..., models, 2).
+    """
+    wrong = groups.sizes - right
+    scores = divided(2 * right, 2 * right + wrong.sum(axis=-1, keepdims=True))
+    sums = np.where(groups.known > 0, scores, 0.0).sum(axis=-1)
+    return divided(sums, np.broadcast_to(groups.known.sum(), sums.shape))
+
+
+def _rarest(counts: Matrix) -> list[int]:
+    """For each role the class with the fewest training images among those that have any."""
+    totals = counts.sum(axis=1)
+    totals[totals == 0] = np.inf
+    rarest: list[int] = totals.argmin(axis=1).tolist()
+    return rarest
 
 
 def _sums(right: Matrix, groups: Groups) -> Matrix:
-    """The sum of correctness over the images of each group, (models, kinds)."""
-    kinds = len(groups.sizes)
-    return np.array([np.bincount(groups.codes, weights=row, minlength=kinds) for row in right]).reshape(-1, kinds)
+    """The sum of correctness over the images of each group, (roles, models, kinds)."""
+    models, kinds = right.shape[0] * right.shape[1], len(groups.sizes)
+    places = groups.codes + np.arange(0, models * kinds, kinds)[:, None]
+    sums = np.bincount(places.ravel(), weights=right.ravel(), minlength=models * kinds)
+    return np.asarray(sums, np.float64).reshape(*right.shape[:2], kinds)
 
 
-def groups_of(record: Record) -> Groups:
-    """The groups of a record's test images; ReadError if they don't fit its images, clients and classes."""
-    coded, population = record["test"]["groups"], record["population"]
-    held_out = population.get("held_out") or {"images": {"test": []}}
-    own = (*population["images"]["test"], *held_out["images"]["test"])
-    by_class = coded["of"] == "class"
-    kinds = len(record["data"]["classes"]) if by_class else len(own) + 1
-    if coded["kinds"] != kinds:
-        raise ReadError(f"test.groups.kinds is {coded['kinds']}; expected {kinds}")
-    return _groups(coded["images"], record["data"]["images"]["test"], kinds, None if by_class else own)
+def _prediction_faults(kind: _Kind, pairs: Sequence[Pair], right: Bits) -> list[str]:
+    """How the predictions of each role contradict its correctness (roles, models, images, labels)."""
+    if not kind.predicted:
+        return [""] * len(pairs)
+    texts = [text for _, summary in pairs for text in summary["predicted"]]
+    if kind.task == "multi-label":
+        guesses = read_bits(texts, kind.images * kind.labels, "predicted").reshape(right.shape)
+        truths = guesses == right
+        odd, what = truths != truths[:, :1], "predicted and correct give several labels to an image"
+    else:
+        codes = read_codes(texts, kind.images, kind.classes, "predicted").reshape(right.shape[:3])
+        odd, what = (codes == _truth(kind)) != right[..., 0], "predicted contradicts correct"
+    return [what if one else "" for one in odd.reshape(len(pairs), -1).any(axis=1)]
 
 
-@lru_cache(maxsize=64)
-def _groups(text: str, images: int, kinds: int, sizes: tuple[int, ...] | None) -> Groups:
-    """Cached, because the records of a leaderboard have the same test images and groups."""
-    places = max(1, (kinds - 1).bit_length())
-    read_bits(text, images * places, "test.groups.images")
-    codes = codes_of_text(text, images, kinds)
-    if images and codes.max() >= kinds:
-        raise ReadError(f"test.groups.images has a group {codes.max()}; expected less than {kinds}")
-    found = np.bincount(codes, minlength=kinds)
-    if sizes is not None and tuple(found[: len(sizes)].tolist()) != sizes:
-        raise ReadError(f"test.groups.images gives the clients {found[: len(sizes)].tolist()} images; expected {sizes}")
-    codes.flags.writeable = False
-    return Groups(codes, found.astype(np.float64))
-
-
-def read_codes(text: str, count: int, kinds: int, name: str) -> Codes:
-    """The codes from 0 to kinds - 1 in a text, (count,); ReadError names it if it holds something else."""
-    read_bits(text, count * max(1, (kinds - 1).bit_length()), name)
-    codes = codes_of_text(text, count, kinds)
-    if count and codes.max() >= kinds:
-        raise ReadError(f"{name} has a class {codes.max()}; expected less than {kinds}")
-    return codes
-
-
-def read_bits(text: str, count: int, name: str) -> npt.NDArray[np.uint8]:
-    """The bits of a text; ReadError names it if it has another number of them."""
-    expected = 4 * math.ceil(math.ceil(count / 8) / 3)  # four characters for three bytes
-    if len(text) != expected:
-        raise ReadError(f"{name} has {len(text)} characters; expected {expected}, for {count} bits")
-    try:
-        return bits_of_text(text, count)
-    except ValueError:
-        raise ReadError(f"{name} is not the base64 text of {count} bits") from None
-
-
-def read_floats(text: str, count: int, name: str) -> npt.NDArray[np.float64]:
-    """The numbers in a text, (count,); ReadError names it if it holds something else."""
-    try:
-        found = floats_of_text(text)
-    except ValueError:
-        raise ReadError(f"{name} is not the base64 text of {count} numbers") from None
-    if len(found) != count or not np.isfinite(found).all():
-        raise ReadError(f"{name} holds {np.isfinite(found).sum()} numbers; expected {count}")
-    return found
+def _truth(kind: _Kind) -> Any:
+    """The class of each test image, (images,)."""
+    if kind.by_class:
+        return kind.groups.codes
+    if not kind.truth:
+        raise ReadError("the record does not hold the classes of the test images")
+    return read_codes([kind.truth], kind.images, kind.classes, "labels")[0]

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 _LARGEST = 2**53
 """Up to here JSON readers keep whole numbers exactly."""
@@ -198,15 +197,6 @@ class _Record(_Block):
     how: _How
     digest: Digest
     grid_point: _GridPoint | None = None
-
-    @field_validator("spec")
-    @classmethod
-    def _check_size(cls, spec: dict[str, Any]) -> dict[str, Any]:
-        """Settings are checked by `RunSpec`, which has no upper limits."""
-        for name, value in spec.items():
-            if isinstance(value, int) and abs(value) > _LARGEST:
-                raise PydanticCustomError("size", "{name} is above 2**53", {"name": name})
-        return spec
 
 
 def schema_fault(record: Mapping[str, Any]) -> str:

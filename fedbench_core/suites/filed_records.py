@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fedbench_core.api.errors import RunError
 from fedbench_core.federation.files import make_folder
-from fedbench_core.records.passed import Passed, remembered
-from fedbench_core.records.record import RecordError, comparable_pair, read_record, sealed, write_record
+from fedbench_core.records.passed import remembered
+from fedbench_core.records.record import RecordError, comparable_pair, read_records, sealed, write_record
 from fedbench_core.suites.suite import GridPoint
 from fedbench_core.suites.verifications import FOLDER, verified_by
 
@@ -51,10 +52,11 @@ def read_folder(folder: Path) -> Filed:
     found: dict[str, tuple[Path, Record]] = {}
     refused: list[RecordError] = []
     disagreeing = set()
+    paths = sorted(folder.glob("*.json"))
     with remembered() as passed:
-        for path in sorted(folder.glob("*.json")):
+        for path, read in zip(paths, read_records(paths, passed), strict=True):
             try:
-                record = _read_filed(path, passed)
+                record = _filed(path, read)
                 key = record["grid_point"]["key"]
                 check_agreement(*found.setdefault(key, (path, record)), path, record)
             except DisagreementError as error:
@@ -94,8 +96,9 @@ def filed_by_key(folder: Path) -> Mapping[str, tuple[Path, Record]]:
     return filed.by_key
 
 
-def _read_filed(path: Path, passed: Passed) -> Record:
-    record = read_record(path, passed)
+def _filed(path: Path, record: Record | RunError) -> Record:
+    if isinstance(record, RunError):
+        raise record
     if record.get("grid_point") is None:
         advice = f"File it with: fedbench submit {path} --suite FILE"
         raise RecordError(path, "belongs to no grid point of a suite", advice)

@@ -12,8 +12,9 @@ from fedbench_core import RunSpec, run
 from fedbench_core.api import SERVER
 from fedbench_core.federation.spec import digest_of
 from fedbench_core.records import messages
-from fedbench_core.records.recomputed import Groups, _f1_of_two
-from fedbench_core.records.record import RecordError, _text, read_record, sealed
+from fedbench_core.records.decoded import Groups
+from fedbench_core.records.recomputed import _f1_of_two
+from fedbench_core.records.record import RecordError, _digest, _text, read_record, sealed
 from fedbench_core.runner import How
 
 SMALL = {"backbones": "tiny", "dataset": "spots", "clients": 3, "rounds": 2, "steps": 2, "batch_size": 8}
@@ -89,7 +90,7 @@ BEYOND = {
     "test.correct.0": "////",
     "test.correct": [],
     "test.groups.kinds": 10**12,
-    "test.groups.images": "A" * 12,
+    "test.groups.images": "AAAAAAAAAAA=",
     "test.matrix.predictor_of_client": [0, 0, 0],
     "test.matrix.label.1.2": 0.123,
     "test.matrix.local": [],
@@ -131,6 +132,16 @@ BEYOND = {
     "method.paper": None,
     "grid_point": {"key": []},
 }
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1E+999", f"{'9' * 400}.0"])
+def test_number_that_is_read_as_infinite_is_refused_wherever_it_is(number, finished, tmp_path) -> None:
+    text = finished().read_text().replace('"seconds":', f'"more":[0,{number}],"seconds":')
+    lines = [line for line in text.splitlines(keepends=True) if not line.startswith('"digest"')]
+    lines.insert(1, f'"digest": "{_digest("".join(lines))}",\n')
+    (tmp_path / "record.json").write_text("".join(lines))
+    with pytest.raises(RecordError, match="above 1e308"):
+        read_record(tmp_path / "record.json")
 
 
 OTHERS = {

@@ -193,9 +193,9 @@ WRONG_PROGRESS = {
     "totals": {"bytes_up": "x"},
     "turns": {"0": [1]},
     "curve": [{}],
-    "selected": {"round": 0},
+    "selected": {"round": 0, "validation": "0.5", "metrics": None},
     "models": {"last": {"round": 0}},
-    "recent": {},
+    "recent": {"curve": {"0": {"auc": "high"}}, "undefined": {}, "test": {}},
     "tables": {"clients.csv": 5},
     "more": 1,
 }

@@ -8,7 +8,9 @@ import pytest
 from fedbench_core import RunSpec, run
 from fedbench_core.api.errors import RequestError
 from fedbench_core.federation.bits import text_of_codes
-from fedbench_core.records.predictions import class_scores, confusion, prediction_fault
+from fedbench_core.records.decoded import ReadError
+from fedbench_core.records.predictions import class_scores, confusion
+from fedbench_core.records.recomputed import scores_of
 from fedbench_core.records.record import comparable_pair, read_record, sealed, write_record
 from fedbench_core.runner import How
 
@@ -80,9 +82,10 @@ def test_record_of_an_earlier_version_has_recalls_and_agrees_with_one_of_this_ve
 def test_predictions_that_contradict_correctness_are_found(folder, settings) -> None:
     record = json.loads((folder(**settings) / "record.json").read_text())
     test = record["test"]
-    assert prediction_fault(record, test) == ""
+    assert scores_of(record, test).fault == ""
     for wrong in ([*test["predicted"], "AA=="], ["AA==" for _ in test["predicted"]]):
-        assert prediction_fault(record, {**test, "predicted": wrong})
-    assert prediction_fault(record, {**test, "predicted": [*test["predicted"][1:], test["predicted"][0]]})
+        with pytest.raises(ReadError, match="predicted"):
+            scores_of(record, {**test, "predicted": wrong})
+    assert scores_of(record, {**test, "predicted": [*test["predicted"][1:], test["predicted"][0]]}).fault
     if settings is not MANY:
         assert confusion(record).sum() == pytest.approx(record["data"]["images"]["test"])
