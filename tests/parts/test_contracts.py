@@ -119,6 +119,16 @@ class TestCentralized(MethodContract):
     name = "centralized"
 
 
+@pytest.mark.slow
+class TestFineTunedUpdate(LocalUpdateContract):
+    name = "fine-tuned"
+
+
+@pytest.mark.slow
+class TestCentralizedFineTuned(MethodContract):
+    name = "centralized-ft"
+
+
 class TestMajorityUpdate(LocalUpdateContract):
     name = "majority"
 
