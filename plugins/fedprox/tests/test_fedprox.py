@@ -45,3 +45,8 @@ def test_training_with_mu_0_is_local_training_to_the_bit() -> None:
     assert update.payload.to_bytes() == Payload.of(net).to_bytes()
     assert update.metrics == {**metrics, "proximal": 0.0}
     assert FedProx(1.0).train(client, received, ctx).metrics["proximal"] > 0
+
+
+def test_default_is_not_fedavg() -> None:
+    """In public code mu is 0 unless it is set."""
+    assert FedProx().mu > 0
