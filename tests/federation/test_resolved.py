@@ -63,7 +63,7 @@ def test_one_backbone_twice_is_not_mixed(spec) -> None:
 
 
 def test_more_kinds_of_backbone_than_clients_are_refused(refused) -> None:
-    assert "lists 3 for --clients 2" in refused("local", backbones="tiny,wide,plain", clients=2)
+    assert "lists 3 for 2 clients" in refused("local", backbones="tiny,wide,plain", clients=2)
 
 
 @pytest.mark.parametrize("absence", [{"fraction": 0.5}, {"dropout": 0.1}])
