@@ -159,6 +159,7 @@ class _WandBLog(RunLog):
         if self._begun is None:
             import wandb  # noqa: PLC0415  # an extra
 
+            mode: Any = os.environ.get("WANDB_MODE", "offline")  # W&B refuses another than its own
             self._tracked.folder.mkdir(parents=True, exist_ok=True)
             self._begun = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", _PROJECT),
@@ -166,7 +167,7 @@ class _WandBLog(RunLog):
                 id=self._tracked.id,
                 name=self._tracked.name,
                 config=dict(self._tracked.settings),
-                mode=os.environ.get("WANDB_MODE", "offline"),
+                mode=mode,
                 resume="allow",
                 reinit="create_new",
                 settings=wandb.Settings(silent=True, console="off"),
