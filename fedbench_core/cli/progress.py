@@ -28,7 +28,7 @@ _MOST_ROWS = 8
 
 def announce(*, quiet: bool) -> None:
     """Print that the command starts, which takes seconds: it imports torch. A bar replaces the line on a terminal."""
-    if not quiet and sys.stderr.isatty():
+    if not quiet and can_move(sys.stderr):
         sys.stderr.write("starting\r")
         sys.stderr.flush()
     elif not quiet:

@@ -191,10 +191,19 @@ class Engine:
     def _event(self, round_: int, turns: int, expected: int, point: Mapping[str, Any] | None = None) -> Event:
         progress = self.progress
         last = progress.curve[-1] if progress.curve else None
-        sent = progress.totals.bytes_sent
-        averaged = 1 if last is None else len(window(last["round"], self._run.period))
-        event = Event(self._folder, round_, self._run.spec.rounds, turns, expected, progress.round, sent, point, last)
-        return replace(event, averaged=averaged, loss=fmean(self._losses) if self._losses else None)
+        return Event(
+            folder=self._folder,
+            round=round_,
+            rounds=self._run.spec.rounds,
+            turns=turns,
+            expected=expected,
+            done=progress.round,
+            bytes_sent=progress.totals.bytes_sent,
+            point=point,
+            curve=last,
+            averaged=1 if last is None else len(window(last["round"], self._run.period)),
+            loss=fmean(self._losses) if self._losses else None,
+        )
 
     def _tell(self, watch: Watch, event: Event) -> None:
         self._news = event

@@ -71,3 +71,6 @@ def test_dumb_terminal_gets_lines(monkeypatch, term, moves) -> None:
         monkeypatch.delenv("TERM")
     assert can_move(Terminal()) is moves
     assert not can_move(io.StringIO())
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    progress.announce(quiet=False)
+    assert terminal.getvalue() == ("starting\r" if moves else "starting\n")
