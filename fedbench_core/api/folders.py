@@ -17,8 +17,8 @@ def default_cache() -> Path:
 def read_cached(path: Path) -> bytes | None:
     """What `cached` was the file of; None if it is missing or damaged."""
     with suppress(OSError):
-        digest, _, content = path.read_bytes().partition(b"\n")
-        if digest == _digest(content):
+        digest, newline, content = path.read_bytes().partition(b"\n")
+        if newline and digest == _digest(content):
             return content
     return None
 
