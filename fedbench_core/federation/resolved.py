@@ -29,7 +29,7 @@ from fedbench_core.api import (
 from fedbench_core.federation.blame import MisfitError, blamed, expect
 from fedbench_core.federation.calls import node_name
 from fedbench_core.federation.plans import planned
-from fedbench_core.federation.spec import RunSpec
+from fedbench_core.federation.spec import STEPS, RunSpec
 from fedbench_core.models import TimmArchitecture, knows
 from fedbench_core.registry import Option, bind, read_options, registry
 
@@ -196,7 +196,7 @@ def _with_requirements(spec: RunSpec, method: Method) -> RunSpec:
     changed = {name: value for name, value in method.requires.items() if values.get(name) != value}
     if not changed:
         return spec
-    implied = {"epochs"} if spec.steps is None and spec.epochs == 1 else set()
+    implied = {"steps"} if spec.steps == STEPS else set()
     given = {name for name in spec.model_fields_set - implied if values[name] is not None}
     replaced = {"epochs", "steps"} if changed.keys() & {"epochs", "steps"} else set()
     for name in sorted(given & (changed.keys() | replaced)):

@@ -20,6 +20,8 @@ MOST_CLIENTS: Final = 100_000
 MOST_SEED: Final = 2**63 - 1
 Positive = Annotated[int, Field(ge=1, le=MANY)]
 Name = Annotated[str, Field(min_length=1)]
+STEPS: Final = 30
+"""Local steps in each turn, where no budget is given: every client takes as long, whatever it holds."""
 RATES: dict[Optimizer, float] = {"sgd": 0.02, "adam": 0.002, "adamw": 0.002}
 """Learning rates by optimizer, where none is given."""
 
@@ -28,7 +30,7 @@ class RunSpec(BaseModel):
     """The settings of one run: equal specs and equal versions give equal records.
 
     `set` holds options of parts as {"part.option": value}, for instance {"partitioner.alpha": 0.1}. Parts that are None
-    are the method's own. The local budget is `epochs` or `steps`; without either it is one epoch.
+    are the method's own. The local budget is `steps` or `epochs`; without either it is 30 steps.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -47,8 +49,8 @@ class RunSpec(BaseModel):
         int, Field(ge=1, le=MOST_CLIENTS, description="hospitals in the federation; by sites, one per site")
     ] = 2
     rounds: Annotated[int, Field(ge=1, le=MANY, description="communication rounds")] = 4
-    epochs: Annotated[Positive | None, Field(description="local epochs per turn; 1 if not given")] = None
-    steps: Annotated[Positive | None, Field(description="local steps per turn, in place of epochs")] = None
+    epochs: Annotated[Positive | None, Field(description="local epochs per turn, in place of steps")] = None
+    steps: Annotated[Positive | None, Field(description=f"local steps per turn; {STEPS} if not given")] = None
     batch_size: Annotated[int, Field(ge=1, le=MANY, description="images per local batch")] = 16
     lr: Annotated[
         Annotated[float, Field(gt=0)] | None,
@@ -129,8 +131,10 @@ class RunSpec(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _settle_budget(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or values.get("epochs") is None:
-            return values if values.get("steps") is not None else {**values, "epochs": 1}
+        if not isinstance(values, dict):
+            return values
+        if values.get("epochs") is None:
+            return values if values.get("steps") is not None else {**values, "steps": STEPS}
         if values.get("steps") is not None:
             raise PydanticCustomError("budget", "give --epochs or --steps, not both: one would be ignored")
         return values

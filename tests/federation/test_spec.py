@@ -2,7 +2,7 @@ import pytest
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import RequestError
-from fedbench_core.federation.spec import read_config
+from fedbench_core.federation.spec import STEPS, read_config
 from fedbench_core.records.record import comparable, read_record
 from fedbench_core.runner import How
 
@@ -59,9 +59,9 @@ def test_epochs_and_steps_together_are_refused() -> None:
         RunSpec.of({"method": "local", "epochs": 1, "steps": 1})
 
 
-def test_the_budget_is_one_epoch_unless_something_is_given() -> None:
-    assert (RunSpec(method="local").training.epochs, RunSpec(method="local").training.steps) == (1, None)
-    assert RunSpec(method="local", epochs=3).training.epochs == 3
+def test_the_budget_is_a_number_of_steps_unless_epochs_are_given() -> None:
+    assert RunSpec(method="local").training.steps == STEPS
+    assert (RunSpec(method="local", epochs=3).training.epochs, RunSpec(method="local", epochs=3).steps) == (3, None)
     assert RunSpec(method="local", steps=7).training.steps == 7
     assert RunSpec(method="local", steps=7).epochs is None
 
