@@ -15,8 +15,9 @@ from fedbench_core.records.recomputed import scores_of
 from fedbench_core.records.record import _text, sealed
 from fedbench_core.runner import How
 from fedbench_core.suites.filed_records import records_folder
+from fedbench_core.suites.files import read_suite
+from fedbench_core.suites.grid import GridPoint
 from fedbench_core.suites.resolved_specs import expected_spec
-from fedbench_core.suites.suite import GridPoint, read_suite
 
 CORRECT = {
     "majority": (2, 2, 3),

@@ -14,9 +14,9 @@ from fedbench_core.cli.serving import serving
 
 if TYPE_CHECKING:
     from fedbench_core.runner import How
+    from fedbench_core.suites.grid import GridPoint
     from fedbench_core.suites.running import SuitePlan
     from fedbench_core.suites.status import Unrecorded
-    from fedbench_core.suites.suite import GridPoint
 
 _MOST_NAMES = 12
 

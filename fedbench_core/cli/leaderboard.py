@@ -88,7 +88,7 @@ def _watch(sources: Sequence[str], folder: Path, sort: str | None, budgets: Sequ
             "--watch shows the tables of one suite: fedbench leaderboard SUITE --watch [--sort, --budget]"
         )
     from fedbench_core.cli.watch import watch  # noqa: PLC0415  # not for --help
-    from fedbench_core.suites.suite import suite_file  # noqa: PLC0415  # as above
+    from fedbench_core.suites.files import suite_file  # noqa: PLC0415  # as above
 
     watch(suite_file(folder, sources[0]), lambda: leaderboard_of(sources, folder, sort, budgets))
 
@@ -132,7 +132,7 @@ def leaderboard_of(
     from fedbench_core.leaderboard.pages import read_leaderboard  # noqa: PLC0415  # as above
     from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
     from fedbench_core.records.runs import finished_runs  # noqa: PLC0415  # as above
-    from fedbench_core.suites.suite import suite_file  # noqa: PLC0415  # as above
+    from fedbench_core.suites.files import suite_file  # noqa: PLC0415  # as above
 
     limits = [read_budget(text) for text in budgets]
     runs = finished_runs(sources)

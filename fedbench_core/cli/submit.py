@@ -22,8 +22,8 @@ def command(run: Path, file: Path, records: Path | None, as_json: bool) -> None:
     point of the suite.
     """
     from fedbench_core.suites.filed_records import records_folder  # noqa: PLC0415  # imports torch: slow, and --help does not need it
+    from fedbench_core.suites.files import read_suite  # noqa: PLC0415  # as above
     from fedbench_core.suites.submit import submit  # noqa: PLC0415  # as above
-    from fedbench_core.suites.suite import read_suite  # noqa: PLC0415  # as above
 
     filed = submit(run, read_suite(file), records or records_folder(file))
     if as_json:

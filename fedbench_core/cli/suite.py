@@ -22,9 +22,10 @@ from fedbench_core.cli.tune import command as tune
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fedbench_core.suites.grid import GridPoint
     from fedbench_core.suites.running import SuitePlan
     from fedbench_core.suites.status import StatusRow, Unrecorded
-    from fedbench_core.suites.suite import GridPoint, Suite
+    from fedbench_core.suites.suite import Suite
 
 
 @click.group("suite")
@@ -48,7 +49,7 @@ def run(file: Path, records: Path | None, as_json: bool, **how: Any) -> None:
     that were tuned are run with their default and with their tuned settings.
     """
     from fedbench_core.suites.filed_records import records_folder  # noqa: PLC0415  # not for --help
-    from fedbench_core.suites.suite import read_suite  # noqa: PLC0415  # as above
+    from fedbench_core.suites.files import read_suite  # noqa: PLC0415  # as above
 
     suite = read_suite(file)
 
@@ -76,8 +77,8 @@ def status(file: Path, out: Path, records: Path | None, as_json: bool) -> None:
     `fedbench suite run` with the same --out.
     """
     from fedbench_core.suites.filed_records import records_folder  # noqa: PLC0415  # as above
+    from fedbench_core.suites.files import read_suite  # noqa: PLC0415  # as above
     from fedbench_core.suites.status import status as status_rows  # noqa: PLC0415  # not for --help
-    from fedbench_core.suites.suite import read_suite  # noqa: PLC0415  # as above
 
     rows = status_rows(read_suite(file), records or records_folder(file), out)
     if as_json:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fedbench_core.federation.spec import RunSpec
-from fedbench_core.suites.suite import AXES, Baselines, Suite, Tuning
+from fedbench_core.suites.suite import Suite
+from fedbench_core.suites.tables import AXES, Baselines, Tuning
 
 _HEAD = """# Suite files
 

@@ -12,8 +12,8 @@ from fedbench_core.cli.units import bytes_text
 
 if TYPE_CHECKING:
     from fedbench_core.suites.choices import Choices
+    from fedbench_core.suites.grid import GridPoint
     from fedbench_core.suites.status import Unrecorded
-    from fedbench_core.suites.suite import GridPoint
     from fedbench_core.suites.tuning import Trials
 
 
@@ -29,7 +29,7 @@ def command(file: Path, records: Path | None, as_json: bool, **how: Any) -> None
     """
     from fedbench_core.suites.choices import TRIALS, choices_file, write_choices  # noqa: PLC0415  # not for --help
     from fedbench_core.suites.filed_records import filed_by_key, records_folder  # noqa: PLC0415  # as above
-    from fedbench_core.suites.suite import read_suite  # noqa: PLC0415  # as above
+    from fedbench_core.suites.files import read_suite  # noqa: PLC0415  # as above
 
     suite, folder = read_suite(file), (records or records_folder(file)) / TRIALS
     planned: list[Trials] = []

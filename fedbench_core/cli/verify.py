@@ -77,7 +77,7 @@ def command(
 
 def _sample(suite: Path, folder: Path, size: int, seed: int | None, *, quiet: bool) -> list[Path]:
     from fedbench_core.suites.filed_records import records_folder  # noqa: PLC0415  # as above
-    from fedbench_core.suites.suite import read_suite, suite_file  # noqa: PLC0415  # as above
+    from fedbench_core.suites.files import read_suite, suite_file  # noqa: PLC0415  # as above
     from fedbench_core.suites.verify import sample  # noqa: PLC0415  # as above
 
     seed = secrets.randbelow(_SEEDS) if seed is None else seed

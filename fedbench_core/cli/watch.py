@@ -25,7 +25,7 @@ def watch(file: Path, read: "Callable[[], Leaderboard]") -> None:
     On a terminal the tables are replaced; elsewhere there is a line for each change. read: reads the leaderboard.
     """
     from fedbench_core.suites.filed_records import records_folder  # noqa: PLC0415  # not for --help
-    from fedbench_core.suites.suite import read_suite  # noqa: PLC0415  # as above
+    from fedbench_core.suites.files import read_suite  # noqa: PLC0415  # as above
 
     suite, folder, seen = read_suite(file), records_folder(file), None
     show = _show if can_move(sys.stdout) else _print_line

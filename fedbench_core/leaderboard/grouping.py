@@ -8,9 +8,10 @@ from typing import Any
 from fedbench_core.leaderboard.misfits import Record, Runs, misfits
 from fedbench_core.records.record import RecordError
 from fedbench_core.suites.filed_records import Filed
+from fedbench_core.suites.grid import GridPoint
 from fedbench_core.suites.held import changes, lacks_rounds
 from fedbench_core.suites.resolved_specs import remembered_specs
-from fedbench_core.suites.suite import GridPoint, Suite
+from fedbench_core.suites.suite import Suite
 
 DEFAULT, TUNED = "default settings", "tuned settings"
 

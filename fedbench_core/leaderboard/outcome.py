@@ -7,7 +7,7 @@ from fedbench_core.leaderboard.leaderboard import Leaderboard, case_labels
 from fedbench_core.leaderboard.rounding import round_significant
 from fedbench_core.leaderboard.table import Row, Table
 from fedbench_core.leaderboard.text_tables import interval_text
-from fedbench_core.suites.suite import Baselines
+from fedbench_core.suites.tables import Baselines
 
 _MOST_CANDIDATES = 6
 

@@ -18,7 +18,8 @@ from fedbench_core.leaderboard.leaderboard import Leaderboard, UnusableError, bu
 from fedbench_core.leaderboard.markdown import GENERATED, page
 from fedbench_core.records.record import RecordError
 from fedbench_core.suites.filed_records import Filed, read_folder, records_folder
-from fedbench_core.suites.suite import Suite, read_suite, suite_file
+from fedbench_core.suites.files import read_suite, suite_file
+from fedbench_core.suites.suite import Suite
 
 if TYPE_CHECKING:
     from fedbench_core.leaderboard.figures import PageFigure

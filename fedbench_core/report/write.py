@@ -12,7 +12,7 @@ from fedbench_core.report.leaderboards import suite_section
 from fedbench_core.report.page import MARKER, render
 from fedbench_core.report.runs import run_section
 from fedbench_core.suites.filed_records import records_folder
-from fedbench_core.suites.suite import suite_file
+from fedbench_core.suites.files import suite_file
 
 
 def write_report(sources: Sequence[str], folder: Path, out: Path) -> list[str]:

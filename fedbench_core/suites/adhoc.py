@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.registry import registry
-from fedbench_core.suites.suite import AXES, METRICS, Suite
+from fedbench_core.suites.suite import METRICS, Suite
+from fedbench_core.suites.tables import AXES
 
 
 def baseline_of(method: str) -> str:

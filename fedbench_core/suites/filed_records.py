@@ -9,7 +9,7 @@ from fedbench_core.api.errors import RunError
 from fedbench_core.federation.files import make_folder
 from fedbench_core.records.passed import remembered
 from fedbench_core.records.record import RecordError, comparable_pair, read_records, sealed, write_record
-from fedbench_core.suites.suite import GridPoint
+from fedbench_core.suites.grid import GridPoint
 from fedbench_core.suites.verifications import FOLDER, verified_by
 
 Record = dict[str, Any]

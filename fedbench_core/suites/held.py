@@ -5,7 +5,7 @@ from typing import Any
 
 from fedbench_core.records.differences import differences
 from fedbench_core.records.scored import scored
-from fedbench_core.suites.suite import GridPoint
+from fedbench_core.suites.grid import GridPoint
 
 Spec = Mapping[str, Any]
 _RESOLVED = ("backbones", "set")

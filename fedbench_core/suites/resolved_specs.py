@@ -20,7 +20,7 @@ from fedbench_core.api.folders import cached, default_cache, read_cached
 from fedbench_core.federation.files import replace_file
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.registry.trial import key_of_plugins
-from fedbench_core.suites.suite import GridPoint
+from fedbench_core.suites.grid import GridPoint
 
 if TYPE_CHECKING:
     from fedbench_core.federation.resolved import ResolvedRun

@@ -15,10 +15,10 @@ from fedbench_core.records.folder import folder_of, is_done
 from fedbench_core.records.record import read_record
 from fedbench_core.runner import How, check_how
 from fedbench_core.suites.filed_records import Record, file_record, filed_by_key
+from fedbench_core.suites.grid import GridPoint
 from fedbench_core.suites.held import lacks_rounds
 from fedbench_core.suites.jobs import Job, Report, compute
 from fedbench_core.suites.status import Unrecorded
-from fedbench_core.suites.suite import GridPoint
 
 
 @dataclass

@@ -12,7 +12,8 @@ from fedbench_core.api.errors import DataError
 from fedbench_core.api.limits import parse_json, read_text
 from fedbench_core.federation.files import make_folder, replace_file
 from fedbench_core.suites.filed_records import read_filed_records
-from fedbench_core.suites.suite import GridPoint, Suite
+from fedbench_core.suites.grid import GridPoint
+from fedbench_core.suites.suite import Suite
 
 STATES = ("done", "missing", "failed", "skipped")
 

@@ -7,9 +7,10 @@ from fedbench_core.api.errors import RequestError
 from fedbench_core.federation.resolved import assemble
 from fedbench_core.records.record import read_record
 from fedbench_core.suites.filed_records import Record, check_agreement, file_record, filed_by_key
+from fedbench_core.suites.grid import GridPoint
 from fedbench_core.suites.held import changes
 from fedbench_core.suites.resolved_specs import expected_spec
-from fedbench_core.suites.suite import GridPoint, Suite
+from fedbench_core.suites.suite import Suite
 
 
 @dataclass(frozen=True)

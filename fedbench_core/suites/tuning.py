@@ -22,9 +22,12 @@ from fedbench_core.records.record import RecordError
 from fedbench_core.registry import registry
 from fedbench_core.suites.choices import TRIALS, Choice, Choices, Trial, choices_file, nested, read_choices
 from fedbench_core.suites.filed_records import Record, filed_by_key, records_folder
+from fedbench_core.suites.files import read_suite
+from fedbench_core.suites.grid import GridPoint, merged
 from fedbench_core.suites.held import changes
 from fedbench_core.suites.resolved_specs import expected_spec
-from fedbench_core.suites.suite import LESS_IS_BETTER, Entry, GridPoint, Suite, Tuning, merged, read_suite
+from fedbench_core.suites.suite import LESS_IS_BETTER, Suite
+from fedbench_core.suites.tables import Entry, Tuning
 
 _FIRST = "lr"
 """The run setting that is tuned for every entry: first, so that its draws depend on no plugin."""

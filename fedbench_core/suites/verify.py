@@ -13,9 +13,9 @@ from fedbench_core.records.differences import Difference, differences
 from fedbench_core.records.record import RecordError, comparable_pair, read_record
 from fedbench_core.runner import How, Say, run
 from fedbench_core.suites.filed_records import read_folder
+from fedbench_core.suites.files import read_suite
 from fedbench_core.suites.held import changes
 from fedbench_core.suites.resolved_specs import expected_spec
-from fedbench_core.suites.suite import read_suite
 
 
 @dataclass(frozen=True)

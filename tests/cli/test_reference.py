@@ -13,7 +13,9 @@ from fedbench_core.cli.list_ import KINDS
 from fedbench_core.cli.output import words
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.registry import HOOKS, registry
-from fedbench_core.suites.suite import Baselines, Suite, Tuning, read_suite
+from fedbench_core.suites.files import read_suite
+from fedbench_core.suites.suite import Suite
+from fedbench_core.suites.tables import Baselines, Tuning
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 CORE = "fedbench-core"

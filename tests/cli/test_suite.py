@@ -21,7 +21,7 @@ from fedbench_core.federation.spec import digest_of
 from fedbench_core.records.folder import claimed, folder_of
 from fedbench_core.records.record import comparable, read_record, sealed, write_record
 from fedbench_core.suites.filed_records import read_filed_records
-from fedbench_core.suites.suite import read_suite
+from fedbench_core.suites.files import read_suite
 
 MAIN = "from fedbench_core.cli import main; main()"
 # A shell that starts pytest in the background makes its children ignore SIGINT.

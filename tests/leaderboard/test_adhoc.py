@@ -9,7 +9,7 @@ from fedbench_core.api.errors import RequestError
 from fedbench_core.leaderboard.adhoc import leaderboard_of
 from fedbench_core.leaderboard.leaderboard import build_leaderboard
 from fedbench_core.suites.filed_records import read_folder, records_folder
-from fedbench_core.suites.suite import read_suite
+from fedbench_core.suites.files import read_suite
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from fedbench_core.leaderboard.markdown import page, pipe_table
 from fedbench_core.leaderboard.pages import read_leaderboard
 from fedbench_core.leaderboard.text_tables import TextTable
 from fedbench_core.suites.filed_records import read_folder, records_folder
-from fedbench_core.suites.suite import read_suite
+from fedbench_core.suites.files import read_suite
 
 
 @pytest.fixture

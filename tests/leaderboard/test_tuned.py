@@ -7,7 +7,7 @@ from fedbench_core.leaderboard.markdown import page
 from fedbench_core.leaderboard.pages import read_leaderboard
 from fedbench_core.leaderboard.text_tables import text_tables
 from fedbench_core.suites.choices import Choice, Choices, Trial, choices_file, write_choices
-from fedbench_core.suites.suite import read_suite
+from fedbench_core.suites.files import read_suite
 
 SCORES = (0.5, 0.4, 0.6, None)
 LRS = (0.01, 0.2, 0.05)

@@ -2,7 +2,7 @@ import pytest
 
 from fedbench_core.api import RequestError
 from fedbench_core.suites.adhoc import adhoc_suite, suite_text
-from fedbench_core.suites.suite import read_suite
+from fedbench_core.suites.files import read_suite
 
 SETTINGS = {"dataset": "spots", "backbones": "tiny,tiny", "rounds": "3", "set": {"partitioner.alpha": 0.3}}
 

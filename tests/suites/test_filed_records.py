@@ -7,7 +7,7 @@ import pytest
 from fedbench_core.api.errors import RunError
 from fedbench_core.records.record import FORMAT, read_record, sealed, write_record
 from fedbench_core.suites.filed_records import file_record, filed_by_key, read_filed_records, records_folder
-from fedbench_core.suites.suite import GridPoint
+from fedbench_core.suites.grid import GridPoint
 
 FILED = read_record(
     next((Path(__file__).parents[2] / "leaderboards" / "records" / "quickstart").glob("fedavg-p*.json"))

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbench_core.api.errors import RequestError
+from fedbench_core.suites.files import read_suite
+from fedbench_core.suites.grid import merged
 from fedbench_core.suites.status import Unrecorded
-from fedbench_core.suites.suite import Suite, merged, read_suite
+from fedbench_core.suites.suite import Suite
 
 SUITE = """
 name = "small"

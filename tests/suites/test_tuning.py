@@ -7,7 +7,7 @@ import pytest
 
 from fedbench_core.api import LogUniform, RequestError, RunError
 from fedbench_core.suites.choices import choices_file, read_choices, write_choices
-from fedbench_core.suites.suite import read_suite
+from fedbench_core.suites.files import read_suite
 from fedbench_core.suites.tuning import choose, draw, plan_trials
 
 LR = LogUniform(0.001, 0.3)
