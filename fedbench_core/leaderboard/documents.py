@@ -81,6 +81,9 @@ def _case(label: str, table: Table, asked: _Asked, columns: list[Column]) -> lis
     rows = {row.entry: row for row in table.rows}
     if misses := [name for name in asked.entries if name not in rows]:
         raise unknown(f"entry (of suite {asked.suite})", misses[0], rows)
+    known = table.rows[0].intervals
+    if others := [one.name for one in columns if one.name not in known]:
+        raise unknown(f"column (of suite {asked.suite})", others[0], known)
     cells = [
         [rows[name].name, *(interval_text(rows[name].intervals[one.name], one) for one in columns)]
         for name in asked.entries
