@@ -158,7 +158,7 @@ def _print_leaderboard(leaderboard: "Leaderboard", form: str | None, *, notes: b
 
 
 def _print_tables(leaderboard: "Leaderboard", *, notes: bool) -> None:
-    from fedbench_core.leaderboard.footnotes import dataset_footnotes, leaderboard_footnotes  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.definitions import dataset_footnotes, leaderboard_footnotes  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.text_tables import mean_rank_table  # noqa: PLC0415  # as above
 
     print_sentence(line(f"{leaderboard.suite.name}: {leaderboard.suite.question}"))
@@ -194,7 +194,7 @@ def print_sheet(sheet: "TextTable") -> None:
 
 
 def _print_notes(notes: Sequence[str], *, everything: bool) -> None:
-    from fedbench_core.leaderboard.footnotes import Lead  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.phrases import Lead  # noqa: PLC0415  # as above
 
     shown = [note for note in notes if everything or (isinstance(note, Lead) and note.lead)]
     for note in shown:

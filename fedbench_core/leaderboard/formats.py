@@ -9,7 +9,8 @@ from pydantic_core import to_json as as_json
 
 from fedbench_core.escapes import csv, latex, line
 from fedbench_core.leaderboard.columns import COSTS
-from fedbench_core.leaderboard.footnotes import dataset_footnotes, leaderboard_footnotes, table_footnotes
+from fedbench_core.leaderboard.definitions import dataset_footnotes, leaderboard_footnotes
+from fedbench_core.leaderboard.footnotes import table_footnotes
 from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.markdown import page
 from fedbench_core.leaderboard.table import Row, Table

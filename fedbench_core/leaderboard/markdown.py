@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from fedbench_core.escapes import code, markdown, url
-from fedbench_core.leaderboard.footnotes import Lead, dataset_footnotes, leaderboard_footnotes, table_footnotes
+from fedbench_core.leaderboard.definitions import dataset_footnotes, leaderboard_footnotes
+from fedbench_core.leaderboard.footnotes import table_footnotes
 from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.outcome import outcome
+from fedbench_core.leaderboard.phrases import Lead
 from fedbench_core.leaderboard.table import Table
 from fedbench_core.leaderboard.text_tables import TextTable, mean_rank_table, pair_table, text_tables
 from fedbench_core.statistics.friedman import DatasetRanks

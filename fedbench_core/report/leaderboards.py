@@ -14,8 +14,9 @@ from markupsafe import Markup
 from fedbench_core.escapes import line
 from fedbench_core.leaderboard.budget import bytes_per_turn
 from fedbench_core.leaderboard.columns import COSTS, Column, personalization_by_client, selected
+from fedbench_core.leaderboard.definitions import dataset_footnotes, leaderboard_footnotes
 from fedbench_core.leaderboard.figures import band_text, dataset_figures, learning_curve
-from fedbench_core.leaderboard.footnotes import dataset_footnotes, leaderboard_footnotes, table_footnotes
+from fedbench_core.leaderboard.footnotes import table_footnotes
 from fedbench_core.leaderboard.formats import latex_table, to_csv
 from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.markdown import bullets, pipe_table

@@ -12,7 +12,8 @@ from fedbench_core.federation.bits import text_of_codes
 from fedbench_core.federation.spec import digest_of
 from fedbench_core.leaderboard.budget import read_budget
 from fedbench_core.leaderboard.columns import hurt
-from fedbench_core.leaderboard.footnotes import leaderboard_footnotes, table_footnotes
+from fedbench_core.leaderboard.definitions import leaderboard_footnotes
+from fedbench_core.leaderboard.footnotes import table_footnotes
 from fedbench_core.leaderboard.markdown import page
 from fedbench_core.leaderboard.outcome import outcome
 from fedbench_core.leaderboard.pages import read_leaderboard

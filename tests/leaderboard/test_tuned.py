@@ -2,7 +2,8 @@
 
 import pytest
 
-from fedbench_core.leaderboard.footnotes import leaderboard_footnotes, table_footnotes
+from fedbench_core.leaderboard.definitions import leaderboard_footnotes
+from fedbench_core.leaderboard.footnotes import table_footnotes
 from fedbench_core.leaderboard.markdown import page
 from fedbench_core.leaderboard.pages import read_leaderboard
 from fedbench_core.leaderboard.text_tables import text_tables
