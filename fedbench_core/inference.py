@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from fedbench_core.api import Backbone, Examples, Images, ModuleFactory, RequestError, RunError, Task, unknown
 from fedbench_core.api.examples import scaled
+from fedbench_core.federation.architectures import architecture_of_weights
 from fedbench_core.federation.keeper import LAST, SELECTED
 from fedbench_core.federation.kept import load
-from fedbench_core.federation.resolved import architecture_of_weights
 from fedbench_core.federation.scoring import logits
 from fedbench_core.records.kept_models import MODELS, Index, KeptEntry, KeptPart, read_index, read_model
 from fedbench_core.registry import registry

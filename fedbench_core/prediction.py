@@ -11,8 +11,8 @@ from fedbench_core.api import SPLITS, DataRequest, RequestError, Splits, Task, u
 from fedbench_core.api.metrics import THRESHOLD
 from fedbench_core.data.pictures import Fit
 from fedbench_core.data.unlabeled import Unlabeled, is_picture, read_folder, read_npz, read_pictures
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.partition import load
-from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.inference import Classifier
 from fedbench_core.registry import registry

@@ -17,6 +17,8 @@ import pandas as pd
 
 from fedbench_core.api import DataRequest, RequestError, RunError, Splits
 from fedbench_core.api.folders import default_cache
+from fedbench_core.federation.assembly import assemble, resolve
+from fedbench_core.federation.checks import check
 from fedbench_core.federation.costs import Probe
 from fedbench_core.federation.engine import Engine
 from fedbench_core.federation.executors import Executor
@@ -26,7 +28,7 @@ from fedbench_core.federation.keeper import Keep
 from fedbench_core.federation.partition import Partition, load_public, make_partition
 from fedbench_core.federation.partition import load as load_splits
 from fedbench_core.federation.progress import Event, Progress, Watch
-from fedbench_core.federation.resolved import ResolvedRun, assemble, check, resolve
+from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.store import Store, clear, read_journal, was_begun
 from fedbench_core.federation.torch_settings import bf16_note, default_workers

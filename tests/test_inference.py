@@ -10,8 +10,8 @@ import torch
 from fedbench_core import RunSpec, load_model, run
 from fedbench_core.api import RequestError, RunError
 from fedbench_core.federation import keeper
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.bits import text_of_bits
-from fedbench_core.federation.resolved import resolve
 from fedbench_core.inference import models
 from fedbench_core.records.kept_models import read_index
 from fedbench_core.registry import registry

@@ -30,7 +30,7 @@ def check(dataset: str, options: tuple[str, ...], data_root: Path | None, as_jso
     DATASET is a name, or folder:PATH or npz:PATH. The exit status is 1 if the dataset can't be used.
     """
     from fedbench_core.data.survey import survey  # noqa: PLC0415  # imports torch: slow, and --help does not need it
-    from fedbench_core.federation.resolved import assemble  # noqa: PLC0415  # as above
+    from fedbench_core.federation.assembly import assemble  # noqa: PLC0415  # as above
     from fedbench_core.federation.spec import RunSpec  # noqa: PLC0415  # as above
     from fedbench_core.runner import How, load  # noqa: PLC0415  # as above
 

@@ -62,7 +62,7 @@ def _all_computed(
     finished, splits = [], None
 
     def start(how: "How", watch: Watch, log: Log) -> "Finished":
-        from fedbench_core.federation.resolved import resolve  # noqa: PLC0415  # imports torch: slow
+        from fedbench_core.federation.assembly import resolve  # noqa: PLC0415  # imports torch: slow
         from fedbench_core.runner import load, run  # noqa: PLC0415  # as above
 
         nonlocal splits

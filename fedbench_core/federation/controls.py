@@ -1,6 +1,7 @@
 """The control of a run: the same without the idea that its method claims."""
 
-from fedbench_core.federation.resolved import ResolvedRun, assemble
+from fedbench_core.federation.assembly import assemble
+from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.spec import RunSpec
 
 _PARTS = ("aggregator", "compressor", "downlink", "topology")

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from fedbench_core.api import Examples, FedbenchError, RequestError
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.partition import load
-from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.inference import Classifier, load_model
 from fedbench_core.runner import How

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fedbench_core.api import FedbenchError, Splits
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.executors.ray_cluster import (
     Ref,
     Request,
@@ -26,7 +27,6 @@ from fedbench_core.federation.executors.ray_cluster import (
 from fedbench_core.federation.executors.ray_pool import RayPool
 from fedbench_core.federation.executors.scheduler import ATTEMPTS
 from fedbench_core.federation.files import replace_file
-from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.store import clear
 from fedbench_core.records.contents import versions

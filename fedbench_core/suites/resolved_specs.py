@@ -100,7 +100,7 @@ def expected_spec(grid_point: GridPoint) -> Spec | None:
 
 @lru_cache(maxsize=4096)
 def _resolved(settings: str) -> Resolved | None:
-    from fedbench_core.federation.resolved import assemble  # noqa: PLC0415  # torch: what is known does not need it
+    from fedbench_core.federation.assembly import assemble  # noqa: PLC0415  # torch: what is known does not need it
 
     try:
         run = assemble(RunSpec.of(json.loads(settings)))

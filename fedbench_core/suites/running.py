@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fedbench_core.api import FedbenchError, RequestError, RunError
-from fedbench_core.federation.resolved import ResolvedRun, assemble, check
+from fedbench_core.federation.assembly import assemble
+from fedbench_core.federation.checks import check
+from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.store import read_journal
 from fedbench_core.records.contents import versions

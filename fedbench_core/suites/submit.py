@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedbench_core.api.errors import RequestError
-from fedbench_core.federation.resolved import assemble
+from fedbench_core.federation.assembly import assemble
 from fedbench_core.records.record import read_record
 from fedbench_core.suites.filed_records import Record, check_agreement, file_record, filed_by_key
 from fedbench_core.suites.grid import GridPoint

@@ -14,7 +14,8 @@ from scipy.stats import qmc
 from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.api.search import SearchRange, range_in
 from fedbench_core.api.seeds import stream
-from fedbench_core.federation.resolved import KINDS, ResolvedRun, assemble
+from fedbench_core.federation.assembly import assemble
+from fedbench_core.federation.resolved import KINDS, ResolvedRun
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.records.costs import bytes_sent, gflops
 from fedbench_core.records.differences import Difference, differences

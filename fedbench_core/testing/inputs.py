@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from fedbench_core.api import SERVER, Aggregator, AggregatorState, Message, Payload, RoundContext
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.networks import Networks
 from fedbench_core.federation.node_state import NodeState
-from fedbench_core.federation.resolved import resolve
 from fedbench_core.registry import registry
 from fedbench_core.testing.examples import moment, normal
 from fedbench_core.testing.small import BACKBONE, OTHER_BACKBONE, SmallFederation, partition_of, small_spec

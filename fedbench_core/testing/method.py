@@ -14,11 +14,12 @@ import pytest
 import torch
 
 from fedbench_core.api import SERVER, Method, Payload, RequestError
+from fedbench_core.federation.assembly import assemble, resolve
 from fedbench_core.federation.calls import PEER_WAY, SERVER_WAY, ScoreDone, TurnCall, TurnDone
 from fedbench_core.federation.controls import control_of
 from fedbench_core.federation.participation import participating
 from fedbench_core.federation.partition import Partition
-from fedbench_core.federation.resolved import ResolvedRun, assemble, resolve
+from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.parts.compressors import Dense
 from fedbench_core.records.record import comparable

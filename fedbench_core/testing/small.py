@@ -27,6 +27,7 @@ from fedbench_core.api import (
 )
 from fedbench_core.federation import files
 from fedbench_core.federation.aggregation import Aggregation, Published, channels, load_state
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.calls import AggregateCall, Call, Done
 from fedbench_core.federation.engine import Engine
 from fedbench_core.federation.executors import Tell
@@ -36,7 +37,7 @@ from fedbench_core.federation.partition import Partition, make_partition
 from fedbench_core.federation.partition import load as load_splits
 from fedbench_core.federation.plans import planned
 from fedbench_core.federation.progress import Progress
-from fedbench_core.federation.resolved import ResolvedRun, resolve
+from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.store import Store
 from fedbench_core.federation.wire import decode, encode
 from fedbench_core.federation.worker import Worker, base_context, networks_of

@@ -16,7 +16,7 @@ from typing import Any
 
 from fedbench_core import RunSpec
 from fedbench_core.api import Payload, Update
-from fedbench_core.federation.resolved import resolve
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.torch_settings import set_up_torch
 from fedbench_core.testing.small import SmallFederation, partition_of
 

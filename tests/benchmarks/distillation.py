@@ -20,8 +20,8 @@ from torch import Tensor
 
 from fedbench_core import RunSpec
 from fedbench_core.api import Backbone, Client, DataRequest, Payload, RoundContext
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.partition import load, make_partition
-from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.worker import base_context, networks_of
 from fedbench_core.learning import delta, fit
 from fedbench_core.parts.svd import Svd

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from fedbench_core.cli.group import fedbench
-from fedbench_core.federation.resolved import resolve
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.spec import digest_of
 from fedbench_core.records.folder import claimed, folder_of
 from fedbench_core.records.record import comparable, read_record, sealed, write_record

@@ -3,8 +3,8 @@
 import pytest
 
 from fedbench_core.api import Control, RequestError
+from fedbench_core.federation.assembly import assemble, resolve
 from fedbench_core.federation.controls import control_of
-from fedbench_core.federation.resolved import assemble, resolve
 
 
 def test_control_of_another_method_has_the_settings_of_the_run(spec) -> None:

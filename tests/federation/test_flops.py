@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.flops import flops_of
 from fedbench_core.federation.networks import Networks
-from fedbench_core.federation.resolved import resolve
 from fedbench_core.runner import How, load
 
 CONV = 2 * 3 * 3 * 3 * 6 * 3 * 3  # kernel 3 x 3, 3 to 6 channels, 3 x 3 positions of an 8 x 8 image at stride 2

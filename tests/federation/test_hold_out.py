@@ -5,8 +5,8 @@ import pytest
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import SPLITS, RequestError
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.partition import make_partition
-from fedbench_core.federation.resolved import resolve
 from fedbench_core.leaderboard.columns import UNSEEN
 from fedbench_core.records.majority import majority_scores
 from fedbench_core.records.record import comparable, read_record

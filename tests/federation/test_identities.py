@@ -8,9 +8,9 @@ import torch
 
 from fedbench_core import RunSpec
 from fedbench_core.api import Payload
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.networks import Networks
 from fedbench_core.federation.participation import participating
-from fedbench_core.federation.resolved import resolve
 from fedbench_core.records.record import comparable
 from fedbench_core.runner import How, load
 

@@ -6,8 +6,8 @@ from torch import nn
 
 from fedbench_core.api import RunError
 from fedbench_core.federation import files, kept
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.networks import Networks
-from fedbench_core.federation.resolved import resolve
 from fedbench_core.learning import NearestPrototype
 from fedbench_core.runner import How, load
 

@@ -4,8 +4,8 @@ from torch import nn
 
 from fedbench_core.api import RequestError, RunError
 from fedbench_core.federation import networks
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.networks import Networks, snapshot
-from fedbench_core.federation.resolved import resolve
 from fedbench_core.runner import How, load
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import RequestError, RunError
-from fedbench_core.federation.resolved import resolve
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.records.record import comparable, read_record
 from fedbench_core.runner import How, resume
 

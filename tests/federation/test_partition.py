@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbench_core.api import SPLITS, RequestError
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.partition import apportion, load_public, make_partition
-from fedbench_core.federation.resolved import resolve
 from fedbench_core.runner import How, load
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from fedbench_core import run
 from fedbench_core.api.errors import RunError
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.periods import mean_metrics, window, windows
-from fedbench_core.federation.resolved import resolve
 from fedbench_core.parts.topologies import Ring, Star
 from fedbench_core.records.record import comparable
 from fedbench_core.records.scored import scored

@@ -1,7 +1,7 @@
 import pytest
 
 from fedbench_core.api import RequestError, RunError
-from fedbench_core.federation.resolved import resolve
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.registry import registry
 
 

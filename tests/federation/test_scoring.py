@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from fedbench_core.federation import scoring
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.networks import Networks
-from fedbench_core.federation.resolved import resolve
 from fedbench_core.federation.scoring import Scorer
 from fedbench_core.runner import How, load
 

@@ -8,7 +8,7 @@ import pytest
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import Method, RequestError, RunError
-from fedbench_core.federation.resolved import _with_requirements, resolve
+from fedbench_core.federation.assembly import _with_requirements, resolve
 from fedbench_core.runner import How, resume
 
 

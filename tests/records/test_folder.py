@@ -72,7 +72,7 @@ def how(kit, tmp_path) -> How:  # noqa: ARG001  # installed
 @pytest.fixture
 def folder(how) -> Path:
     """Where the run will be; it is not there yet."""
-    from fedbench_core.federation.resolved import resolve  # noqa: PLC0415  # the plugin is installed by now
+    from fedbench_core.federation.assembly import resolve  # noqa: PLC0415  # the plugin is installed by now
 
     return folder_of(resolve(RunSpec.of(SPEC)).spec, how.out, fresh=False)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from fedbench_core.api import RunError
-from fedbench_core.federation.resolved import resolve
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.runner import How, run
 from fedbench_core.testing import MethodContract
 from fedbench_core.testing.method import ReversedRun, _assert_same

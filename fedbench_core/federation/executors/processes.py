@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from fedbench_core.api import DataRequest, RunError
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.calls import Call, Done, ScoreDone
 from fedbench_core.federation.executors.pooled import Pooled
 from fedbench_core.federation.executors.process_pool import ProcessPool
 from fedbench_core.federation.files import Blob, replace_file
 from fedbench_core.federation.partition import load, load_public, make_partition
-from fedbench_core.federation.resolved import ResolvedRun, resolve
+from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.store import SUFFIX
 from fedbench_core.federation.torch_settings import set_up_torch, use_gpu

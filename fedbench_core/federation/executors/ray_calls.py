@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import ray
 
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.calls import Call, Done
 from fedbench_core.federation.executors.pooled import Pooled
 from fedbench_core.federation.executors.process_pool import keep_freed_memory, portable
@@ -28,7 +29,7 @@ from fedbench_core.federation.executors.ray_cluster import (
 from fedbench_core.federation.executors.ray_pool import RayPool
 from fedbench_core.federation.files import Blob, File, read, replace_file
 from fedbench_core.federation.partition import Partition
-from fedbench_core.federation.resolved import ResolvedRun, resolve
+from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.torch_settings import set_up_torch
 from fedbench_core.federation.worker import Worker

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from fedbench_core import RunSpec
 from fedbench_core.api import Outputs, Payload, RequestError, RunError, Task, Training
-from fedbench_core.federation.resolved import resolve
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.learning import ForwardPass
 from fedbench_core.parts.aggregators import Mean
 from fedbench_core.parts.compressors import Dense

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from fedbench_core import RunSpec
 from fedbench_core.api import Payload, RequestError, Training
-from fedbench_core.federation.resolved import resolve
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.parts.aggregators import Mean
 from fedbench_core.parts.compressors import Dense
 from fedbench_core.parts.svd import Svd

@@ -8,7 +8,7 @@ import torch
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import Payload, RequestError, Task, Update
-from fedbench_core.federation.resolved import resolve
+from fedbench_core.federation.assembly import resolve
 from fedbench_core.learning import class_means, fit
 from fedbench_core.parts.aggregators import ClassMeans
 from fedbench_core.runner import How

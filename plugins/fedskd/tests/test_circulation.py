@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fedbench_core import RunSpec
 from fedbench_core.api import RequestError
-from fedbench_core.federation.resolved import resolve
+from fedbench_core.federation.assembly import resolve
 from fedbench_fedskd import FedSKD
 
 PLAIN = FedSKD(distil="none", warmup=0)

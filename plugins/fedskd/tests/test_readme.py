@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedbench_core import RunSpec
-from fedbench_core.federation.resolved import resolve
+from fedbench_core.federation.assembly import resolve
 from fedbench_fedskd import FedSKD
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
