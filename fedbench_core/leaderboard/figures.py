@@ -3,7 +3,6 @@
 import hashlib
 import math
 import re
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import partial
@@ -16,16 +15,17 @@ from matplotlib.figure import Figure
 from fedbench_core.escapes import line
 from fedbench_core.leaderboard.budget import bytes_per_turn
 from fedbench_core.leaderboard.columns import Column
+from fedbench_core.leaderboard.curves import band_text, learning_curve
 from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.misfits import Record, Runs, all_records
 from fedbench_core.leaderboard.table import Table
-from fedbench_core.plots.curves import Curve, draw_curves
+from fedbench_core.plots.curves import draw_curves
 from fedbench_core.plots.partition import draw_partition
 from fedbench_core.plots.ranks import draw_ranks
 from fedbench_core.plots.style import DPI, drawn, save
 from fedbench_core.plots.tradeoff import Point, draw_tradeoff
 from fedbench_core.statistics.friedman import nemenyi
-from fedbench_core.statistics.intervals import Interval, defined_mean, mean_interval
+from fedbench_core.statistics.intervals import Interval, defined_mean
 
 _LONGEST_STEM = 180
 FOLDER = "pictures"
@@ -146,29 +146,6 @@ def partition_figure(case: object, record: Record) -> PageFigure:
     return PageFigure(
         "partition", alt_text, (counts, classes), partial(draw_partition, np.array(counts), classes, title)
     )
-
-
-def learning_curve(own: Mapping[int, Record], metric: str) -> Curve | None:
-    """The curve of an entry: means over the seeds that have a validation score after a round; rounds count from one."""
-    scores: dict[int, list[float]] = defaultdict(list)
-    for record in own.values():
-        for point in record["curve"]:
-            if point["split"] == "val" and point.get(metric) is not None:
-                scores[point["round"] + 1].append(point[metric])
-    if not scores:
-        return None
-    means = [mean_interval(scores[round_]) for round_ in sorted(scores)]
-    ends = ([getattr(mean, end) for mean in means] for end in ("mean", "low", "high"))
-    return Curve(np.array(sorted(scores)), *map(np.array, ends))
-
-
-def band_text(runs: Runs) -> str:
-    """What the bands of learning curves show."""
-    counts = [len(own) for own in runs.values()]
-    fewest, most = min(counts), max(counts)
-    if most == 1:
-        return "one seed"
-    return f"mean of {most if fewest == most else f'{fewest} to {most}'} seeds with its 95 % interval"
 
 
 def _defined(value: float) -> float | None:

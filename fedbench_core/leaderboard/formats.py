@@ -1,10 +1,12 @@
 """A leaderboard as JSON with all values, CSV with a line for each row, LaTeX tables, or Markdown."""
 
 from collections.abc import Callable
+from csv import DictWriter
 from dataclasses import asdict
+from io import StringIO
+from math import isnan
 from typing import Any
 
-import pandas as pd
 from pydantic_core import to_json as as_json
 
 from fedbench_core.escapes import csv, latex, line
@@ -34,8 +36,16 @@ def to_json(leaderboard: Leaderboard) -> str:
 def to_csv(leaderboard: Leaderboard) -> str:
     """A line for each row of each table, with unrounded numbers; undefined values are empty."""
     rows = [_csv_line(table, row) for table in leaderboard.tables for row in table.rows]
-    lines = [{name: csv(value) for name, value in row.items()} for row in rows]
-    return str(pd.DataFrame(lines, columns=None if lines else ["entry"]).to_csv(index=False, lineterminator="\n"))
+    columns = list(dict.fromkeys(name for row in rows for name in row)) or ["entry"]
+    text = StringIO()
+    writer = DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: csv(value) for name, value in row.items() if not _is_nan(value)} for row in rows)
+    return text.getvalue()
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and isnan(value)
 
 
 def to_latex(leaderboard: Leaderboard) -> str:
@@ -82,11 +92,11 @@ def _csv_line(table: Table, row: Row) -> dict[str, Any]:
 
 def latex_table(table: TextTable, caption: str) -> str:
     """A table that is scaled to the width of the line."""
-    frame = pd.DataFrame(table.rows, columns=table.headings).map(latex).rename(columns=latex)
     aligned = "".join("l" if heading in table.left else "r" for heading in table.headings)
-    tabular = frame.to_latex(index=False, column_format=aligned).rstrip()
+    head, *rows = (rf"{' & '.join(map(latex, row))} \\" for row in (table.headings, *table.rows))
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{latex(caption)}}}", r"\resizebox{\linewidth}{!}{%"]
-    return "\n".join([*lines, f"{tabular}}}", r"\end{table}"])
+    lines += [rf"\begin{{tabular}}{{{aligned}}}", r"\toprule", head, r"\midrule", *rows, r"\bottomrule"]
+    return "\n".join([*lines, r"\end{tabular}}", r"\end{table}"])
 
 
 FORMATTED: dict[str, Callable[[Leaderboard], str]] = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-import pandas as pd
+from tabulate import tabulate
 
 from fedbench_core.escapes import code, markdown, url
 from fedbench_core.leaderboard.definitions import dataset_footnotes, leaderboard_footnotes
@@ -48,9 +48,9 @@ def pipe_table(table: TextTable) -> str:
 
 def pipes(table: TextTable) -> str:
     """As `pipe_table`, of cells that are Markdown already."""
-    frame = pd.DataFrame(table.rows, columns=list(map(markdown, table.headings)))
+    headings = list(map(markdown, table.headings))
     sides = ["left" if heading in table.left else "right" for heading in table.headings]
-    return str(frame.to_markdown(index=False, tablefmt="pipe", colalign=sides, disable_numparse=True))
+    return tabulate(table.rows, headings, tablefmt="pipe", colalign=sides, disable_numparse=True)
 
 
 def bullets(notes: Iterable[str]) -> str:

@@ -2,17 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from fedbench_core.plots.style import GRAY, TITLE_WIDTH, look, quiet_grid, wrapped
+from fedbench_core.plots.colors import GRAY
+from fedbench_core.plots.curve import Curve
+from fedbench_core.plots.style import TITLE_WIDTH, look, quiet_grid, wrapped
 
 _TITLE_WIDTH = 24
 _LEGEND_WIDTH = 26
@@ -21,17 +20,7 @@ _MARKED_UP_TO = 12
 _PANEL_HEIGHT = 2.5  # inches
 _OVERLAY_HEIGHT = 3.6
 
-Curves = Mapping[str, "Curve"]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Validation scores of an entry: `mean`, `low` and `high` (n,) over seeds after `rounds` (n,)."""
-
-    rounds: npt.NDArray[np.int64]
-    mean: npt.NDArray[np.float64]
-    low: npt.NDArray[np.float64]
-    high: npt.NDArray[np.float64]
+Curves = Mapping[str, Curve]
 
 
 def draw_curves(

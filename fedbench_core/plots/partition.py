@@ -7,7 +7,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedbench_core.plots.style import BLUE, quiet_grid, wrapped
+from fedbench_core.plots.colors import BLUE
+from fedbench_core.plots.style import quiet_grid, wrapped
 
 _NUMBERS_UP_TO = 10
 """With more clients there is no room for numbers."""

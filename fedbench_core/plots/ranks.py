@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fedbench_core.plots.style import DARK, wrapped
+from fedbench_core.plots.colors import DARK
+from fedbench_core.plots.style import wrapped
 
 _NAME_WIDTH = 22
 

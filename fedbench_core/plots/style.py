@@ -14,13 +14,11 @@ from matplotlib.text import Text
 from fedbench_core.api import RequestError
 from fedbench_core.escapes import line, lines
 from fedbench_core.federation.files import replace_file
+from fedbench_core.plots.colors import COLORS
 
 FORMATS = (".svg", ".png", ".pdf")
 DPI = 100
 TITLE_WIDTH = 76
-BLUE, GRAY, DARK = "#0072B2", "#B8B8B8", "#333333"
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""The palette of Okabe and Ito without its yellow, which is too pale for lines on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "d", "h")
 """Shapes distinguish more entries than there are colors, and serve readers who see no colors."""
 

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from fedbench_core.plots.style import DARK, look, quiet_grid, wrapped
+from fedbench_core.plots.colors import DARK
+from fedbench_core.plots.style import look, quiet_grid, wrapped
 
 _LEGEND_WIDTH = 26
 _TITLE_WIDTH = 54

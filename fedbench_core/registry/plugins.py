@@ -17,7 +17,7 @@ from fedbench_core.registry.checks import MIGRATION, method_problem
 from fedbench_core.registry.names import GROUP
 from fedbench_core.registry.process_settings import restored_settings
 from fedbench_core.registry.shared_functions import SharedFunctions, shown
-from fedbench_core.registry.trial import failure
+from fedbench_core.registry.trial import failures
 
 HOOKS = {
     "partitioner": "fedbench_register_partitioners",
@@ -81,7 +81,9 @@ def discover() -> tuple[list[Plugin], list[Claim]]:
         loaded = [_load(point) for point in own]
         shared = SharedFunctions() if any(map(_is_new, points)) else None  # those of the core, too
         others = [point for point in points if point not in own]
-        loaded += [_load_new(point, shared) if shared and _is_new(point) else _load_watched(point) for point in others]
+        new = [point for point in others if _is_new(point)]
+        problems = dict(zip(new, failures(new, _load), strict=True))
+        loaded += [_load_other(point, shared, problems.get(point, "")) for point in others]
     loaded.sort(key=lambda pair: pair[0].key)
     return [plugin for plugin, _ in loaded], [claim for _, claims in loaded for claim in claims]
 
@@ -95,13 +97,15 @@ def _is_new(point: EntryPoint) -> bool:
     return point.module not in sys.modules
 
 
-def _load_new(point: EntryPoint, shared: SharedFunctions) -> tuple[Plugin, list[Claim]]:
-    """As `_load_watched`, for a module that is not imported yet: shared functions that it replaces are restored, too.
+def _load_other(point: EntryPoint, shared: SharedFunctions | None, problem: str) -> tuple[Plugin, list[Claim]]:
+    """As `_load_watched`; shared functions that the import of a new module replaces are restored, too.
 
-    If the import would end or fork this process, the plugin has that problem, and is not imported.
+    A plugin with a problem, whose import would end or fork this process, is not imported.
     """
-    if problem := failure(point, lambda: _load(point)):
+    if problem:
         return Plugin(*_distribution(point), point.name, point.value, problems=[f"failed to load: {problem}"]), []
+    if shared is None or not _is_new(point):
+        return _load_watched(point)
     with shared.restored() as replaced:
         plugin, claims = _load_watched(point)
     plugin.problems += [_REPLACED.format(shown(replaced))] if replaced else []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedbench_core.leaderboard.columns import Column
-from fedbench_core.plots.style import BLUE, COLORS
+from fedbench_core.plots.colors import BLUE, COLORS
 
 Spec = dict[str, Any]
 _INK, _HARMED = "currentColor", "#D55E00"

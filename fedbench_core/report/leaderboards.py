@@ -14,8 +14,8 @@ from markupsafe import Markup
 from fedbench_core.escapes import line
 from fedbench_core.leaderboard.budget import bytes_per_turn
 from fedbench_core.leaderboard.columns import COSTS, Column, personalization_by_client, selected
+from fedbench_core.leaderboard.curves import band_text, learning_curve
 from fedbench_core.leaderboard.definitions import dataset_footnotes, leaderboard_footnotes
-from fedbench_core.leaderboard.figures import band_text, dataset_figures, learning_curve
 from fedbench_core.leaderboard.footnotes import table_footnotes
 from fedbench_core.leaderboard.formats import latex_table, to_csv
 from fedbench_core.leaderboard.leaderboard import Leaderboard
@@ -24,7 +24,6 @@ from fedbench_core.leaderboard.misfits import Record
 from fedbench_core.leaderboard.outcome import outcome
 from fedbench_core.leaderboard.table import Row, Table
 from fedbench_core.leaderboard.text_tables import TextTable, mean_rank_table, pair_table, text_tables
-from fedbench_core.plots.style import drawn
 from fedbench_core.records.scored import scored
 from fedbench_core.report import charts
 from fedbench_core.report.charts import Chart
@@ -130,9 +129,18 @@ def suite_section(leaderboard: Leaderboard, file: Path, number: int) -> SuiteSec
         [_sheet(leaderboard, table, commands, f"c{number}-{at}") for at, table in enumerate(tables)],
         None if over is None else mean_rank_table(over),
         Markup() if over is None else prose(bullets(dataset_footnotes(over))),
-        [(figure.alt_text, _data_uri(drawn(figure.draw))) for figure in dataset_figures(leaderboard)],
+        _pictures(leaderboard),
         prose(bullets(leaderboard_footnotes(leaderboard))),
     )
+
+
+def _pictures(leaderboard: Leaderboard) -> list[tuple[str, str]]:
+    if leaderboard.over_datasets is None or not leaderboard.over_datasets.significant:
+        return []
+    from fedbench_core.leaderboard.figures import dataset_figures  # noqa: PLC0415  # matplotlib, for this picture only
+    from fedbench_core.plots.style import drawn  # noqa: PLC0415  # as above
+
+    return [(figure.alt_text, _data_uri(drawn(figure.draw))) for figure in dataset_figures(leaderboard)]
 
 
 def _data_uri(svg: bytes) -> str:

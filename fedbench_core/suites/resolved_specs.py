@@ -9,11 +9,13 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
 
 from fedbench_core.api.errors import FedbenchError, RequestError
 from fedbench_core.api.folders import cached, default_cache, read_cached
@@ -88,8 +90,7 @@ def remembered_specs() -> Iterator[ResolvedSpecs]:
     if key and len(specs.known) > before and not _has_problems():
         with suppress(OSError, FedbenchError):
             file.parent.mkdir(parents=True, exist_ok=True)
-            content = {"key": key, "specs": {text: asdict(one) for text, one in specs.known.items()}}
-            replace_file(file, cached(json.dumps(content).encode()))
+            replace_file(file, cached(to_json({"key": key, "specs": specs.known})))
 
 
 def expected_spec(grid_point: GridPoint) -> Spec | None:

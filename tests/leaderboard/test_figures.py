@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fedbench_core.leaderboard.columns import metric
+from fedbench_core.leaderboard.curves import band_text
 from fedbench_core.leaderboard.figures import (
-    band_text,
     curves_figure,
     dataset_figures,
     leaderboard_figures,

@@ -1,6 +1,7 @@
 import numpy as np
 
-from fedbench_core.plots.curves import Curve, draw_curves
+from fedbench_core.plots.curve import Curve
+from fedbench_core.plots.curves import draw_curves
 from fedbench_core.plots.style import look
 from fedbench_core.plots.tradeoff import Point, draw_tradeoff
 

@@ -2,7 +2,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from fedbench_core.api import RequestError
-from fedbench_core.plots.style import COLORS, FORMATS, save, wrapped
+from fedbench_core.plots.colors import COLORS
+from fedbench_core.plots.style import FORMATS, save, wrapped
 
 STARTS = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -61,11 +62,23 @@ def test_import_that_ends_or_forks_the_process_is_a_problem_of_its_plugin_alone(
 
 
 def test_interrupted_import_is_named(monkeypatch, tmp_path) -> None:
-    def interrupted(_load: object) -> str:
+    """Ctrl-C reaches the parent while it waits for the second of three plugins."""
+    points = [EntryPoint("parts", name, "fedbench") for name in ("quick", "slow_plugin", "later")]
+
+    def interrupted(_child: int, _options: int) -> None:
+        os.read(reader, 1)
         raise KeyboardInterrupt
 
+    def load(point: EntryPoint) -> None:
+        if point.value == "slow_plugin":
+            os.write(writer, b".")
+            time.sleep(60)
+
+    reader, writer = os.pipe()
     monkeypatch.setenv("FEDBENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr(trial, "_tried", interrupted)
+    monkeypatch.setattr(trial.os, "waitpid", interrupted)
     monkeypatch.setattr(trial.threading, "active_count", lambda: 1)
     with pytest.raises(KeyboardInterrupt, match="slow_plugin"):
-        trial.failure(EntryPoint("parts", "slow_plugin", "fedbench"), lambda: None)
+        trial.failures(points, load)
+    for end in (reader, writer):
+        os.close(end)
