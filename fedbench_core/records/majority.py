@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedbench_core.api.errors import RequestError
+from fedbench_core.federation.matrix import divided, mean_of_defined, read_matrix
 from fedbench_core.records.correctness import read_correctness
 from fedbench_core.records.predictions import confusions, true_classes
 
@@ -16,31 +17,27 @@ _BY_CLASS = "label"
 def majority_scores(record: Mapping[str, Any]) -> dict[str, float]:
     """The scores of predicting each client's most frequent training class, as the method `majority` has them.
 
-    Personalization, generalization, worst client, balanced accuracy, AUC, and the score of clients that were held out;
+    Personalization, generalization, worst clients, balanced accuracy, AUC, and the score of clients that were held out;
     empty where classes are not recorded.
     """
     known = _known(record)
     if known is None:
         return {}
     counts, tested = _counts(record, record["population"]), _tested(record)
-    matrix = _shares(known)[:, counts.argmax(axis=1)].T
-    own, others = matrix.diagonal()[known.sum(axis=1) > 0], matrix[~np.eye(len(matrix), dtype=bool)]
-    recalled = tested[counts.argmax(axis=1)] / tested.sum()
-    scores = {"balanced_accuracy": float(recalled.mean()), "auc": 0.5}
-    if len(own):
-        scores |= {"personalization": float(own.mean()), "worst_client": float(own.min())}
+    favorites = counts.argmax(axis=1)
+    scores, _ = read_matrix(_shares(known)[:, favorites].T)
+    recalled = tested[favorites] / tested.sum()
+    scores |= {"balanced_accuracy": float(recalled.mean()), "auc": 0.5}
     held_out = record["population"].get("held_out")
     if held_out and record["test"]["matrix"]["primary"] == _BY_CLASS:
-        unseen = _counts(record, held_out) * tested
-        if len(unseen := unseen[unseen.sum(axis=1) > 0]):
-            scores["unseen"] = float(_shares(unseen)[:, counts.argmax(axis=1)].mean())
-    return scores | ({"generalization": float(others.mean())} if len(others) else {})
+        unseen = _shares(_counts(record, held_out) * tested)[:, favorites]
+        scores["unseen"], _ = mean_of_defined(unseen.ravel())
+    return {name: score for name, score in scores.items() if score is not None}
 
 
 def _shares(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Each row as parts of its sum."""
-    parts: npt.NDArray[np.float64] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    return parts
+    """Each row as parts of its sum; undefined if that is 0."""
+    return divided(counts, np.broadcast_to(counts.sum(axis=1, keepdims=True), counts.shape))
 
 
 def constant_predictors(record: Mapping[str, Any]) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fedbench_core.api import limits
 from fedbench_core.api.folders import default_cache
-from fedbench_core.federation import bits, matrix, spec
+from fedbench_core.federation import bits, matrix, periods, spec
 
 
 class Passed:
@@ -50,7 +50,7 @@ def remembered() -> Iterator[Passed]:
 @cache
 def _version() -> str:
     """A digest of the code that checks records."""
-    others = [Path(str(module.__file__)) for module in (limits, bits, matrix, spec)]
+    others = [Path(str(module.__file__)) for module in (limits, bits, matrix, periods, spec)]
     files = [*sorted(Path(__file__).parent.glob("*.py")), *others]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 

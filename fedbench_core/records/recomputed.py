@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fedbench_core.federation.bits import Codes
 from fedbench_core.federation.matrix import Matrix, divided, means_of_defined, read_matrices
 from fedbench_core.records.decoded import Bits, Groups, ReadError, groups_of, read_bits, read_codes
+from fedbench_core.records.recomputed_classes import scores_of_classes
 
 Record = Mapping[str, Any]
 Pair = tuple[Record, Record]
@@ -126,7 +128,8 @@ def _together(kind: _Kind, pairs: Sequence[Pair]) -> list[Scores]:
     texts = [text for _, summary in pairs for text in summary["correct"]]
     bits = read_bits(texts, kind.images * kind.labels, "correct")
     bits = bits.reshape(len(pairs), kind.models, kind.images, kind.labels)
-    faults = _prediction_faults(kind, pairs, bits)
+    codes = _predictions(kind, pairs)
+    faults = _label_faults(kind, pairs, bits) if codes is None else _class_faults(kind, codes, bits)
     right = bits.mean(axis=3) if kind.labels > 1 else bits[..., 0].astype(np.float64)
     counts = np.array([[*record["population"]["counts"], *_held_out(record)] for record, _ in pairs], np.float64)
     counts = counts.reshape(len(pairs), len(kind.rows) + kind.held_out, kind.classes)
@@ -136,14 +139,14 @@ def _together(kind: _Kind, pairs: Sequence[Pair]) -> list[Scores]:
     metrics, undefined = read_matrices(_expanded(kind, matrices))
     if kind.held_out:
         metrics["unseen"], undefined["unseen"] = means_of_defined(_expanded(kind, unseen).reshape(len(pairs), -1))
-    for name, values in _by_model(kind, right, recalls, rarest).items():
+    for name, values in _by_model(kind, codes, right, recalls, rarest).items():
         means = means_of_defined(_expanded(kind, values))
         metrics[name], undefined["accuracy" if name == "global_accuracy" else name] = means
     return [
         Scores(
             primary="label" if kind.by_class else "local",
             matrix=matrices[at],
-            metrics={**{name: own[at] for name, own in metrics.items()}, "n": _served(kind, record)},
+            metrics={**_absent(kind), **{name: own[at] for name, own in metrics.items()}, "n": _served(kind, record)},
             undefined={name: own[at] for name, own in undefined.items()},
             rarest_class=record["data"]["classes"][rarest[at]],
             fault=faults[at],
@@ -176,8 +179,23 @@ def _matrices(kind: _Kind, recalls: Matrix, counts: Matrix) -> Matrix:
     return matrices
 
 
-def _by_model(kind: _Kind, right: Matrix, recalls: Matrix, rarest: Sequence[int]) -> dict[str, Matrix]:
-    """Scores of each model on the whole test set, (roles, models) each."""
+def _absent(kind: _Kind) -> dict[str, None]:
+    """The scores that only runs of another kind have: of many clients, of clients held out, of ordinal classes."""
+    return dict.fromkeys(["worst_decile", "unseen", *(["mae"] if kind.task != "ordinal" else [])])
+
+
+def _by_model(
+    kind: _Kind, codes: Codes | None, right: Matrix, recalls: Matrix, rarest: Sequence[int]
+) -> dict[str, Matrix]:
+    """Scores of each model on the whole test set, (roles, models) each. codes: the predicted classes, if recorded."""
+    found = _by_correctness(kind, right, recalls, rarest)
+    if codes is None or not kind.models:
+        return found
+    return found | scores_of_classes(codes, _truth(kind), kind.classes, rarest, ordinal=kind.task == "ordinal")
+
+
+def _by_correctness(kind: _Kind, right: Matrix, recalls: Matrix, rarest: Sequence[int]) -> dict[str, Matrix]:
+    """Scores that need no predictions, as `_by_model`."""
     whole = {"global_accuracy": right.sum(axis=2) / max(1, kind.images)} if kind.models else {}
     if not kind.by_class:
         return whole
@@ -218,25 +236,35 @@ def _sums(right: Matrix, groups: Groups) -> Matrix:
     return np.asarray(sums, np.float64).reshape(*right.shape[:2], kinds)
 
 
-def _prediction_faults(kind: _Kind, pairs: Sequence[Pair], right: Bits) -> list[str]:
-    """How the predictions of each role contradict its correctness (roles, models, images, labels)."""
+def _predictions(kind: _Kind, pairs: Sequence[Pair]) -> Codes | None:
+    """The predicted classes, (roles, models, images); None if they are not recorded, or if an image has several."""
+    if not kind.predicted or kind.task == "multi-label":
+        return None
+    texts = [text for _, summary in pairs for text in summary["predicted"]]
+    codes: Codes = read_codes(texts, kind.images, kind.classes, "predicted")
+    return codes.reshape(len(pairs), kind.models, kind.images)
+
+
+def _class_faults(kind: _Kind, codes: Codes, right: Bits) -> list[str]:
+    """How the predicted classes of each role contradict its correctness (roles, models, images, 1)."""
+    odd = (codes == _truth(kind)) != right[..., 0]
+    return ["predicted contradicts correct" if one else "" for one in odd.any(axis=(1, 2))]
+
+
+def _label_faults(kind: _Kind, pairs: Sequence[Pair], right: Bits) -> list[str]:
+    """As `_class_faults`, of the predicted labels of images with several (roles, models, images, labels)."""
     if not kind.predicted:
         return [""] * len(pairs)
     texts = [text for _, summary in pairs for text in summary["predicted"]]
-    if kind.task == "multi-label":
-        guesses = read_bits(texts, kind.images * kind.labels, "predicted").reshape(right.shape)
-        truths = guesses == right
-        odd, what = truths != truths[:, :1], "predicted and correct give several labels to an image"
-    else:
-        codes = read_codes(texts, kind.images, kind.classes, "predicted").reshape(right.shape[:3])
-        odd, what = (codes == _truth(kind)) != right[..., 0], "predicted contradicts correct"
-    return [what if one else "" for one in odd.reshape(len(pairs), -1).any(axis=1)]
+    truths = read_bits(texts, kind.images * kind.labels, "predicted").reshape(right.shape) == right
+    odd = (truths != truths[:, :1]).any(axis=(1, 2, 3))
+    return ["predicted and correct give several labels to an image" if one else "" for one in odd]
 
 
-def _truth(kind: _Kind) -> Any:
+def _truth(kind: _Kind) -> Codes:
     """The class of each test image, (images,)."""
     if kind.by_class:
         return kind.groups.codes
     if not kind.truth:
         raise ReadError("the record does not hold the classes of the test images")
-    return read_codes([kind.truth], kind.images, kind.classes, "labels")[0]
+    return np.asarray(read_codes([kind.truth], kind.images, kind.classes, "labels")[0])

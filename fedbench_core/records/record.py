@@ -209,9 +209,12 @@ def _completed(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_intact(text: str, record: Mapping[str, Any]) -> bool:
-    """Whether the digest matches the text of the file, or its contents if only the formatting changed."""
+    """Whether the digest matches the text of the file, or its contents if only the formatting changed.
+
+    The line must hold the digest that is read: of two in one file, the last one is.
+    """
     line = _DIGEST_LINE.search(text)
-    if line and _digest(text[: line.start()] + text[line.end() :]) == line[1]:
+    if line and line[1] == record.get("digest") and _digest(text[: line.start()] + text[line.end() :]) == line[1]:
         return True
     try:
         return record.get("digest") == _digest(_canonical(record))

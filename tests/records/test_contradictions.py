@@ -105,7 +105,10 @@ BEYOND = {
     "costs.bytes_down_after": 10**12,
     "test.metrics.ece": -0.1,
     "test.metrics.brier": 10**400,
-    "test.metrics.f1": True,
+    "test.metrics.f1": 0.99,
+    "test.metrics.worst_decile": 0.99,
+    "test.metrics.unseen": 0.99,
+    "test.metrics.mae": 0.0,
     "test.metrics.own": "high",
     "test.metrics.n": 10**6,
     "test.undefined": {"personalization": 1},
@@ -160,6 +163,23 @@ def test_value_that_is_out_of_range_or_contradicts_the_rest_is_refused_by_name(p
     last = [name for name in path.split(".") if not name.isdigit()][-1]
     assert OTHERS.get(path, last) in refused.value.reason
     assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize("score", ["balanced_accuracy", "f1", "rarest_recall"])
+def test_score_of_clients_with_own_test_images_follows_from_predictions(score, finished, tmp_path) -> None:
+    record = json.loads(finished(**RUNS["clients of sites"]).read_text())
+    record["test"]["metrics"][score] = 0.99
+    (tmp_path / "record.json").write_text(_text(sealed({k: v for k, v in record.items() if k != "digest"})))
+    with pytest.raises(RecordError, match=rf"metrics\.{score} is 0\.99"):
+        read_record(tmp_path / "record.json")
+
+
+def test_digest_of_another_record_can_not_be_claimed_beside_the_own_one(finished, tmp_path) -> None:
+    contents = {k: v for k, v in json.loads(finished().read_text()).items() if k != "digest"}
+    text = _text({**contents, "digest": "a" * 64})  # what a verification would name
+    (tmp_path / "record.json").write_text(text.replace("{", f'{{\n"digest": "{_digest(text)}",', 1))
+    with pytest.raises(RecordError, match="digest"):
+        read_record(tmp_path / "record.json")
 
 
 def test_spec_that_was_edited_contradicts_its_digest(forge, finished) -> None:

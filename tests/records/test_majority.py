@@ -37,6 +37,12 @@ def test_class_without_test_images_counts_for_nothing() -> None:
     assert (scores["personalization"], scores["worst_client"], scores["balanced_accuracy"]) == (0.5, 0.0, 0.5)
 
 
+def test_client_without_tested_images_is_left_out_of_generalization() -> None:
+    """Client 1 has no image of a tested class: no model is scored on it; its own model, which predicts b, gets 0."""
+    scores = majority_scores(record([[1, 1], [0, 0], [1, 1]], counts=((3, 1), (0, 2), (2, 0)), images=(0, 0)))
+    assert (scores["personalization"], scores["generalization"]) == (1.0, (1 + 0 + 0 + 1) / 4)
+
+
 @pytest.mark.parametrize(
     ("correct", "clients"),
     [
