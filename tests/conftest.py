@@ -37,6 +37,12 @@ def _install(site: Path, name: str, source: str, version: str, entry_points: str
     return module
 
 
+def _forget() -> None:
+    """The registry reads anew what is installed."""
+    if catalog := sys.modules.get("fedbench_core.registry.catalog"):  # importing it takes seconds
+        catalog.registry.cache_clear()
+
+
 @contextmanager
 def _site(folder: Path) -> Iterator[Distribution]:
     """A folder on the path, and what installs distributions there."""
@@ -47,18 +53,21 @@ def _site(folder: Path) -> Iterator[Distribution]:
         def install(name: str, source: str, version: str = "1.0", entry_points: str = "") -> str:
             made.append(_install(folder, name, source, version, entry_points))
             patch.syspath_prepend(folder)  # again: importlib forgets what it knew of the folder
+            _forget()
             return made[-1]
 
         yield install
     for module in made:
         sys.modules.pop(module, None)
+    if made:
+        _forget()
 
 
 @pytest.fixture
 def distribution(tmp_path: Path) -> Iterator[Distribution]:
     """Install a distribution for the length of a test: `distribution("fedbench-x", source)` gives its module's name.
 
-    It is a module and a .dist-info in a folder on the path (`tmp_path / "site"`).
+    The registry knows it at once. It is a module and a .dist-info in a folder on the path (`tmp_path / "site"`).
     """
     (tmp_path / "site").mkdir()
     with _site(tmp_path / "site") as install:
@@ -67,31 +76,18 @@ def distribution(tmp_path: Path) -> Iterator[Distribution]:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Distribution]:
-    """As `distribution`, for the length of a module; the registry knows it at once."""
-    from fedbench_core.registry import registry  # noqa: PLC0415  # torch: seconds that other tests do not need
-
+    """As `distribution`, for the length of a module."""
     with _site(tmp_path_factory.mktemp("site")) as install:
-
-        def known(name: str, source: str) -> str:
-            module = install(name, source)
-            registry.cache_clear()
-            return module
-
-        yield known
-    registry.cache_clear()
+        yield install
 
 
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The plugin `kit.py`, installed for the tests of a module; gives the folder to put on a process's path."""
-    from fedbench_core.registry import registry  # noqa: PLC0415  # torch: seconds that other tests do not need
-
     site = tmp_path_factory.mktemp("site")
     with _site(site) as install:
         install("fedbench-kit", (Path(__file__).parent / "kit.py").read_text())
-        registry.cache_clear()
         yield site
-    registry.cache_clear()
 
 
 @pytest.fixture(scope="module")

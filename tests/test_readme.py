@@ -10,7 +10,6 @@ import torch
 import fedbench_core
 from fedbench_core import RunSpec, run
 from fedbench_core.cli.group import COMMANDS
-from fedbench_core.registry import registry
 from fedbench_core.runner import How
 from fedbench_core.testing import CompressorContract
 
@@ -23,15 +22,12 @@ def block(language: str, containing: str) -> str:
     return found
 
 
-@pytest.fixture
-def signs(kit, distribution):  # noqa: ARG001  # the tiny network must be installed
+@pytest.fixture(scope="module")
+def signs(kit, installed):  # noqa: ARG001  # the tiny network must be installed
     """The plugin of the README, installed."""
     project = tomllib.loads(block("toml", "entry-points"))["project"]
     assert project["entry-points"]["fedbench"] == {"signs": "fedbench_signs"}
-    distribution(project["name"], block("python", "class Signs"), project["version"])
-    registry.cache_clear()
-    yield
-    registry.cache_clear()
+    installed(project["name"], block("python", "class Signs"), project["version"])
 
 
 def test_plugin_of_the_readme_runs(signs, tmp_path) -> None:  # noqa: ARG001  # installed

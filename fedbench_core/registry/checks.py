@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -62,7 +62,7 @@ def method_problem(method: object) -> str:
     if not isinstance(method, Method):
         return f"is of type {type(method).__name__}, not a Method"
     try:
-        TypeAdapter(Method).validate_python(vars(method))
+        _method_adapter().validate_python(vars(method))
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
@@ -72,6 +72,11 @@ def method_problem(method: object) -> str:
             return f"pins {pin!r}; expected {', '.join(_SWAPPABLE)}, or an option of one of these"
     extra = method.options.keys() - {"local_update", *_SWAPPABLE}
     return f"has options of {', '.join(sorted(extra))}; expected local_update, {', '.join(_SWAPPABLE)}" if extra else ""
+
+
+@cache
+def _method_adapter() -> TypeAdapter[Method]:
+    return TypeAdapter(Method)  # made once: it takes longer than all checks
 
 
 def declarations(kind: str, factory: object) -> dict[str, object]:

@@ -121,8 +121,8 @@ def _load_watched(point: EntryPoint) -> tuple[Plugin, list[Claim]]:
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
-    name, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
-    return name or "unknown", version or ""  # damaged metadata may have neither
+    metadata = point.dist.metadata if point.dist else {}  # reading `name` and `version` of dist would parse it twice
+    return metadata.get("Name") or "unknown", metadata.get("Version") or ""  # damaged metadata may have neither
 
 
 def _load(point: EntryPoint) -> tuple[Plugin, list[Claim]]:

@@ -20,7 +20,18 @@ from fedbench_core.registry import KINDS, registry
 Outcome = Literal["passed", "failed", "skipped"]
 Options = Mapping[str, Mapping[str, object]]
 NONE: Options = MappingProxyType({})
-_FLAGS = ("-q", "-p", "no:cacheprovider", "-p", "no:logging", "--import-mode=importlib", "--capture=sys", "--tb=native")
+_FLAGS = (
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:logging",
+    "-p",
+    "no:unraisableexception",
+    "--import-mode=importlib",
+    "--capture=sys",
+    "--tb=native",
+)
 SECONDS = 300
 """The time limit of a case."""
 _PATIENCE = 3

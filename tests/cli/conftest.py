@@ -1,6 +1,6 @@
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +8,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fedbench_core.cli import fedbench
-from fedbench_core.registry import registry
 
 
 @pytest.fixture
-def cli() -> Iterator[Callable[..., Result]]:
+def cli() -> Callable[..., Result]:
     """Run a command in this process; the registry sees the plugins that the test installed."""
-    registry.cache_clear()
-    yield lambda *arguments: CliRunner().invoke(fedbench, arguments, prog_name="fedbench")
-    registry.cache_clear()
+    return lambda *arguments: CliRunner().invoke(fedbench, arguments, prog_name="fedbench")
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ CORE = "fedbench-core"
 @pytest.fixture(scope="module")
 def reference() -> str:
     """The page as the code makes it."""
-    registry.cache_clear()
     result = CliRunner().invoke(fedbench, ["reference"])
     assert (result.exit_code, result.stderr) == (0, "")
     return result.stdout

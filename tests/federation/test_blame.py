@@ -5,18 +5,16 @@ from pathlib import Path
 import pytest
 
 from fedbench_core.api import FedbenchError
-from fedbench_core.registry import registry
 from fedbench_core.runner import How, run
 
 FAULTY = (Path(__file__).parent / "faulty.py").read_text()
 FROM = "of fedbench-faulty 1.0"
 
 
-@pytest.fixture
-def faulty(distribution, spec):
+@pytest.fixture(scope="module")
+def faulty(installed, spec):
     """A run with a part that has a fault: `faulty("compressor", "nan")`."""
-    distribution("fedbench-faulty", FAULTY)
-    registry.cache_clear()
+    installed("fedbench-faulty", FAULTY)
 
     def start(part, fault, how):
         name = {
@@ -31,8 +29,7 @@ def faulty(distribution, spec):
         }[part]
         return run(spec("t-method", **name, **{f"{part}.fault": fault}), how)
 
-    yield start
-    registry.cache_clear()
+    return start
 
 
 @pytest.mark.parametrize(

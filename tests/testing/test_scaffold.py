@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fedbench_core.api import RequestError
-from fedbench_core.registry import KINDS, registry
+from fedbench_core.registry import KINDS
 from fedbench_core.testing.check import check
 from fedbench_core.testing.scaffold import create
 
@@ -119,12 +119,8 @@ def test_existing_folder_is_left_alone(tmp_path) -> None:
 def test_new_plugin_passes_its_suite(tmp_path, distribution, kind) -> None:
     folder = create("idea", kind, tmp_path)
     distribution("fedbench-idea", (folder / "src" / "fedbench_idea" / "__init__.py").read_text())
-    registry.cache_clear()
-    try:
-        trains = kind in {"local_update", "method"}
-        parts = check("fedbench-idea", only=lambda _part, case: not trains or any(word in case for word in CHEAP))
-    finally:
-        registry.cache_clear()
+    trains = kind in {"local_update", "method"}
+    parts = check("fedbench-idea", only=lambda _part, case: not trains or any(word in case for word in CHEAP))
     for part in parts:
         assert [case for case in part.cases if case.outcome == "failed"] == []
         assert part.count("passed") > (1 if trains else 3)
