@@ -121,8 +121,11 @@ def _load_watched(point: EntryPoint) -> tuple[Plugin, list[Claim]]:
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
-    metadata = point.dist.metadata if point.dist else {}  # reading `name` and `version` of dist would parse it twice
-    return metadata.get("Name") or "unknown", metadata.get("Version") or ""  # damaged metadata may have neither
+    if point.dist is None:
+        return "unknown", ""
+    metadata = point.dist.metadata  # dist.name and dist.version would parse it twice
+    name, version = (metadata[key] if key in metadata else "" for key in ("Name", "Version"))
+    return name or "unknown", version or ""  # damaged metadata may have neither
 
 
 def _load(point: EntryPoint) -> tuple[Plugin, list[Claim]]:
