@@ -124,7 +124,7 @@ def _distribution(point: EntryPoint) -> tuple[str, str]:
     if point.dist is None:
         return "unknown", ""
     metadata = point.dist.metadata  # dist.name and dist.version would parse it twice
-    name, version = (metadata[key] if key in metadata else "" for key in ("Name", "Version"))
+    name, version = (metadata[key] if key in metadata else "" for key in ("Name", "Version"))  # noqa: SIM401  # no get
     return name or "unknown", version or ""  # damaged metadata may have neither
 
 
