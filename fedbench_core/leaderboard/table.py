@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -69,7 +70,7 @@ class Table:
     tuned: Mapping[str, Choice] = field(default_factory=dict)
     controls: Controls = field(default_factory=dict)
 
-    @property
+    @cached_property
     def scored(self) -> tuple[Column, ...]:
         """The score columns, the ranked one first."""
         return _scored(self.runs, self.ranked_by, self.hurt)

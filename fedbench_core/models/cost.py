@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 
 def parameters(backbone: nn.Module) -> int:
@@ -20,6 +19,8 @@ def count_flops(work: Callable[[], object]) -> int:
     A multiplication and an addition count as two. Matrix products, convolutions and attention are counted; norms,
     activations and optimizers cost little in comparison and are not.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415  # imports triton: a tenth of a second
+
     with FlopCounterMode(display=False, custom_mapping=_CORRECTED) as counter:
         work()
     return int(counter.get_total_flops())

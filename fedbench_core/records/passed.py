@@ -22,13 +22,13 @@ class Passed:
         self._known = known
         self.new: list[str] = []
 
-    def known(self, texts: Iterable[str]) -> list[bool]:
-        """Whether a file of each text has passed."""
-        return [_digest(text) in self._known for text in texts]
+    def known(self, digests: Iterable[str]) -> list[bool]:
+        """Whether a file with each digest has passed."""
+        return [digest in self._known for digest in digests]
 
-    def add(self, texts: Iterable[str]) -> None:
-        """Files of these texts have passed now."""
-        self.new += map(_digest, texts)
+    def add(self, digests: Iterable[str]) -> None:
+        """Files with these digests have passed now."""
+        self.new += digests
 
 
 @contextmanager
@@ -53,7 +53,3 @@ def _version() -> str:
     others = [Path(str(module.__file__)) for module in (limits, bits, matrix, periods, spec)]
     files = [*sorted(Path(__file__).parent.glob("*.py")), *others]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

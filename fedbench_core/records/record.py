@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ RECORD = "record.json"
 TABLES = ("clients.csv", MESSAGES)
 _TOGETHER = 256
 """Records that are checked together."""
-_DIGEST_LINE = re.compile(r'^"digest": ?"([0-9a-f]{64})",\n', re.MULTILINE)
+_DIGEST_LINE = re.compile(r'\n"digest": ?"([0-9a-f]{64})",(?=\n)')
 
 
 def sealed(contents: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,13 +110,18 @@ class _Loaded:
     text: str
     record: dict[str, Any]
 
+    @cached_property
+    def digest(self) -> str:
+        """Of the whole file."""
+        return _digest(self.text)
+
 
 def _read_some(paths: Sequence[Path], passed: Passed) -> Iterator[dict[str, Any] | RunError]:
     loaded = list(map(_loaded, paths))
     readable = [one for one in loaded if isinstance(one, _Loaded)]
-    new = [one for one, known in zip(readable, passed.known(one.text for one in readable), strict=True) if not known]
+    new = [one for one, known in zip(readable, passed.known(one.digest for one in readable), strict=True) if not known]
     faults = {one.file: fault for one, fault in zip(new, _faults(new), strict=True)}
-    passed.add(one.text for one in new if faults[one.file] is None)
+    passed.add(one.digest for one in new if faults[one.file] is None)
     for one in loaded:
         if isinstance(one, RecordError):
             yield one

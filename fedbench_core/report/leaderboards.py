@@ -257,12 +257,13 @@ def _megabytes(table: Table, row: Row) -> float:
 
 
 def _commands(leaderboard: Leaderboard, file: Path) -> dict[str, str]:
-    """The command that repeats a run, by the key of its grid point."""
+    """The command that repeats the first run of an entry, by the key of its grid point."""
     parent = Path(leaderboard.suite.file).parent
+    seeds = sorted({min(own) for table in leaderboard.tables for own in table.runs.values()})
     folder = (parent.parent if parent.name == "suites" else parent) / "records" / records_folder(file).name
     return {
         point.key: f"fedbench run --config {shlex.quote(line(str(folder / f'{point.name}.json')))} --fresh"
-        for point in leaderboard.suite.grid_points()
+        for point in leaderboard.suite.grid_points(seeds)
     }
 
 

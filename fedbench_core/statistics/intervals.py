@@ -40,12 +40,18 @@ def mean_intervals(table: npt.NDArray[np.float64]) -> list[Interval]:
     """`mean_interval` of every column of `table` (values, columns), in one vectorized call; NaN is undefined."""
     from scipy.special import stdtrit  # noqa: PLC0415  # slow to import, though not as slow as scipy.stats
 
-    known = np.ma.masked_invalid(table)
-    counts = known.count(axis=0)
-    means = known.mean(axis=0).filled(np.nan)
-    errors = known.std(axis=0, ddof=1).filled(np.nan) / np.sqrt(np.maximum(counts, 1))
+    known = np.isfinite(table)
+    counts = known.sum(axis=0)
+    means = _divided(np.where(known, table, 0.0).sum(axis=0), counts)
+    squares = np.where(known, table - means, 0.0) ** 2
+    errors = np.sqrt(_divided(squares.sum(axis=0), counts - 1)) / np.sqrt(np.maximum(counts, 1))
     reaches = -stdtrit(np.maximum(counts - 1, 1), LEVEL / 2) * errors
     return [
         Interval(float(mean), float(mean - reach), float(mean + reach), int(count), len(table) - int(count))
         for mean, reach, count in zip(means, reaches, counts, strict=True)
     ]
+
+
+def _divided(sums: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """NaN where nothing was counted."""
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)

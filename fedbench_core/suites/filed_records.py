@@ -52,7 +52,7 @@ def read_folder(folder: Path) -> Filed:
     found: dict[str, tuple[Path, Record]] = {}
     refused: list[RecordError] = []
     disagreeing = set()
-    paths = sorted(folder.glob("*.json"))
+    paths = sorted(folder.glob("*.json"), key=lambda path: path.name)
     with remembered() as passed:
         for path, read in zip(paths, read_records(paths, passed), strict=True):
             try:

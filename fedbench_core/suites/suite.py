@@ -113,6 +113,8 @@ class Suite(Strict):
         Where an entry was tuned, the default settings come first, and then those that were chosen.
         """
         defaults = self.default_points(seeds or self.seeds)
+        if not self._choices:
+            return list(defaults)
         return [point for default in defaults for point in (default, *self._tuned(default))]
 
     @property
