@@ -45,7 +45,7 @@ def scientific(folder: Path) -> dict[str, str]:
     record = comparable(read_record(folder))
     rows = {name: (folder / name).read_text() for name in TABLES}
     models = {path.name: str(path.read_bytes()) for path in sorted((folder / "models").glob("*"))}
-    return {"record": json.dumps(record, sort_keys=True), **rows, **models}
+    return {**{f"record.{key}": json.dumps(value, sort_keys=True) for key, value in record.items()}, **rows, **models}
 
 
 def start(command: list[str], env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
@@ -156,10 +156,17 @@ class Killer:
 
     def _compare(self, where: str = "killed") -> int:
         (plain,), (killed,) = list((self.out / "plain").glob("*")), list((self.out / where).glob("*"))
-        assert scientific(plain) == scientific(killed)
+        expected, found = scientific(plain), scientific(killed)
+        for key in expected.keys() | found.keys():
+            one, other = expected.get(key), found.get(key)
+            assert one == other, f"{key} differs from character {_common(one or '', other or '')} on"
         names = sorted(path.name for path in killed.iterdir())
         assert names == ["clients.csv", "messages.csv", "models", "record.json"], names
         return 1
+
+
+def _common(one: str, other: str) -> int:
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -148,6 +148,11 @@ def test_index_of_models_that_was_altered_is_refused(values, finished) -> None:
         load_model(finished)
 
 
+def test_index_of_models_is_sorted_so_that_a_resumed_run_writes_the_same(finished) -> None:
+    text = (finished / "models" / "index.json").read_text()
+    assert text == f"{json.dumps(json.loads(text), indent=1, sort_keys=True)}\n"
+
+
 @pytest.mark.parametrize("block", ["rounds", "parts"])
 def test_index_of_models_that_lacks_a_block_is_refused(block, finished) -> None:
     index = finished / "models" / "index.json"

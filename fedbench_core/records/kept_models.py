@@ -1,5 +1,6 @@
 """The folder `models` of a run: the models that were scored on the test images, and an index of them."""
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -139,7 +140,9 @@ def write_models(folder: Path, store: Store, progress: Progress, run: ResolvedRu
     rounds = {which: _round(one, where, files, made) for which, one in stored.items()}
     index = Index(**_description(run, partition), rounds=rounds, files=files)
     index = index.model_copy(update={"digest": index.own_digest})
-    replace_file(made / INDEX, f"{index.model_dump_json(indent=1)}\n".encode(), durable=True)
+    # sorted, because a resumed run has read some descriptions from its journal, whose keys are sorted
+    text = json.dumps(index.model_dump(mode="json"), indent=1, sort_keys=True)
+    replace_file(made / INDEX, f"{text}\n".encode(), durable=True)
     with writing(folder / MODELS):
         _move(made, folder / MODELS)
 
