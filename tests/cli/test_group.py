@@ -100,19 +100,19 @@ def test_wrong_command_line_is_refused_with_the_usage(cli, arguments):
     assert "Usage: fedbench" in result.stderr
 
 
-def test_closed_pipe_is_no_error():
+def test_closed_pipe_is_no_error(tmp_path):
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as closed:
-        done = subprocess.run(
-            [*COMMAND, "plugins", "--json"], stdout=closed, stderr=subprocess.PIPE, text=True, check=False
-        )
+        command = [*COMMAND, "runs", "--json", "--out", tmp_path]
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
     assert done.stderr == ""
     assert done.returncode == 1
 
 
-def test_full_output_is_named_and_is_no_bug():
+def test_full_output_is_named_and_is_no_bug(tmp_path):
     with open("/dev/full", "w") as full:  # noqa: PTH123  # a device
-        done = subprocess.run([*COMMAND, "plugins"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        command = [*COMMAND, "runs", "--json", "--out", tmp_path]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: The output could not be written: No space left on device")

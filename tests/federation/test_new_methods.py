@@ -53,7 +53,8 @@ WORKERS = [
     for kind in (*METHODS, *BASELINES)
     for workers in (1, 2, 3)
 ]
-INTERRUPTED = [(kind, after) for kind in METHODS for after in (1, 5, 9)] + [(kind, 6) for kind in BASELINES]
+INTERRUPTED = [(kind, after) for kind in METHODS for after in (1, 5, 9)]
+INTERRUPTED += [pytest.param(kind, 6, marks=pytest.mark.slow) for kind in BASELINES]
 
 
 @pytest.fixture(scope="module")

@@ -46,15 +46,16 @@ def test_other_threads_leave_the_signal_alone() -> None:
 
 
 COPY = """
-import os, signal, timm
+import colorsys, os, signal, sys
 from fedbench_core.federation.executors import fork_server
 
-timm.marker = "of the first process"
+sys.modules[fork_server._IMPORTED] = colorsys  # what workers need takes seconds
+colorsys.marker = "of the first process"
 signal.signal(signal.SIGTERM, lambda *_: None)
 fork_server.start_server_as_copy()
-del timm.marker
-found = "timm.marker == 'of the first process' and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL"
-process = fork_server.start_process(exec, f"import signal, sys, timm; sys.exit(7 if {found} else 1)")
+del colorsys.marker
+found = "colorsys.marker == 'of the first process' and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL"
+process = fork_server.start_process(exec, f"import colorsys, signal, sys; sys.exit(7 if {found} else 1)")
 process.join()
 print(process.exitcode, fork_server.forkserver._forkserver._forkserver_pid, flush=True)
 END

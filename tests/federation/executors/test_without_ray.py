@@ -39,7 +39,9 @@ def test_gpus_that_no_turn_uses_are_refused(kit, tmp_path, monkeypatch) -> None:
     assert "Use --device cuda." in _refused(tmp_path, {**SMALL, "device": "cuda:1"}, executor="ray")
 
 
+@pytest.mark.ray  # where it is not installed, an import would end every run
 def test_a_run_that_does_not_ask_for_ray_does_not_import_it(kit, tmp_path) -> None:
+    pytest.importorskip("ray")
     code = f"""
 import sys
 sys.path.insert(0, {str(kit)!r})
