@@ -17,6 +17,7 @@ SLOW = {
     "test_depends_on_nothing_outside",
     "test_one_client_alone",
     "test_order_of_clients_is_irrelevant",
+    "test_record_counts_its_messages",
     "test_mixed_backbones_exactly_where_declared",
     "test_absence_exactly_where_declared",
 }

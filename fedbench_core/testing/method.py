@@ -188,14 +188,15 @@ class MethodContract:
             "aggregation published, and does training start from what was received?"
         )
 
-    def test_recorded_bytes_are_the_blobs(self, go: Go, reversed_run: ReversedRun) -> None:
-        """`messages.csv` and the record count the lengths of all that was sent and received, and nothing else."""
-        recorded: defaultdict[Way, list[int]] = defaultdict(list)
-        for row in csv.DictReader((go().folder / "messages.csv").read_text().splitlines()):
-            way = (int(row["round"]), int(row["phase"]), int(row["sender"]), int(row["receiver"]))
-            recorded[way].append(int(row["bytes"]))
-        costs, total = go().record["costs"], sum(map(sum, recorded.values()))
+    def test_record_counts_its_messages(self, go: Go) -> None:
+        """The record has the sum of `messages.csv`."""
+        finished = go()
+        costs, total = finished.record["costs"], sum(map(sum, _recorded(finished.folder).values()))
         assert costs["bytes_up"] + costs["bytes_down"] + costs["bytes_peer"] == total, "record and messages.csv differ"
+
+    def test_recorded_bytes_are_the_blobs(self, reversed_run: ReversedRun) -> None:
+        """`messages.csv` counts the lengths of all that was sent and received, and nothing else."""
+        recorded = _recorded(reversed_run.folder)
         public = reversed_run.partition.public if self.method.uses_public else None
         for call, done, received in reversed_run.turns:
             _remove_downloads(recorded, call, received, None if public is None or call.turns else public.nbytes)
@@ -247,6 +248,15 @@ class MethodContract:
 _REVERSED: "WeakKeyDictionary[type, list[ReversedRun]]" = WeakKeyDictionary()
 """By suite: one run serves several cases."""
 _CAUSE = "a part keeps something, or something depends on the order in which clients are computed"
+
+
+def _recorded(folder: Path) -> defaultdict[Way, list[int]]:
+    """The bytes of each row of `messages.csv`."""
+    recorded: defaultdict[Way, list[int]] = defaultdict(list)
+    for row in csv.DictReader((folder / "messages.csv").read_text().splitlines()):
+        way = (int(row["round"]), int(row["phase"]), int(row["sender"]), int(row["receiver"]))
+        recorded[way].append(int(row["bytes"]))
+    return recorded
 
 
 def _learned(go: Go, **budget: int) -> float:

@@ -5,9 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
 from fedbench_core.api.folders import cached
-from fedbench_core.cli import known
+from fedbench_core.cli import fedbench, known
 
 PROGRAM = """
 import json, sys
@@ -46,13 +47,14 @@ def test_names_that_were_damaged_are_not_known(monkeypatch, tmp_path) -> None:
     assert known.known() is None
 
 
-def test_names_are_known_without_torch_until_a_plugin_changes(go, kit) -> None:
+def test_names_are_known_without_torch_until_a_plugin_changes(go, kit, environment) -> None:
     first, second = go("list", "methods"), go("list", "methods")
     assert (first["torch"], second["torch"]) == (True, False)
     assert first["out"] == second["out"]
     wrong = go("run", "--method", "fedavgg")
     assert (wrong["status"], wrong["torch"], "'fedavg'" in wrong["err"]) == (2, False, True)
-    assert go("list", "methods", "nothing-like-it")["status"] == 2
+    missing = CliRunner().invoke(fedbench, ["list", "methods", "nothing-like-it"], env=environment)
+    assert missing.exit_code == 2
 
     plugin = next(kit.glob("*_module.py"))
     source = plugin.read_text()

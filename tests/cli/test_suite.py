@@ -495,6 +495,7 @@ def press_ctrl_c(process: subprocess.Popen[str]) -> None:
     assert stderr.splitlines()[-1].startswith("Interrupted.")
 
 
+@pytest.mark.slow
 def test_suite_that_is_killed_again_and_again_ends_with_the_same_records(go, environment, tmp_path, suite) -> None:
     path = suite(*TWO, 'method = "kit-pair"\nrounds = 15', seeds=2)
     assert go("suite", "run", path, "--records", "plain").exit_code == 0

@@ -158,6 +158,7 @@ def test_kinds_differ_in_the_size_of_the_nucleus():
     assert len(KINDS) == 8
 
 
+@pytest.mark.slow  # the images are those of which this was seen: their fingerprint is tested above
 def test_convolutional_network_learns_where_a_linear_model_fails(tmp_path):
     splits = DATASETS["phantom"](train=2400, test=800).load(DataRequest(cache=tmp_path, image_size=28))
     (x, y), (test_x, test_y) = splits.train.tensors(), splits.test.tensors()

@@ -31,8 +31,8 @@ def test_bound_is_the_quantile_at_a_rate_of_5_percent() -> None:
     assert stats.binom.ppf(0.999, LEADERBOARDS, 0.05) == BOUND
 
 
-@pytest.mark.parametrize("draw", [_normal, _few_images])
-@pytest.mark.parametrize("entries", [2, 7])
+@pytest.mark.parametrize("draw", [_normal, pytest.param(_few_images, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("entries", [pytest.param(2, marks=pytest.mark.slow), 7])
 def test_equal_methods_differ_significantly_no_more_often_than_the_level_allows(draw, entries) -> None:
     """With seven entries any significant pair of a leaderboard counts: the family-wise error."""
     rng = np.random.default_rng(6)
@@ -49,8 +49,8 @@ def test_same_scores_under_two_names_never_differ_significantly() -> None:
         assert not next(pair for pair in pairs if (pair.a, pair.b) == ("entry 0", "entry 5")).significant
 
 
-@pytest.mark.parametrize(("entries", "seeds"), [(5, 10), (7, 12)])
-@pytest.mark.parametrize("others", ["below", "between"])
+@pytest.mark.parametrize(("entries", "seeds"), [(5, 10), pytest.param(7, 12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("others", [pytest.param("below", marks=pytest.mark.slow), "between"])
 def test_difference_of_one_and_a_half_standard_deviations_is_found(entries, seeds, others) -> None:
     """Paired differences have standard deviation 1; entry 0 is 1.5 better than entry 1, the others as 1 or halfway."""
     rng = np.random.default_rng(6)
@@ -115,7 +115,9 @@ def _collapse(rng, seeds, entries):
 COLLAPSES, DEPTH = 0.08, 10
 
 
-@pytest.mark.parametrize("draw", [_heavy_tails, _unequal_variances, _collapse])
+@pytest.mark.parametrize(
+    "draw", [pytest.param(draw, marks=pytest.mark.slow) for draw in (_heavy_tails, _unequal_variances)] + [_collapse]
+)
 def test_equal_methods_differ_no_more_often_without_normal_noise(draw) -> None:
     rng = np.random.default_rng(6)
     leaderboards = [compare(_leaderboard(draw(rng, 12, 7))) for _ in range(LEADERBOARDS)]

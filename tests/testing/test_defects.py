@@ -15,8 +15,8 @@ KINDS = tuple(path.stem.removeprefix("defects_") for path in sorted(SOURCES.glob
 PARTS = tuple(kind for kind in KINDS if kind != "plugins")
 ENDLESS = ("d-hangs", "d-tries-for-ever", "d-waits-for-ever")
 """Defects that never end: their cases have a short time limit."""
-PROCESS = "new_process"
-"""A case that starts a process: its defects are left to the slow tests."""
+LONG = {("local_updates", "new_process"), ("methods", "learns")}
+"""Kinds and cases that start a process or train for seconds: their defects are left to the slow tests."""
 PLUGIN = "parts"
 """The entry point of a plugin, under which its problems are found: a part that can't be used is one."""
 Found = dict[str, list[str]]
@@ -66,9 +66,9 @@ def _expect(found: Found, name: str, word: str) -> None:
     assert any(word in message for message in messages), f"{word!r} is not in\n" + "\n".join(dict.fromkeys(messages))
 
 
-@pytest.mark.parametrize(("kind", "name", "case", "word"), [row for row in _rows() if row[2] != PROCESS])
+@pytest.mark.parametrize(("kind", "name", "case", "word"), [row for row in _rows() if (row[0], row[2]) not in LONG])
 def test_faulty_part_is_caught(look, kind, name, case, word) -> None:  # noqa: ARG001  # all cases of a kind at once
-    cases = {row[1]: row[2] for row in _rows() if row[0] == kind and row[2] != PROCESS}
+    cases = {row[1]: row[2] for row in _rows() if row[0] == kind and (kind, row[2]) not in LONG}
     _expect(look(f"fedbench-{kind}", only=lambda part, test: cases.get(part, "no case") in test), name, word)
 
 

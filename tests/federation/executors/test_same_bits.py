@@ -1,11 +1,17 @@
 """However a run is computed, its record is the same but for the block `how`."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import RequestError, RunError
-from fedbench_core.runner import How
+from fedbench_core.runner import How, resume
 
 STRICTEST = ("stateful, absent clients", "server with a memory", "server that trains", "ring, a full circle")
 KINDS = ("stateless", "absent clients", "stateful", "ring", "centralized", *STRICTEST)
@@ -61,6 +67,25 @@ def test_a_lost_worker_is_replaced_and_its_turn_repeated(
     assert len(list((tmp_path / "marks").iterdir())) == 1
     expected = undisturbed(small("ring", set={"topology.hops": hops}))
     found = scientific(finished.folder)
+    assert found["clients.csv"] == expected["clients.csv"]
+    assert found["messages.csv"] == expected["messages.csv"]
+    assert found["record"]["test"] == expected["record"]["test"]
+
+
+def test_killed_run_goes_on_with_the_same_bits(small, doomed, scientific, undisturbed, tmp_path) -> None:
+    config, out, cache = (tmp_path / name for name in ("spec.json", "runs", "cache"))
+    spec = doomed(**{"local_update.round": 2})
+    config.write_text(json.dumps({"spec": spec.model_dump(mode="json")}))
+    command = [sys.executable, "-c", "from fedbench_core.cli import main; main()", "run"]
+    command += ["--config", str(config), "--executor", "serial", "--out", str(out)]
+    path = os.pathsep.join(filter(None, sys.path))  # the kit, too
+    environment = {**os.environ, "PYTHONPATH": path, "FEDBENCH_CACHE": str(cache)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    [folder] = out.iterdir()
+    assert len((folder / "clients.csv").read_text().splitlines()) == 1 + 2 * spec.clients
+    found = scientific(resume(folder, How(cache=cache, executor="serial")).folder)
+    expected = undisturbed(small("ring"))
     assert found["clients.csv"] == expected["clients.csv"]
     assert found["messages.csv"] == expected["messages.csv"]
     assert found["record"]["test"] == expected["record"]["test"]
