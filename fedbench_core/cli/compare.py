@@ -1,7 +1,7 @@
 """`fedbench compare`: a suite without a file."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,10 @@ from fedbench_core.cli.flags import data_flag, given_settings, read_seeds, spec_
 from fedbench_core.cli.known import check_names
 from fedbench_core.cli.output import echo, json_option, print_json, print_sentence
 from fedbench_core.cli.serving import serving
+from fedbench_core.cli.track import track_flag, trackers_of
 
 if TYPE_CHECKING:
+    from fedbench_core.api import Tracker
     from fedbench_core.suites.status import Unrecorded
     from fedbench_core.suites.suite import Suite
 
@@ -39,6 +41,7 @@ NAME = "compare"
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), help="parent folder  [default: runs]")
 @click.option("--notes", is_flag=True, help="print all footnotes, not only the most important ones")
 @data_flag
+@track_flag
 @json_option
 def command(
     methods: tuple[str, ...],
@@ -48,6 +51,7 @@ def command(
     workers: int | None,
     out: Path,
     notes: bool,
+    track: tuple[str, ...],
     **given: Any,
 ) -> None:
     """Run METHODS with the same settings and seeds, and compare their scores by significance tests.
@@ -63,10 +67,11 @@ def command(
     with serving("fedbench_core.suites.jobs", processes=True):
         from fedbench_core.suites.adhoc import adhoc_suite, suite_text  # noqa: PLC0415  # imports torch: slow
 
+        trackers = trackers_of(track)
         suite = adhoc_suite(save.stem if save else NAME, methods, several, settings, metric)
         if save is not None:
             _save(save, suite_text(suite))
-        outcomes = _run(suite, workers, out, data_root, quiet=as_json)
+        outcomes = _run(suite, workers, out, data_root, trackers, quiet=as_json)
     _show(suite, out, outcomes, notes=notes, as_json=as_json)
     if save is not None and not as_json:
         print_sentence(f"Saved as {save}. Go on with: fedbench suite run {save} --out {out}")
@@ -83,14 +88,22 @@ def _save(path: Path, text: str) -> None:
     replace_file(path, text.encode())
 
 
-def _run(suite: "Suite", workers: int | None, out: Path, data_root: Path | None, *, quiet: bool) -> "Unrecorded":
+def _run(
+    suite: "Suite",
+    workers: int | None,
+    out: Path,
+    data_root: Path | None,
+    trackers: "Mapping[str, Tracker]",
+    *,
+    quiet: bool,
+) -> "Unrecorded":
     """Compute the missing runs; an error if none has a record then."""
     from fedbench_core.runner import How  # noqa: PLC0415  # imports torch: slow, and --help does not need it
     from fedbench_core.suites.running import plan_runs  # noqa: PLC0415  # as above
 
     how = How(out=out, workers=workers, data_root=data_root)
     plan = plan_runs(suite.name, suite.grid_points(), out / "records", how, "fedbench compare")
-    outcomes = run_planned(plan, how, "Finished runs are kept.", quiet=quiet)
+    outcomes = run_planned(plan, how, "Finished runs are kept.", trackers, quiet=quiet)
     reasons = {**outcomes.skipped, **outcomes.failed}
     if len(reasons) == plan.grid_points:
         raise (RunError if outcomes.failed else RequestError)(" ".join(_sentences(reasons.values())))

@@ -17,6 +17,7 @@ from fedbench_core.cli.computing import (
     running,
 )
 from fedbench_core.cli.output import echo, json_option, print_json, print_sentence, print_table
+from fedbench_core.cli.track import track_flag
 from fedbench_core.cli.tune import command as tune
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ command.add_command(tune)
 
 @command.command("run")
 @file_argument
+@track_flag
 @running
-def run(file: Path, records: Path | None, as_json: bool, **how: Any) -> None:
+def run(file: Path, records: Path | None, track: tuple[str, ...], as_json: bool, **how: Any) -> None:
     """Run the missing runs of the suite in FILE, several in parallel, and file their records.
 
     After an interruption, the same command continues. A run that fails or is invalid does not stop the others. Entries
@@ -58,7 +60,7 @@ def run(file: Path, records: Path | None, as_json: bool, **how: Any) -> None:
         _warn_of_missing_choices(suite)
 
     plan = partial(_plan, suite)
-    made, outcomes = compute(file, plan, records or records_folder(file), warn, as_json=as_json, **how)
+    made, outcomes = compute(file, plan, records or records_folder(file), warn, track, as_json=as_json, **how)
     _report(made, outcomes, as_json=as_json)
     if outcomes.failed:
         runs = f"{len(outcomes.failed)} run{'s' * (len(outcomes.failed) > 1)}"

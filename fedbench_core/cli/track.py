@@ -41,7 +41,7 @@ def command(runs: tuple[str, ...], names: tuple[str, ...]) -> None:
 
 def track_flag(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the flag --track."""
-    return click.option("--track", multiple=True, metavar="NAME", help=f"show the run in {_NAMES}")(function)
+    return click.option("--track", multiple=True, metavar="NAME", help=f"show each run in {_NAMES}")(function)
 
 
 def trackers_of(names: Sequence[str]) -> "dict[str, Tracker]":

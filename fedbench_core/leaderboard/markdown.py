@@ -27,7 +27,6 @@ def page(leaderboard: Leaderboard, figures: Sequence[Links] = (), dataset_figure
         f"{GENERATED}; edit the suite or the records instead. -->",
         f"# {markdown(suite.name)}",
         markdown(suite.question),
-        _SMOKE_TEST if suite.smoke_test else "",
         *outcome(leaderboard),
     ]
     for number, table in enumerate(leaderboard.tables):
@@ -36,9 +35,6 @@ def page(leaderboard: Leaderboard, figures: Sequence[Links] = (), dataset_figure
         parts += _dataset_section(leaderboard.over_datasets, dataset_figures)
     parts += ["## Reading guide", bullets(leaderboard_footnotes(leaderboard))]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-_SMOKE_TEST = "**This is a smoke test.** It shows that methods run, and nothing about which of them is better."
 
 
 def pipe_table(table: TextTable) -> str:

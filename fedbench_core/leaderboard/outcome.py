@@ -10,10 +10,18 @@ from fedbench_core.leaderboard.text_tables import interval_text
 from fedbench_core.suites.tables import Baselines
 
 _MOST_CANDIDATES = 6
+_SMOKE_TEST = "**This is a smoke test.** It shows that methods run, and nothing about which of them is better."
 
 
 def outcome(leaderboard: Leaderboard) -> list[str]:
-    """Paragraphs in Markdown: how the entries are ranked, the winner, and who is significantly above which baseline."""
+    """Paragraphs in Markdown: how the entries are ranked, the winner, and who is significantly above which baseline.
+
+    The first one of a smoke test says that it is one.
+    """
+    return [*([_SMOKE_TEST] if leaderboard.suite.smoke_test else []), *_result(leaderboard)]
+
+
+def _result(leaderboard: Leaderboard) -> list[str]:
     heading, tables = leaderboard.ranked_by.heading, leaderboard.tables
     if all(table.why_unranked for table in tables):
         return [f"**Not ranked**, sorted by **{heading}**: compulsory baselines are missing (see below)."]

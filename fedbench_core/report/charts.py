@@ -16,6 +16,7 @@ _INK, _HARMED = "currentColor", "#D55E00"
 _PALETTE = [color if color != "#000000" else _INK for color in COLORS]
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right", "triangle-left"]
 _DIMMED = 0.12
+_LEGEND_LINE = 16  # pixels
 _WIDTH = 620
 """Pixels; in a browser, charts are as wide as the page."""
 _CONFIG: Spec = {
@@ -78,7 +79,7 @@ def tradeoff(
         "encoding": {**_entry_color(names, shape=True), **_dimmed(), "tooltip": tooltip},
     }
     spec = {
-        **_base(params, height=340),
+        **_base(params, height=_height(340, names)),
         "title": {"text": {"expr": "titles[score] + ' against ' + titles[cost]"}},
         "data": {"values": list(rows)},
         "transform": [
@@ -149,7 +150,9 @@ def curves(
     for layer in layers:
         layer["encoding"] |= {"color": _entry_color(names)["color"], **_dimmed(layer["mark"].get("opacity", 1))}
     text = f"{metric.heading} on validation images: {band}. Click on a name to see its entry alone."
-    return Chart(name, text, {**_base(params, height=300), "data": {"values": list(means)}, "layer": layers})
+    return Chart(
+        name, text, {**_base(params, height=_height(300, names)), "data": {"values": list(means)}, "layer": layers}
+    )
 
 
 def clients(name: str, rows: Sequence[Spec], title: str, text: str, names: Sequence[str], *, signed: bool) -> Chart:
@@ -251,6 +254,11 @@ def _base(params: Sequence[Spec], height: int) -> Spec:
     }
 
 
+def _height(least: int, names: Sequence[str]) -> int:
+    """Pixels for a chart whose legend has a line for each name."""
+    return max(least, _LEGEND_LINE * len(names))
+
+
 def _rounds(rows: Sequence[Spec]) -> Spec:
     """The axis of rounds, with a tick at each round that has a point."""
     rounds = sorted({row["round"] for row in rows})
@@ -272,7 +280,7 @@ def _entry_color(names: Sequence[str], *, shape: bool = False) -> Spec:
     """Colors and shapes by entry; 7 colors and 8 shapes give 56 different marks."""
     color = {"domain": list(names), "range": [_PALETTE[at % len(_PALETTE)] for at in range(len(names))]}
     shapes = {"domain": list(names), "range": [_SHAPES[at % len(_SHAPES)] for at in range(len(names))]}
-    field: Spec = {"field": "entry", "type": "nominal", "title": None, "legend": {"columns": 1}}
+    field: Spec = {"field": "entry", "type": "nominal", "title": None, "legend": {"columns": 1, "symbolLimit": 0}}
     return {"color": {**field, "scale": color}, **({"shape": {**field, "scale": shapes}} if shape else {})}
 
 

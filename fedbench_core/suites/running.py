@@ -55,7 +55,8 @@ class SuitePlan:
 class SuiteProgress:
     """Progress of a suite: the share of all work that is done (0 to 1), and the number of runs that have ended.
 
-    line: a log line of a run. grid_point: that of a run that has just ended; reason: why it has no record, or "".
+    line: a log line of a run. grid_point: that of a run that has just ended; reason: why it has no record, or "";
+    folder: of the run, None if it failed.
     running: the share of each run that is computed now, by the name of its grid point.
     """
 
@@ -65,6 +66,7 @@ class SuiteProgress:
     line: str = ""
     grid_point: GridPoint | None = None
     reason: str = ""
+    folder: Path | None = None
     running: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -107,20 +109,21 @@ def run_suite(plan: SuitePlan, how: How, watch: Callable[[SuiteProgress], None])
     running: dict[str, float] = {}
     with closing(_computed(jobs, how)) as reports:
         for report in reports:
-            run, line, grid_point, reason = plan.runs[report.job.number], "", None, ""
+            run, line, grid_point, reason, folder = plan.runs[report.job.number], "", None, "", None
             name = run.grid_points[0].name
             if report.final:
                 ended += 1
                 running.pop(name, None)
                 fractions[report.job.number] = 1.0
                 grid_point, reason = run.grid_points[0], _file(plan, run, report)
+                folder = Path(report.text) if report.kind == "done" else None
                 plan.unrecorded.write(how.out, plan.name)
             elif report.kind == "progress":
                 fractions[report.job.number] = running[name] = float(report.text)
             else:
                 line = report.text
             done = sum(fractions) / len(jobs)
-            watch(SuiteProgress(done, ended, len(jobs), line, grid_point, reason, dict(running)))
+            watch(SuiteProgress(done, ended, len(jobs), line, grid_point, reason, folder, dict(running)))
     return plan.unrecorded
 
 

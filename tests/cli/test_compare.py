@@ -20,8 +20,11 @@ def go(kit, tmp_path, monkeypatch):  # noqa: ARG001  # its parts must be install
 
 def test_comparison_is_run_once_shown_kept_and_saved(go, tmp_path) -> None:
     arguments = ("local", "fedavg", "--seeds", "2", "--workers", "2", *SMALL)
-    result = go(*arguments, "--save", "mine.toml")
+    result = go(*arguments, "--save", "mine.toml", "--track", "kit-lines,kit-failing")
     assert result.exit_code == 0, result.stderr
+    assert result.stderr.count("no route to the server") == 4  # in each run
+    sent = [file.read_text() for file in (tmp_path / "runs" / "kit-lines").glob("*.jsonl")]
+    assert ([text.count('"train/loss"') for text in sent], all('"summary"' in text for text in sent)) == ([2] * 4, True)
     assert "Not ranked" in result.stdout
     assert "\n  fedbench run majority --config runs/records/fedavg-spots-" in result.stdout
     assert "compared with" in result.stdout
@@ -44,6 +47,7 @@ def test_comparison_is_run_once_shown_kept_and_saved(go, tmp_path) -> None:
         (("local", "--seeds", "few"), "--seeds few"),
         (("local", "--save", "taken.toml"), "taken.toml"),
         (("local", "--metric", "acu"), "auc"),
+        (("local", "--track", "kit-line"), "kit-lines"),
     ],
 )
 def test_wrong_request_is_refused_before_anything_is_written(arguments, named, go, tmp_path) -> None:

@@ -75,8 +75,9 @@ def filed(path: Path) -> dict[str, Path]:
 
 def test_missing_runs_are_run_once_and_filed(go, suite) -> None:
     path = suite(*TWO)
-    first = go("suite", "run", path, "--workers", 2)
+    first = go("suite", "run", path, "--workers", 2, "--track", "kit-lines")
     assert first.exit_code == 0, first.stderr
+    assert len(list((path.parents[2] / "runs" / "kit-lines").glob("*.jsonl"))) == 4
     assert "4 of 4" in first.stdout
     assert re.search(r"will not be ranked: .*majority \(.*, steps \(.*, flops \(.*, centralized \(", first.stderr)
     assert re.search(r"4/4 runs  .*-s1-\w{8}  .* left", first.stderr)

@@ -5,7 +5,8 @@ from click.testing import CliRunner
 
 from fedbench_core.api import RequestError, RunError
 from fedbench_core.cli.leaderboard import command
-from fedbench_core.leaderboard.pages import check, render, write
+from fedbench_core.leaderboard.outcome import outcome
+from fedbench_core.leaderboard.pages import check, read_leaderboard, render, write
 
 ASKED = '<!-- fedbench {"suite": "small", "entries": ["fedavg", "local"], "columns": ["personalization", "mb_up"]} -->'
 END = "<!-- /fedbench -->"
@@ -72,7 +73,8 @@ def test_table_of_a_suite_without_records_says_how_to_run_it(readme, suite_folde
 
 
 def test_smoke_test_is_listed_apart_and_called_so_on_its_page(suite_folder) -> None:
-    suite_folder.fill(suite_folder.suite("tried", smoke_test=True))
+    tried = suite_folder.suite("tried", smoke_test=True)
+    suite_folder.fill(tried)
     suite_folder.fill(suite_folder.suite())
     write(render(suite_folder.folder))
     index = (suite_folder.folder / "README.md").read_text()
@@ -81,4 +83,5 @@ def test_smoke_test_is_listed_apart_and_called_so_on_its_page(suite_folder) -> N
     ]
     assert "[tried](tried.md)" in index
     assert "smoke test" in (suite_folder.folder / "tried.md").read_text()
+    assert "smoke test" in outcome(read_leaderboard(tried))[0]  # as in a report
     assert "smoke test" not in (suite_folder.folder / "small.md").read_text()

@@ -1,5 +1,6 @@
 """Charts, computed by Vega itself."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,3 +44,15 @@ def test_front_has_the_entries_with_no_better_one_at_their_cost(score, sign) -> 
     heights = sorted({y for _, y in dots}, reverse=sign > 0)
     assert len(dots) == 5
     assert [y for _, y in front] == [heights[0], heights[2], heights[3]]  # silent, cheap, costly
+
+
+def test_legend_has_every_entry_and_is_no_higher_than_the_chart() -> None:
+    names = [f"entry {number}" for number in range(40)]
+    rows = [
+        {"entry": name, "reference": False, "mb": 1, "auc": 0.5, "auc_low": None, "auc_high": None} for name in names
+    ]
+    spec = tradeoff("c", rows, {"mb": "MB"}, [metric("auc")], names).spec
+    svg = vl_convert.vegalite_to_svg(spec, vl_version="6.1")
+    assert [name for name in names if f">{name}</text>" not in svg] == []
+    plot, legend = spec["height"], vl_convert.vegalite_to_svg({**spec, "height": 10}, vl_version="6.1")
+    assert float(re.search(r'height="(\d+)', legend)[1]) <= plot + 30  # axis and margins
