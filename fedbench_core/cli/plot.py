@@ -135,7 +135,8 @@ def ranks(sources: tuple[str, ...], file: Path, dpi: int, metric: str | None, fo
     leaderboard = leaderboard_of(sources, folder, metric)
     pictures = dataset_figures(leaderboard)
     if not pictures:
-        why_not = leaderboard.over_datasets.why_not if leaderboard.over_datasets else "it has one dataset"
+        without = "it has one dataset, or is not ranked"
+        why_not = leaderboard.over_datasets.why_not if leaderboard.over_datasets else without
         raise RequestError(f"Suite {leaderboard.suite.name} has no critical-difference diagram: {why_not}.")
     _save(file, dpi, pictures[0].draw)
 

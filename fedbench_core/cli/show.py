@@ -58,11 +58,12 @@ def _classes(record: Mapping[str, Any], client: int | None) -> dict[str, Any]:
     """The scores of each class and the confusion matrix; None for a matrix that the record does not have."""
     from fedbench_core.records.predictions import class_scores, confusion  # noqa: PLC0415  # as above
 
+    classes = class_scores(record, client)
     try:
-        matrix = confusion(record, client).tolist()
+        matrix = confusion(record, client).tolist() if classes else None
     except RequestError:
         matrix = None
-    return {"classes": [asdict(one) for one in class_scores(record, client)], "confusion": matrix}
+    return {"classes": [asdict(one) for one in classes], "confusion": matrix}
 
 
 def _show_classes(record: Mapping[str, Any], client: int | None) -> None:

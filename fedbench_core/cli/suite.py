@@ -90,7 +90,8 @@ def status(file: Path, out: Path, records: Path | None, as_json: bool) -> None:
     grid = list(dict.fromkeys(_where(row, rows) for row in rows))
     cells = {(row.entry, _where(row, rows)): _counts(row.counts) for row in rows}
     entries = list(dict.fromkeys(row.entry for row in rows))
-    print_table(("entry", *grid), [(entry, *(cells[entry, where] for where in grid)) for entry in entries])
+    table = [(entry, *(cells.get((entry, where)) for where in grid)) for entry in entries]  # not all are tuned
+    print_table(("entry", *grid), table)
 
 
 def _plan(suite: "Suite") -> "tuple[str, list[GridPoint]]":

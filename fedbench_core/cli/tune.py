@@ -11,6 +11,8 @@ from fedbench_core.cli.output import echo, print_json, print_sentence, print_tab
 from fedbench_core.cli.units import bytes_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fedbench_core.suites.choices import Choices
     from fedbench_core.suites.grid import GridPoint
     from fedbench_core.suites.status import Unrecorded
@@ -47,21 +49,29 @@ def command(file: Path, records: Path | None, as_json: bool, **how: Any) -> None
     choices = choose(suite, planned, filed_by_key(folder), reasons)
     write_choices(choices_file(file), choices)
     print_json(choices.model_dump(mode="json")) if as_json else _print_choices(choices, outcomes, choices_file(file))
-    untuned = [one.point.entry for one in planned if all(run.name in outcomes.failed for run in one.runs[0])]
-    tuned = {choice.entry for choice in choices.choices}
-    if failed := [name for name in dict.fromkeys(untuned) if name not in tuned]:
+    if failed := _without_choice(planned, choices, outcomes):
         raise RunError(f"All trials failed of: {', '.join(failed)}. The same command repeats them.")
+
+
+def _without_choice(planned: "Sequence[Trials]", choices: "Choices", outcomes: "Unrecorded") -> list[str]:
+    """The entries that have no choice for a dataset, partition and backbones, because runs of their trials failed."""
+    chosen = {choice.case for choice in choices.choices}
+    failed = [one.point for one in planned if any(run.name in outcomes.failed for runs in one.runs for run in runs)]
+    cases = [(point.entry, point.dataset, point.partition, point.backbones) for point in failed]
+    return list(dict.fromkeys(case[0] for case in cases if case not in chosen))
 
 
 def _print_choices(choices: "Choices", outcomes: "Unrecorded", path: Path) -> None:
     """Print what was chosen, what it cost, and what failed."""
     from fedbench_core.records.scores import score_text  # noqa: PLC0415  # imports numpy: --help need not wait
 
+    several = len({choice.backbones for choice in choices.choices}) > 1
     rows = [
         (
             choice.entry,
             choice.dataset,
             choice.partition,
+            *([choice.backbones] if several else []),
             choice.chosen,
             words(choice.best.settings) or "default",
             *map(score_text, (choice.best.score, choice.trials[0].score)),
@@ -70,7 +80,8 @@ def _print_choices(choices: "Choices", outcomes: "Unrecorded", path: Path) -> No
         )
         for choice in choices.choices
     ]
-    columns = ("entry", "dataset", "partition", "trial", "settings", "validation", "default", "GFLOPs", "sent")
+    case = ("entry", "dataset", "partition", *(["backbones"] if several else []))
+    columns = (*case, "trial", "settings", "validation", "default", "GFLOPs", "sent")
     print_table(columns, rows, right=("sent",))
     echo()
     print_grouped("skipped", outcomes.skipped)

@@ -90,14 +90,11 @@ def _sample(suite: Path, folder: Path, size: int, seed: int | None, *, quiet: bo
 
 
 def _verify(path: Path, how: "How", sign: str | None, *, quiet: bool) -> "Verdict":
-    from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
     from fedbench_core.suites.verifications import sign as sign_record  # noqa: PLC0415  # as above
     from fedbench_core.suites.verify import verify  # noqa: PLC0415  # as above
 
-    if sign is not None and (not sign.strip() or path.is_dir() or read_record(path).get("grid_point") is None):
-        raise RequestError(
-            f"--sign needs a name and a filed record, such as those in leaderboards/records; got {path}."
-        )
+    if sign is not None:
+        _check_sign(sign, path)
     with watching(quiet=quiet) as (watch, log):
         verdict = verify(path, how, watch, log)
     if not quiet:
@@ -107,6 +104,17 @@ def _verify(path: Path, how: "How", sign: str | None, *, quiet: bool) -> "Verdic
         if not quiet:
             print_sentence(f"Signed as {sign}: {signed}")
     return verdict
+
+
+def _check_sign(name: str, path: Path) -> None:
+    """RequestError for a name or a record with which a verification can't be signed, before anything is run."""
+    from fedbench_core.records.record import read_record  # noqa: PLC0415  # as above
+    from fedbench_core.suites.verifications import LONGEST_NAME  # noqa: PLC0415  # as above
+
+    if not name.strip() or len(name) > LONGEST_NAME:
+        raise RequestError(f"--sign {_short(name)}: expected a name of 1 to {LONGEST_NAME} characters.")
+    if path.is_dir() or read_record(path).get("grid_point") is None:
+        raise RequestError(f"--sign needs a filed record, such as those in leaderboards/records; got {path}.")
 
 
 def _verify_choices(path: Path, *, as_json: bool) -> int:

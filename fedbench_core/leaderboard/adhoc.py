@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedbench_core.api.errors import RequestError
+from fedbench_core.federation.spec import digest_of
 from fedbench_core.leaderboard.baseline_runs import commands, named
 from fedbench_core.leaderboard.budget import Budget
 from fedbench_core.leaderboard.columns import COSTS, Column, column, metric
@@ -16,6 +17,7 @@ from fedbench_core.leaderboard.table import Table
 from fedbench_core.records.record import RecordError
 from fedbench_core.suites.adhoc import baseline_of
 from fedbench_core.suites.controls import controls_of
+from fedbench_core.suites.filed_records import differing_blocks
 from fedbench_core.suites.ranking import default_metric
 from fedbench_core.suites.resolved_specs import remembered_specs
 from fedbench_core.suites.suite import Suite
@@ -29,10 +31,12 @@ def leaderboard_of(
     """The leaderboard of records by their paths, with a table for each dataset, partition and list of backbones.
 
     Runs that differ only in their seed are one entry. A record that doesn't fit the others of its table, such as one
-    with another partition for the same seed, is refused. sort and errors: as in `build_leaderboard`.
+    with another partition for the same seed, is refused, and so is a second record of one spec that differs from the
+    first. sort and errors: as in `build_leaderboard`.
     """
     if not records:
         raise RequestError("There are no finished runs to compare. Give the folders of finished runs.")
+    records, repeated = _of_distinct_runs(records)
     own = default_metric(records.values())
     order = column(sort or own)
     ranked_by = metric(own) if order in COSTS else order
@@ -42,8 +46,24 @@ def leaderboard_of(
     tables = tuple(_table(case, runs, ranked_by, order, budgets, paths) for case, runs in cases.items())
     count = sum(len(all_records(runs)) for runs in cases.values())
     return Leaderboard(
-        suite, ranked_by, tables, over_datasets(tables), records=count, grid_points=count, unmatched=0, refused=refused
+        *(suite, ranked_by, tables, over_datasets(tables)),
+        records=count,
+        grid_points=count,
+        unmatched=0,
+        refused=(*repeated, *refused),
     )
+
+
+def _of_distinct_runs(records: Mapping[Path, Record]) -> tuple[dict[Path, Record], list[RecordError]]:
+    """The first record of each spec, and an error for each further one that differs from it."""
+    kept: dict[str, tuple[Path, Record]] = {}
+    refused = []
+    for path, record in records.items():
+        first, one = kept.setdefault(digest_of(record["spec"]), (path, record))
+        if blocks := differing_blocks(one, record):
+            reason = f"has the settings and the seed of {first}, and differs in {blocks}"
+            refused.append(RecordError(path, reason, "Leave one out."))
+    return dict(kept.values()), refused
 
 
 def _table(

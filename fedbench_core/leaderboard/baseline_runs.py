@@ -65,8 +65,8 @@ def _changed(kind: str, of: str, runs: Runs, control: EntryControl | None) -> It
             yield _method(runs[of]), _first(runs[of]), ["--set", f"local_update.{_SHARE}=false"]
     elif kind == "flops":
         for name in _of_kind(kind, runs)[:1]:
-            budget = least_budget(name, runs)
-            yield _method(runs[name]), _first(runs[name]), _budget(_first(runs[name]), budget)
+            if (factor := least_budget(name, runs)) is not None:
+                yield _method(runs[name]), _first(runs[name]), _budget(_first(runs[name]), factor)
     else:
         for method in [name for name in registry().names("method") if baseline_of(name) == kind][:1]:
             yield method, _first(some), _one_model(kind, _first(some))

@@ -111,9 +111,10 @@ def _gflops(own: Mapping[int, Record]) -> float:
     return defined_mean([gflops(record) or 0.0 for record in own.values()])[0]
 
 
-def least_budget(name: str, runs: Runs) -> float:
-    """By how much an entry must train longer to have the FLOPs of the most expensive one, nearly."""
-    return _MIN_FLOPS * max(map(_gflops, runs.values())) / _gflops(runs[name])
+def least_budget(name: str, runs: Runs) -> float | None:
+    """By how much an entry must train longer to have the FLOPs of the most expensive one, nearly; None if unknown."""
+    own = _gflops(runs[name])
+    return _MIN_FLOPS * max(map(_gflops, runs.values())) / own if own else None
 
 
 def sends(own: Mapping[int, Record]) -> bool:

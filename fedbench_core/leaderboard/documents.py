@@ -6,7 +6,7 @@ table, and `<!-- /fedbench -->`. What is between the two comments is replaced.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,8 +15,10 @@ from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.leaderboard.columns import Column, column
 from fedbench_core.leaderboard.leaderboard import Leaderboard, case_labels
 from fedbench_core.leaderboard.markdown import pipe_table
+from fedbench_core.leaderboard.phrases import either
 from fedbench_core.leaderboard.table import Table
 from fedbench_core.leaderboard.text_tables import TextTable, interval_text
+from fedbench_core.suites.files import problems_text
 
 _BLOCK = re.compile(
     r"(?P<head>^<!-- fedbench (?P<asked>\{.*?\}) -->\n).*?(?P<end>^<!-- /fedbench -->)", re.DOTALL | re.MULTILINE
@@ -37,27 +39,45 @@ class _Asked(BaseModel):
 def documents(folder: Path) -> Iterator[Path]:
     """The documents beside a folder of leaderboards that hold tables: at the top, and in `plugins`."""
     found = [path for pattern in ("*.md", "plugins/*.md", "plugins/*/*.md") for path in folder.parent.glob(pattern)]
-    yield from (path for path in sorted(found) if path.is_file() and _OPEN.search(path.read_text(encoding="utf-8")))
+    for path in sorted(found):
+        if path.is_file() and _OPEN.search(path.read_text(encoding="utf-8", errors="replace")):
+            yield path
 
 
-def document(path: Path, folder: Path, leaderboards: Mapping[str, Leaderboard | None]) -> str:
-    """The text of a document with its tables; those of suites that are not given stay. None: a suite without records.
+def document(
+    path: Path, folder: Path, leaderboards: Mapping[str, Leaderboard | None], others: Collection[str] = ()
+) -> str:
+    """The text of a document with its tables; those of `others`, suites that are not asked for, stay.
 
-    RequestError for a table that is not closed, or that asks for what does not exist.
+    leaderboards: by name of the suite, None without records. RequestError for a file that is not UTF-8, and for a table
+    that is not closed, or that asks for what does not exist.
     """
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{path} holds a table of fedbench and is not UTF-8: {error}. Save it as UTF-8.") from None
     if len(_OPEN.findall(text)) != len(_BLOCK.findall(text)):
         raise RequestError(f"{path}: a line <!-- fedbench {{...}} --> is not followed by <!-- /fedbench -->.")
     try:
-        return _BLOCK.sub(lambda block: _filled(block, path, folder, leaderboards), text)
-    except (RequestError, ValidationError) as error:
+        return _BLOCK.sub(lambda block: _filled(block, path, folder, leaderboards, others), text)
+    except ValidationError as error:
+        raise RequestError(f"{path}: {problems_text(error)}.") from None
+    except RequestError as error:
         raise RequestError(f"{path}: {error}") from None
 
 
-def _filled(block: re.Match[str], path: Path, folder: Path, leaderboards: Mapping[str, Leaderboard | None]) -> str:
+def _filled(
+    block: re.Match[str],
+    path: Path,
+    folder: Path,
+    leaderboards: Mapping[str, Leaderboard | None],
+    others: Collection[str],
+) -> str:
     asked = _Asked.model_validate_json(block["asked"])
-    if asked.suite not in leaderboards:
+    if asked.suite in others:
         return block[0]
+    if asked.suite not in leaderboards:
+        raise unknown("suite", asked.suite, [*leaderboards, *others])
     leaderboard = leaderboards[asked.suite]
     parts = (
         _parts(leaderboard, asked, os.path.relpath(folder, path.parent)) if leaderboard else [_not_run(asked, folder)]
@@ -69,7 +89,8 @@ def _parts(leaderboard: Leaderboard, asked: _Asked, folder: str) -> list[str]:
     columns = [column(name) for name in asked.columns]
     cases = zip(case_labels(leaderboard), leaderboard.tables, strict=True)
     parts = [part for label, table in cases for part in _case(label, table, asked, columns)]
-    return [*parts, _origin(leaderboard, folder)]
+    counts = sorted({len(table.runs[name]) for table in leaderboard.tables for name in asked.entries})
+    return [*parts, _origin(leaderboard, folder, counts)]
 
 
 def _not_run(asked: _Asked, folder: Path) -> str:
@@ -92,9 +113,9 @@ def _case(label: str, table: Table, asked: _Asked, columns: list[Column]) -> lis
     return [*([f"{label}:"] if label else []), pipe_table(sheet)]
 
 
-def _origin(leaderboard: Leaderboard, folder: str) -> str:
-    """Where the numbers come from, and how to compute them again."""
-    suite, seeds = leaderboard.suite, len(leaderboard.suite.seeds)
-    means = "One seed." if seeds == 1 else f"Means over {seeds} seeds ± half of the 95 % interval."
+def _origin(leaderboard: Leaderboard, folder: str, seeds: list[int]) -> str:
+    """Where the numbers come from, and how to compute them again. seeds: the numbers of them that entries have."""
+    suite = leaderboard.suite
+    means = "One seed." if seeds == [1] else f"Means over {either(seeds)} seeds ± half of the 95 % interval."
     smoke = " It is a smoke test: differences between methods mean nothing." if suite.smoke_test else ""
     return f"{means} From the suite [{suite.name}]({folder}/{suite.name}.md), `fedbench suite run {suite.file}`.{smoke}"

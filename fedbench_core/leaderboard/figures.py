@@ -3,6 +3,7 @@
 import hashlib
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import partial
@@ -63,7 +64,14 @@ def leaderboard_figures(leaderboard: Leaderboard) -> tuple[list[list[PageFigure]
     """The figures of each table, and those over datasets."""
     entries = [entry.name for entry in leaderboard.suite.entries]
     of_tables = [table_figures(leaderboard.suite.name, table, entries) for table in leaderboard.tables]
-    return of_tables, dataset_figures(leaderboard)
+    names = Counter(figure.name for figures in of_tables for figure in figures)
+    distinct = [[_distinguished(one) if names[one.name] > 1 else one for one in figures] for figures in of_tables]
+    return distinct, dataset_figures(leaderboard)
+
+
+def _distinguished(figure: PageFigure) -> PageFigure:
+    """A figure whose name differs from that of another case: `≥ 3` and `≤ 3` are `3` in names of files."""
+    return replace(figure, name=f"{figure.name}-{hashlib.sha256(figure.alt_text.encode()).hexdigest()[:8]}")
 
 
 def table_figures(suite: str, table: Table, entries: Sequence[str] = ()) -> list[PageFigure]:
@@ -103,7 +111,7 @@ def dataset_figures(leaderboard: Leaderboard) -> list[PageFigure]:
 def tradeoff_figure(table: Table, entries: Sequence[str] = ()) -> PageFigure:
     """The ranked score of each entry against its bytes per client and round."""
     points = [
-        _point(row.entry, table.runs[row.entry], score)
+        _point(row.entry, table.runs[row.entry], score, reference=row.entry in table.references)
         for row in table.rows
         if not math.isnan((score := row.intervals[table.ranked_by.name]).mean)
     ]
@@ -115,11 +123,10 @@ def tradeoff_figure(table: Table, entries: Sequence[str] = ()) -> PageFigure:
     return PageFigure("bytes", f"{column.heading} against bytes", points, draw)
 
 
-def _point(name: str, own: Mapping[int, Record], score: Interval) -> Point:
-    """Centralized training is no federated method: its score is a reference line."""
+def _point(name: str, own: Mapping[int, Record], score: Interval, *, reference: bool) -> Point:
+    """reference: whether the score is a line, because the entry is no federated method."""
     sent = defined_mean([bytes_per_turn(record) for record in own.values()])[0]
-    centralized = all(record["population"]["trained"] < record["population"]["clients"] for record in own.values())
-    return Point(name, sent, score.mean, _defined(score.low), _defined(score.high), centralized)
+    return Point(name, sent, score.mean, _defined(score.low), _defined(score.high), reference)
 
 
 def curves_figure(runs: Runs, column: Column, case: str = "", entries: Sequence[str] = ()) -> PageFigure | None:

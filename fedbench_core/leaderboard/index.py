@@ -11,17 +11,15 @@ from fedbench_core.suites.suite import Suite
 Leaderboards = Sequence[tuple[Suite, Leaderboard | UnusableError | None]]
 """Suites with their leaderboards; None without records, UnusableError if none can be ranked."""
 _NONE = "no significant winner"
+_NOT_RANKED = "not ranked: baselines are missing"
 
 
 def winner_text(leaderboard: Leaderboard) -> str:
     """The entry that is significantly better than all others, for each table if the tables differ."""
-    if all(table.why_unranked for table in leaderboard.tables):
-        return "not ranked: baselines are missing"
-    winners = leaderboard.winners
-    if len({winner for _, winner in winners}) == 1:
-        return winners[0][1] or _NONE
-    labeled = zip(case_labels(leaderboard), winners, strict=True)
-    return "; ".join(f"{label}: {winner or _NONE}" for label, (_, winner) in labeled)
+    texts = [_NOT_RANKED if table.why_unranked else winner or _NONE for table, winner in leaderboard.winners]
+    if len(set(texts)) == 1:
+        return texts[0]
+    return "; ".join(f"{label}: {text}" for label, text in zip(case_labels(leaderboard), texts, strict=True))
 
 
 def index_table(leaderboards: Leaderboards) -> TextTable:

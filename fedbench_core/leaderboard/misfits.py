@@ -85,7 +85,7 @@ def _repeated(own: Sequence[Record]) -> Iterator[tuple[str, str]]:
         alike = seen.setdefault(tuple(record["test"]["correct"]), [])
         first = next((one for one in alike if _results(one) == _results(record)), None)
         alike.append(record)
-        if first is not None and record["costs"]["training_gflops"]:
+        if first is not None and record["costs"]["training_gflops"] != 0:  # None: not known
             yield record["grid_point"]["key"], f"has the results of {run_name(first)}"
 
 

@@ -27,17 +27,9 @@ def _result(leaderboard: Leaderboard) -> list[str]:
         return [f"**Not ranked**, sorted by **{heading}**: compulsory baselines are missing (see below)."]
     baselines = leaderboard.suite.baselines
     lines = [f"Ranked by **{heading}**."]
-    if not any(table.better_than(baselines.majority) for table in tables):
+    if not any(table.better_than(baselines.majority) for table in tables if not table.why_unranked):
         lines.insert(0, "**No entry is significantly above the most frequent class of the clients.**")
-    found = [
-        [
-            *_winner(table, winner),
-            *([] if winner else _candidates(table)),
-            *_above(table, baselines),
-            *_above_controls(table),
-        ]
-        for table, winner in leaderboard.winners
-    ]
+    found = [_of_table(table, winner, baselines) for table, winner in leaderboard.winners]
     if len(found) == 1:
         return [*lines, bullets(found[0])]
     labels = case_labels(leaderboard)
@@ -45,6 +37,13 @@ def _result(leaderboard: Leaderboard) -> list[str]:
         *lines,
         *(f"{markdown(label)}:\n\n{bullets(sentences)}" for label, sentences in zip(labels, found, strict=True)),
     ]
+
+
+def _of_table(table: Table, winner: str | None, baselines: Baselines) -> list[str]:
+    if table.why_unranked:
+        return ["**Not ranked**: compulsory baselines are missing (see below)."]
+    candidates = [] if winner else _candidates(table)
+    return [*_winner(table, winner), *candidates, *_above(table, baselines), *_above_controls(table)]
 
 
 def bullets(sentences: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from fedbench_core.api import RequestError, RunError
 from fedbench_core.federation.files import replace_file
 from fedbench_core.leaderboard.budget import Budget
 from fedbench_core.leaderboard.documents import document, documents
-from fedbench_core.leaderboard.index import index_page
+from fedbench_core.leaderboard.index import Leaderboards, index_page
 from fedbench_core.leaderboard.leaderboard import Leaderboard, UnusableError, build_leaderboard
 from fedbench_core.leaderboard.markdown import GENERATED, page
 from fedbench_core.records.record import RecordError
@@ -112,18 +112,23 @@ def render(folder: Path, only: str | None = None) -> Rendered:
             figures |= {folder / FOLDER / f"{figure.name}.svg": figure for figure in found}
     pages[folder / INDEX] = index_page(leaderboards)
     ranked = [leaderboard for _, leaderboard in leaderboards if isinstance(leaderboard, Leaderboard)]
-    shown = [(suite.name, one) for suite, one in leaderboards if wanted in (None, suite.name)]
-    by_name = {name: one if isinstance(one, Leaderboard) else None for name, one in shown}
     unusable = [leaderboard for _, leaderboard in leaderboards if isinstance(leaderboard, UnusableError)]
     return Rendered(
         pages,
-        {path: document(path, folder, by_name) for path in documents(folder)},
+        _documents(folder, leaderboards, wanted),
         figures,
         orphans=[] if only else _orphans(folder, {*pages, *figures}),
         refused=[error for leaderboard in ranked for error in leaderboard.refused],
         unusable=unusable,
         unresolved=[f"{one.suite.name}: {', '.join(one.unresolved)}" for one in ranked if one.unresolved],
     )
+
+
+def _documents(folder: Path, leaderboards: Leaderboards, wanted: str | None) -> dict[Path, str]:
+    """The documents that hold tables, with the tables of all suites or of the one that is wanted."""
+    by_name = {suite.name: one if isinstance(one, Leaderboard) else None for suite, one in leaderboards}
+    shown = {name: one for name, one in by_name.items() if wanted in (None, name)}
+    return {path: document(path, folder, shown, by_name.keys() - shown) for path in documents(folder)}
 
 
 def _orphans(folder: Path, rendered: set[Path]) -> list[Path]:
@@ -185,11 +190,16 @@ def check(rendered: Rendered) -> None:
 def _page_fault(path: Path, text: str) -> str:
     if not path.exists():
         return f"{path} is missing."
-    found, expected = path.read_text(encoding="utf-8").splitlines(keepends=True), text.splitlines(keepends=True)
+    found, expected = _text(path).splitlines(keepends=True), text.splitlines(keepends=True)
     for number, (old, new) in enumerate(zip_longest(found, expected), start=1):
         if old != new:
             return f"{path} differs from the records in line {number}: {_line_text(old)}, expected {_line_text(new)}."
     return ""
+
+
+def _text(path: Path) -> str:
+    """The text of a file, whatever it holds."""
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _line_text(line: str | None) -> str:
@@ -199,4 +209,4 @@ def _line_text(line: str | None) -> str:
 def _figure_fault(path: Path, figure: "PageFigure") -> str:
     if not path.exists():
         return f"{path} is missing."
-    return "" if figure.digest in path.read_text(encoding="utf-8") else f"{path} differs from the records."
+    return "" if figure.digest in _text(path) else f"{path} differs from the records."

@@ -8,11 +8,13 @@ MAX_DECIMALS = 4
 
 
 def supported_decimals(half_width: float, most: int = MAX_DECIMALS) -> int:
-    """Decimals of mean ± half_width: up to its first significant digit, or the second if the first is 1.
+    """Decimals of mean ± half_width: up to its first significant digit, or the second if the first is 1; most for 0.
 
     Negative for large intervals: -1 means tens. Rounding 0.14 to 0.1 would lose almost a third of a half-width,
     rounding 0.94 to 0.9 hardly anything.
     """
+    if not half_width:
+        return most
     exponent = math.floor(math.log10(half_width))
     starts_with_one = half_width / 10.0**exponent < 2  # noqa: PLR2004
     return min(most, int(starts_with_one) - exponent)

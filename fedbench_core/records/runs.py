@@ -1,6 +1,9 @@
 """The runs in a folder of run folders: which are finished, which were interrupted; and the removal of the latter."""
 
+import os
+import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -86,7 +89,7 @@ def remove(folder: Path) -> None:
 
 
 def _row(folder: Path) -> RunRow:
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    size = _size(folder)
     try:
         if is_done(folder):
             record = read_record(folder)
@@ -97,6 +100,16 @@ def _row(folder: Path) -> RunRow:
         return RunRow(folder, state, size, *_spec(journal["spec"]), journal["progress"]["round"])
     except (FedbenchError, KeyError, TypeError):
         return RunRow(folder, "damaged", size)
+
+
+def _size(folder: Path) -> int:
+    """The bytes of all files in a folder; a run that is computed now removes some while they are counted."""
+    size = 0
+    for path in (Path(root, name) for root, _, names in os.walk(folder) for name in names):
+        with suppress(FileNotFoundError):
+            found = path.lstat()
+            size += found.st_size * stat.S_ISREG(found.st_mode)
+    return size
 
 
 def _spec(spec: dict[str, Any]) -> tuple[str, str, int]:

@@ -13,7 +13,7 @@ def rank_intervals(
     better, worse = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
     for pair in pairs:
         if pair.significant:
-            first, last = (pair.a, pair.b) if (pair.difference > 0) == more_is_better else (pair.b, pair.a)
+            first, last = pair.ordered(more_is_better=more_is_better)
             better[last] += 1
             worse[first] += 1
     return {name: (1 + better[name], len(names) - worse[name]) for name in names}

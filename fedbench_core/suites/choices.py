@@ -15,6 +15,10 @@ from fedbench_core.federation.files import replace_file
 SUFFIX = ".tuned.json"
 TRIALS = "trials"
 """The folder of the records of trials, in that of the suite's records."""
+LR = "lr"
+"""The run setting that is tuned for every entry."""
+PARTS = ("local_update", "aggregator", "compressor", "downlink", "topology")
+"""The parts whose options are tuned."""
 
 
 class _Strict(BaseModel):
@@ -56,6 +60,21 @@ class Choice(_Strict):
             raise PydanticCustomError("chosen", "expected the number of a trial")
         return self
 
+    def fault(self, trials: int, *, more_is_better: bool) -> str:
+        """How the choice contradicts equal tuning with so many trials; "" if it doesn't."""
+        if len(self.trials) != trials:
+            return f"has {len(self.trials)} trials; expected {trials}"
+        if self.trials[0].settings:
+            return "does not have the default settings as its first trial"
+        others = [name for trial in self.trials for name in trial.settings if not _is_tuned(name)]
+        if others:
+            return f"tries {others[0]}, which is not tuned"
+        scores = [trial.score for trial in self.trials if trial.score is not None]
+        best = (max if more_is_better else min)(scores, default=None)
+        if best is None or self.chosen != [trial.score for trial in self.trials].index(best):
+            return f"has trial {self.chosen} as the best, but its score is {self.best.score}; the best is {best}"
+        return ""
+
     @property
     def case(self) -> tuple[str, str, str, str]:
         """Entry, dataset, partition and backbones."""
@@ -76,9 +95,17 @@ class Choice(_Strict):
         """The names of chosen numbers that are the smallest or the largest of those drawn."""
         for name, value in self.best.settings.items():
             tried = [trial.settings[name] for trial in self.trials if name in trial.settings]
-            drawn = [one for one in tried if isinstance(one, int | float)]
-            if isinstance(value, int | float) and value in (min(drawn), max(drawn)):
+            drawn = [one for one in tried if _is_number(one)]
+            if _is_number(value) and value in (min(drawn), max(drawn)):
                 yield name
+
+
+def _is_tuned(name: str) -> bool:
+    return name == LR or name.partition(".")[0] in PARTS
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class Choices(_Strict):

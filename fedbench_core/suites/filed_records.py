@@ -105,15 +105,19 @@ def _filed(path: Path, record: Record | RunError) -> Record:
     return record
 
 
+def differing_blocks(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The names of the blocks in which two records differ that runs of one spec have in common; "" if in none."""
+    old, new = comparable_pair(one, other)
+    return ", ".join(name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name))
+
+
 class DisagreementError(RecordError):
     """Two records of one grid point that differ."""
 
 
 def check_agreement(first: Path, one: Mapping[str, Any], second: Path, other: Mapping[str, Any]) -> None:
     """DisagreementError names both records and the blocks that differ, if they are not of equal runs."""
-    old, new = comparable_pair(one, other)
-    if old != new:
-        blocks = ", ".join(name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name))
+    if blocks := differing_blocks(one, other):
         raise DisagreementError(
             second,
             f"and {first.name} are records of one grid point and disagree in {blocks}",

@@ -11,7 +11,7 @@ from fedbench_core.api.errors import RequestError, unknown
 from fedbench_core.api.limits import parse_toml, read_text
 from fedbench_core.suites.choices import choices_file, read_choices
 from fedbench_core.suites.grid import GridPoint
-from fedbench_core.suites.suite import METRICS, Suite
+from fedbench_core.suites.suite import LESS_IS_BETTER, METRICS, Suite
 from fedbench_core.suites.tables import Tuning
 
 MOST_GRID_POINTS = 1_000_000
@@ -38,7 +38,7 @@ def read_suite(path: Path) -> Suite:
         others = ", ".join(str(other) for other in sorted(path.parent.glob("*.toml"))) or "none"
         raise RequestError(f"There is no suite {path}. Suites in that folder: {others}.") from None
     except ValidationError as error:
-        raise RequestError(f"{path}: {'; '.join(_problem_text(problem) for problem in error.errors())}.") from None
+        raise RequestError(f"{path}: {problems_text(error)}.") from None
     except (OSError, ValueError, RequestError) as error:
         raise RequestError(f"{path}: {error}") from None
     return suite
@@ -60,6 +60,7 @@ def _check(suite: Suite, path: Path) -> None:
             raise unknown(f"entry (of {where})", name, known)
     if suite.tuning is not None:
         _check_tuning_seeds(suite, suite.tuning)
+        _check_choices(suite, suite.tuning, path)
     _check_planned(suite)
     if suite.size > MOST_GRID_POINTS:
         raise RequestError(
@@ -87,6 +88,18 @@ def _check_tuning_seeds(suite: Suite, tuning: Tuning) -> None:
         )
 
 
+def _check_choices(suite: Suite, tuning: Tuning, path: Path) -> None:
+    """RequestError for a choice that equal tuning does not give; the records of the trials are not read."""
+    for point in suite.default_points(suite.seeds[:1]):
+        choice = suite.choice(point)
+        if choice and (fault := choice.fault(tuning.trials, more_is_better=suite.metric not in LESS_IS_BETTER)):
+            file = choices_file(path)
+            raise RequestError(
+                f"the choice for {choice.entry!r} in {file} {fault}. Restore {file}, or remove it and tune again: "
+                f"fedbench suite tune {path}"
+            )
+
+
 def _check_grid_point(grid_point: GridPoint) -> None:
     if (length := len(grid_point.name)) > _LONGEST_NAME:
         raise RequestError(
@@ -103,6 +116,11 @@ def _check_distinct(kind: str, values: Sequence[object], advice: str) -> None:
     repeated = [value for value, count in Counter(values).items() if count > 1]
     if repeated:
         raise RequestError(f"{kind}: {repeated[0]!r} appears twice. {advice}.")
+
+
+def problems_text(error: ValidationError) -> str:
+    """Everything that is wrong in a file, such as `entries.2.name: field required; seeds: ...`."""
+    return "; ".join(_problem_text(problem) for problem in error.errors())
 
 
 def _problem_text(problem: Any) -> str:

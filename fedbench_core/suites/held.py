@@ -1,7 +1,10 @@
 """Records held against their grid points: the whole resolved spec, not only what the suite file names."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from fedbench_core.records.differences import differences
 from fedbench_core.records.scored import scored
@@ -43,5 +46,7 @@ def _named_changes(spec: Spec, grid_point: GridPoint) -> list[str]:
 
 def _differ(expected: object, actual: object) -> bool:
     """Whether a setting has another value than expected; a suite may write a number as text."""
-    as_text = isinstance(expected, str) and not isinstance(actual, str) and actual is not None
-    return actual != expected and not as_text
+    if isinstance(expected, str) and isinstance(actual, int | float):
+        with suppress(ValidationError):
+            expected = TypeAdapter(type(actual)).validate_strings(expected)
+    return actual != expected

@@ -31,11 +31,11 @@ from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.store import clear
 from fedbench_core.records.contents import versions
 from fedbench_core.records.folder import claimed, folder_of, is_done
-from fedbench_core.records.record import RECORD
+from fedbench_core.records.record import RECORD, TABLES
 from fedbench_core.runner import How, gpus, load, run
 from fedbench_core.suites.jobs import Job, Kind, Report, end_of, reports
 
-FILES = ("clients.csv", "messages.csv", RECORD)
+FILES = (*TABLES, RECORD)
 """The files of a finished run; the record last, because it marks the run as finished."""
 
 

@@ -21,7 +21,17 @@ from fedbench_core.records.costs import bytes_sent, gflops
 from fedbench_core.records.differences import Difference, differences
 from fedbench_core.records.record import RecordError
 from fedbench_core.registry import registry
-from fedbench_core.suites.choices import TRIALS, Choice, Choices, Trial, choices_file, nested, read_choices
+from fedbench_core.suites.choices import (
+    LR,
+    PARTS,
+    TRIALS,
+    Choice,
+    Choices,
+    Trial,
+    choices_file,
+    nested,
+    read_choices,
+)
 from fedbench_core.suites.filed_records import Record, filed_by_key, records_folder
 from fedbench_core.suites.files import read_suite
 from fedbench_core.suites.grid import GridPoint, merged
@@ -30,8 +40,6 @@ from fedbench_core.suites.resolved_specs import expected_spec
 from fedbench_core.suites.suite import LESS_IS_BETTER, Suite
 from fedbench_core.suites.tables import Entry, Tuning
 
-_FIRST = "lr"
-"""The run setting that is tuned for every entry: first, so that its draws depend on no plugin."""
 Filed = Mapping[str, tuple[Path, Record]]
 
 
@@ -82,9 +90,9 @@ def _declared(point: GridPoint, suite: Suite, tuning: Tuning) -> dict[str, Searc
 
 def _of_parts(run: ResolvedRun) -> Iterable[tuple[str, SearchRange]]:
     """The settings of a run that are tuned, but for those that define its method."""
-    own = {_FIRST: range_in(tuple(RunSpec.model_fields[_FIRST].metadata))}
-    names = {part: getattr(run.spec, part) for part in ("aggregator", "compressor", "downlink", "topology")}
-    for part, name in sorted({**names, "local_update": run.method.local_update}.items()):
+    own = {LR: range_in(tuple(RunSpec.model_fields[LR].metadata))}  # first, so that its draws depend on no plugin
+    for part in sorted(PARTS):
+        name = run.method.local_update if part == "local_update" else getattr(run.spec, part)
         for option in registry().options(KINDS[part], name) if name else ():
             own[f"{part}.{option.name}"] = option.search
     defining = {*run.method.requires, *run.method.pinned}

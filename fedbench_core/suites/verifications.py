@@ -18,7 +18,8 @@ from fedbench_core.records.record import RecordError
 from fedbench_core.records.schema import Digest
 
 FOLDER = "verified"
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
+LONGEST_NAME = 200
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=r"\S")]
 
 
 class Verification(BaseModel):

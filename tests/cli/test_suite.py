@@ -402,6 +402,8 @@ def test_verification_is_signed_beside_the_record_and_shown_on_the_page(go, two_
 
 
 def test_record_that_is_not_reproduced_is_not_signed(go, two_filed) -> None:
+    refused = go("verify", two_filed[0], "--sign", "A" * 201)
+    assert (refused.exit_code, "200 characters" in refused.stderr) == (2, True)
     alter(two_filed[0], notes=["x"])
     assert go("verify", two_filed[0], "--sign", "Ada", "--workers", 1).exit_code == 1
     assert not (two_filed[0].parent / "verified").exists()

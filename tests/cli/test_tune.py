@@ -56,9 +56,12 @@ def test_suite_is_tuned_verified_and_run_with_what_was_chosen(go, tmp_path) -> N
     assert len(list((tmp_path / "leaderboards/records/small/trials").glob("local-trial-*-s100-*.json"))) == 2
 
     assert go("verify", path).exit_code == 0
-    for forged, status in (("9", 2), (str(trials.index((1e300, True))), 1)):
-        path.write_text(re.sub('"chosen": [0-9]', f'"chosen": {forged}', written, count=1))
-        assert go("verify", path).exit_code == status
+    failed = trials.index((1e300, True))
+    forgeries = {'"chosen": [0-9]': ('"chosen": 9', f'"chosen": {failed}'), '"gflops": [0-9.e-]*': ('"gflops": 7.0',)}
+    for pattern, forged in forgeries.items():
+        for text in forged:
+            path.write_text(re.sub(pattern, text, written, count=1))
+            assert go("verify", path).exit_code == (1 if "gflops" in text else 2)
     path.write_text(written)
 
     result = go("suite", "run", suite)

@@ -53,6 +53,30 @@ def test_datasets_have_tables_of_their_own_and_a_misfit_is_refused(filed) -> Non
         leaderboard_of({})
 
 
+def test_second_record_of_a_spec_is_refused_if_it_differs(filed) -> None:
+    records, _ = filed
+    path, record = next(iter(records.items()))
+    slower = {**record, "digest": "0" * 64, "how": {**record["how"], "seconds": 99.0}}
+    assert leaderboard_of({**records, Path("same.json"): slower}).refused == ()
+    other = {**slower, "versions": {**record["versions"], "torch": "1.0"}}
+    found = leaderboard_of({**records, Path("other.json"): other})
+    assert [error.path for error in found.refused] == [Path("other.json")]
+    assert str(path) in found.refused[0].reason
+    assert found.records == len(records)
+
+
+def test_command_for_equal_flops_is_left_out_if_those_of_local_training_are_not_known(filed) -> None:
+    counts = []
+    for known in (1.0, None):
+        gflops = {"local": known, "fedavg": 2.0}
+        some = {
+            path: {**one, "costs": {**one["costs"], "training_gflops": gflops[one["spec"]["method"]]}}
+            for path, one in kept(filed[0], "fedavg 2", "local 2").items()
+        }
+        counts.append(len(leaderboard_of(some).tables[0].commands))
+    assert counts[1] == counts[0] - 1
+
+
 def kept(records, *names):
     """The records of these entries, each a method or one with another number of steps."""
     return {path: one for path, one in records.items() if f"{one['spec']['method']} {one['spec']['steps']}" in names}

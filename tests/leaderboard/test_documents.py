@@ -32,6 +32,13 @@ def test_table_is_rendered_between_its_comments_and_nothing_else_changes(readme,
     check(render(suite_folder.folder))
 
 
+def test_number_of_seeds_is_that_of_the_records(readme, suite_folder) -> None:
+    for path in suite_folder.folder.glob("records/small/*-s[34]-*.json"):
+        path.unlink()
+    write(render(suite_folder.folder))
+    assert "Means over 3 seeds" in readme.read_text()
+
+
 def test_table_that_differs_from_the_records_is_found(readme, suite_folder) -> None:
     write(render(suite_folder.folder))
     text = readme.read_text()
@@ -49,12 +56,21 @@ def test_table_that_differs_from_the_records_is_found(readme, suite_folder) -> N
         ("fedavg", "fedagv", "fedagv"),
         ("mb_up", "mb_pu", "mb_pu"),
         ("mb_up", "brier", r"column \(of suite small\)"),  # a score that its tables do not show
-        ("entries", "rows", "rows"),
+        ("entries", "rows", "entries: field required"),
+        ("small", "smal", "smal"),
     ],
 )
 def test_table_that_asks_for_what_does_not_exist_is_refused(readme, suite_folder, old, new, message) -> None:
     readme.write_text(readme.read_text().replace(old, new))
     with pytest.raises(RequestError, match=rf"README\.md.*(?s:.*){message}"):
+        render(suite_folder.folder)
+
+
+def test_document_that_is_not_utf8_is_named_if_it_holds_a_table(readme, suite_folder) -> None:
+    (suite_folder.folder.parent / "OLD.md").write_bytes(b"caf\xe9")
+    render(suite_folder.folder)
+    readme.write_bytes(readme.read_bytes() + b"caf\xe9")
+    with pytest.raises(RequestError, match=r"README\.md.*UTF-8"):
         render(suite_folder.folder)
 
 

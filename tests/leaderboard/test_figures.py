@@ -106,3 +106,15 @@ def test_figures_of_tables_have_distinct_names_with_their_case(suite_folder) -> 
     assert len(set(names)) == len(names) == 6
     assert "small-spots-dirichlet-0.3-tiny-curves" in names
     assert all("IID" in figure.alt_text for figure in of_tables[0])
+
+
+def test_figures_of_cases_with_alike_names_have_files_of_their_own(suite_folder) -> None:
+    rows = [{"name": name, "partitioner": "dirichlet", "set": {"partitioner.alpha": at}} for name, at in ALIKE]
+    file = suite_folder.suite(partitions=rows)
+    suite_folder.fill(file)
+    of_tables, _ = leaderboard_figures(read_leaderboard(file))
+    names = [figure.name for figures in of_tables for figure in figures]
+    assert len(set(names)) == len(names) == 6
+
+
+ALIKE = [("≥ 3", 0.3), ("≤ 3", 0.2)]

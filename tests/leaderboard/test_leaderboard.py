@@ -426,6 +426,13 @@ def test_number_that_the_suite_writes_as_text_is_no_difference(suite_folder) -> 
     suite_folder.fill(unknown, change=lambda record, _: record["spec"].update(steps=int(record["spec"]["steps"])))
     assert not refused(unknown)
     assert set(read_leaderboard(unknown).unresolved) == {entry["name"] for entry in suite_folder.entries}
+    suite_folder.fill(
+        unknown,
+        change=lambda record, point: record["spec"].update(
+            steps=int(record["spec"]["steps"]) + (point.entry == "fedavg")
+        ),
+    )
+    assert set(refused(unknown).values()) == {"was run with steps 3 (the suite: 2)"}
 
 
 def test_settings_of_a_suite_whose_dataset_is_not_installed_are_compared(suite_folder) -> None:
@@ -460,9 +467,13 @@ def test_record_that_does_not_fit_the_others_of_its_case_is_refused(what, suite_
     assert message in found["centralized"]
 
 
-def test_record_of_one_seed_does_not_pass_as_anothers(suite_folder) -> None:
+@pytest.mark.parametrize("gflops", [1.0, None])
+def test_record_of_one_seed_does_not_pass_as_anothers(gflops, suite_folder) -> None:
+    def cost(record, _) -> None:
+        record["costs"]["training_gflops"] = record["costs"]["training_gflops"] and gflops
+
     file = suite_folder.suite()
-    paths = suite_folder.fill(file)
+    paths = suite_folder.fill(file, change=cost)
     [_, _, _, third, fourth] = sorted(path for path in paths if path.name.startswith("fedavg-ft"))
     one, other = (json.loads(path.read_text()) for path in (third, fourth))
     relabelled = {**one, "grid_point": other["grid_point"], "spec": {**one["spec"], "seed": 4}}

@@ -183,6 +183,15 @@ def test_outcomes_of_several_tables_are_labelled_by_what_differs(suite_folder) -
     assert "IID: fedavg; Dirichlet 0.3: no significant winner" in index_page([(leaderboard.suite, leaderboard)])
 
 
+def test_table_without_baselines_is_called_not_ranked_beside_others(suite_folder) -> None:
+    file = suite_folder.suite(partitions=[{"name": "IID", "partitioner": "iid"}, {"name": "Dirichlet 0.3"}])
+    suite_folder.fill(file, lambda point: None if (point.entry, point.partition) == ("majority", "IID") else 9)
+    leaderboard = read_leaderboard(file)
+    assert re.search(r"IID:\n\n- \*\*Not ranked\*\*.*\n\nDirichlet 0\.3:\n\n- No significant", page(leaderboard))
+    index = index_page([(leaderboard.suite, leaderboard)])
+    assert "IID: not ranked: baselines are missing; Dirichlet 0.3: no significant winner" in index
+
+
 def test_index_has_the_winner_and_the_number_of_records(suite_folder) -> None:
     file = suite_folder.suite(question="Who wins?")
     suite_folder.fill(

@@ -65,6 +65,13 @@ def test_digit_that_was_changed_in_a_page_is_found_with_its_line(folder) -> None
         check(render(folder))
 
 
+def test_file_of_other_bytes_differs(folder) -> None:
+    for path in (folder / "small.md", next(folder.rglob("*-bytes.svg"))):
+        path.write_bytes(b"\xff")
+    with pytest.raises(RunError, match=r"small\.md differs.*(.|\n)*-bytes\.svg differs"):
+        check(render(folder))
+
+
 @pytest.mark.parametrize("what", ["small.md", "README.md", "curves", "bytes", "partition"])
 def test_file_that_is_missing_is_named(what, folder) -> None:
     [path] = [path for path in folder.rglob("*") if path.is_file() and what in path.name and path.suffix != ".json"]

@@ -1,7 +1,11 @@
+from types import SimpleNamespace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedbench_core.leaderboard.text_tables import TextTable, split_to_width
+from fedbench_core.leaderboard.columns import metric
+from fedbench_core.leaderboard.text_tables import TextTable, pair_table, split_to_width
+from fedbench_core.statistics.pairs import compare
 
 TABLE = TextTable(
     ["rank", "entry", "personalization ↑", "AUC ↑", "ECE ↓"],
@@ -29,3 +33,10 @@ def test_column_of_numbers_is_in_exactly_one_part(width) -> None:
     parts = split_to_width(TABLE, width)
     assert [heading for part in parts for heading in part.headings[2:]] == TABLE.headings[2:]
     assert all(len(row) == len(part.headings) for part in parts for row in part.rows)
+
+
+def test_difference_that_is_the_same_for_all_seeds_is_shown() -> None:
+    rows = [SimpleNamespace(entry=name) for name in ("a", "b")]
+    table = SimpleNamespace(rows=rows, ranked_by=metric("auc"))
+    pairs = compare({"a": {0: 0.5, 1: 0.5}, "b": {0: 0.75, 1: 0.75}})
+    assert pair_table(table, pairs).rows == [["b", "a", "0.2500", "0.2500 to 0.2500", "1"]]

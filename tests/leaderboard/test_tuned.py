@@ -1,7 +1,12 @@
 """Tables of a suite with tuning: default and tuned settings apart, with what was chosen and what it cost."""
 
-import pytest
+import json
 
+import pytest
+from click.testing import CliRunner
+
+from fedbench_core.api import RequestError
+from fedbench_core.cli.group import fedbench
 from fedbench_core.leaderboard.definitions import leaderboard_footnotes
 from fedbench_core.leaderboard.footnotes import table_footnotes
 from fedbench_core.leaderboard.markdown import page
@@ -10,7 +15,9 @@ from fedbench_core.leaderboard.text_tables import text_tables
 from fedbench_core.suites.choices import Choice, Choices, Trial, choices_file, write_choices
 from fedbench_core.suites.files import read_suite
 
-SCORES = (0.5, 0.4, 0.6, None)
+SCORES = {0: (0.5, 0.4, 0.3, None), 1: (0.5, 0.6, 0.4, None), 2: (0.5, 0.4, 0.6, None)}
+"""By the number of the best trial."""
+BEST = {"majority": 0, "fedavg": 2}
 LRS = (0.01, 0.2, 0.05)
 
 
@@ -20,16 +27,17 @@ def tuned(suite_folder):
     tuning = {"trials": 4, "seeds": [100, 101]}
     file = suite_folder.suite(tuning=tuning, seeds=3, datasets=["spots", "phantom"])
     read = read_suite(file)
-    trials = tuple(
-        Trial(settings=settings, score=score)
-        for settings, score in zip(({}, *({"lr": lr} for lr in LRS)), SCORES, strict=True)
-    )
+    settings = ({}, *({"lr": lr} for lr in LRS))
+    trials = {
+        best: tuple(Trial(settings=own, score=score) for own, score in zip(settings, scores, strict=True))
+        for best, scores in SCORES.items()
+    }
     choices = [
         Choice(
             **{name: getattr(point, name) for name in ("entry", "dataset", "partition", "backbones")},
             of=read.tuning_digest(point),
-            chosen={"majority": 0, "fedavg": 2}.get(point.entry, 1),
-            trials=trials,
+            chosen=BEST.get(point.entry, 1),
+            trials=trials[BEST.get(point.entry, 1)],
             fixed=("lr",) if point.entry == "local" else (),
             gflops=2.0,
             bytes_sent=500_000,
@@ -60,7 +68,7 @@ def test_table_shows_what_was_chosen_and_what_may_be_wrong_with_it(tuned) -> Non
     cells = {row[0]: row[5:] for row in text_tables(chosen)[2].rows}
     assert cells["majority"] == ["default", "0.500", "0.500"]
     assert cells["fedavg"] == ["lr 0.2", "0.600", "0.500"]
-    assert cells["local ‡"] == ["lr 0.01", "0.400", "0.500"]
+    assert cells["local ‡"] == ["lr 0.01", "0.600", "0.500"]
     notes = "\n".join(table_footnotes(chosen))
     assert "fedavg (lr 0.2)" in notes
     assert "centralized (lr 0.01)" in notes
@@ -75,3 +83,30 @@ def test_page_tells_how_and_at_what_cost_entries_were_tuned(tuned) -> None:
     assert all(text in notes for text in ("4 trials", "100 to 101", "personalization on", "22 GFLOPs", "5.5 MB"))
     assert "Not tuned: centralized." in notes
     assert "tuned settings" in page(tuned)
+
+
+def test_status_shows_an_entry_that_is_tuned_on_one_dataset_only(tuned, suite_folder) -> None:
+    found = CliRunner().invoke(fedbench, ["suite", "status", str(suite_folder.folder / "suites" / "small.toml")])
+    assert (found.exit_code, tuned.records) == (0, tuned.grid_points), found.output
+    [line] = [line for line in found.stdout.splitlines() if line.startswith("centralized, tuned")]
+    assert line.split()[2:] == ["3", "done", "-"]
+
+
+FORGED = {
+    "more trials": lambda choice: choice["trials"].append({"settings": {"lr": 0.3}, "score": 0.1, "reason": ""}),
+    "no default": lambda choice: choice["trials"][0]["settings"].update(lr=0.02),
+    "structure": lambda choice: choice["trials"][2]["settings"].update(rounds=400),
+    "not the best": lambda choice: choice["trials"][1].update(score=0.9),
+    "a failed one": lambda choice: choice.update(chosen=3),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+@pytest.mark.usefixtures("tuned")
+def test_choice_that_equal_tuning_does_not_give_is_refused(what, suite_folder) -> None:
+    file = suite_folder.folder / "suites" / "small.toml"
+    values = json.loads(choices_file(file).read_text())
+    FORGED[what](next(choice for choice in values["choices"] if choice["entry"] == "fedavg"))
+    choices_file(file).write_text(json.dumps(values))
+    with pytest.raises(RequestError, match=r"'fedavg' in .*small\.tuned\.json .*suite tune"):
+        read_suite(file)

@@ -1,13 +1,16 @@
 """Equal tuning: which trials are drawn, and which is chosen."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fedbench_core.api import LogUniform, RequestError, RunError
-from fedbench_core.suites.choices import choices_file, read_choices, write_choices
+from fedbench_core.cli.tune import _without_choice
+from fedbench_core.suites.choices import Choices, choices_file, read_choices, write_choices
 from fedbench_core.suites.files import read_suite
+from fedbench_core.suites.status import Unrecorded
 from fedbench_core.suites.tuning import choose, draw, plan_trials
 
 LR = LogUniform(0.001, 0.3)
@@ -205,6 +208,19 @@ def test_record_with_other_settings_than_its_trial_is_refused(suite) -> None:
     other = records(planned, lambda *_: 0.5)
     with pytest.raises(RunError, match="was run with"):
         choose(read, planned, other, {})
+
+
+def test_entry_that_failed_on_one_dataset_is_told_although_it_is_tuned_on_another(suite) -> None:
+    planned = plan_trials(suite('datasets = ["spots"]', 'datasets = ["spots", "phantom"]'))
+    failed = [one for one in planned if (one.point.entry, one.point.dataset) == ("local", "phantom")]
+    outcomes = Unrecorded(failed={run.name: "lost" for one in failed for runs in one.runs for run in runs[:1]})
+    chosen = [one.point for one in planned if one not in failed]
+    choices = Choices.model_construct(choices=[SimpleNamespace(case=_case(point)) for point in chosen])
+    assert _without_choice(planned, choices, outcomes) == ["local"]
+
+
+def _case(point) -> tuple[str, ...]:
+    return point.entry, point.dataset, point.partition, point.backbones
 
 
 def test_one_method_under_two_names_has_the_same_trials_and_so_the_same_choice(suite) -> None:
