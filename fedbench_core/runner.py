@@ -24,6 +24,7 @@ from fedbench_core.federation.engine import Engine
 from fedbench_core.federation.executors import Executor
 from fedbench_core.federation.executors.processes import processes
 from fedbench_core.federation.executors.serial import Serial
+from fedbench_core.federation.files import files_named
 from fedbench_core.federation.keeper import Keep
 from fedbench_core.federation.partition import Partition, load_public, make_partition
 from fedbench_core.federation.partition import load as load_splits
@@ -102,6 +103,7 @@ def _ignore(_news: object) -> None:
     """Ignore events."""
 
 
+@files_named()
 def run(
     spec: RunSpec, how: How | None = None, watch: Watch = _ignore, say: Say = _ignore, splits: Splits | None = None
 ) -> Finished:
@@ -118,6 +120,7 @@ def run(
     return _run(resolved, folder, how, watch, say, loaded)
 
 
+@files_named()
 def resume(folder: Path, how: How | None = None, watch: Watch = _ignore, say: Say = _ignore) -> Finished:
     """Resume the run in `folder`; RequestError if none was started there."""
     how = how or How()
@@ -284,9 +287,8 @@ def _executor(run: ResolvedRun, partition: Partition, folder: Path, how: How) ->
         return Serial(Worker(run, partition))
     if how.executor == "ray":
         return _on_ray(run, partition, how)
-    return processes(
-        run, how.request(run.spec), how.workers or default_workers(run.spec.device), folder, how.client_timeout
-    )
+    workers = how.workers or default_workers(run.spec.device)
+    return processes(run, how.request(run.spec), partition, workers, folder, how.client_timeout)
 
 
 def _on_ray(run: ResolvedRun, partition: Partition, how: How) -> Executor:

@@ -1,5 +1,6 @@
 """Fixtures for tests of more than one package."""
 
+import ctypes
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 Distribution = Callable[..., str]
+_CAPABILITY_VERSION = 0x20080522
+_OVERRIDE = 0b110
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: to access what the permission bits of a file forbid."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -88,6 +92,19 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with _site(site) as install:
         install("fedbench-kit", (Path(__file__).parent / "kit.py").read_text())
         yield site
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[None]:
+    """The test may access only what the permission bits of files allow, also if root runs it."""
+    libc, header = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    before = (ctypes.c_uint32 * 6)()
+    if libc.capget(header, before):
+        pytest.skip("there are no capabilities here")
+    fewer = (ctypes.c_uint32 * 6)(before[0] & ~_OVERRIDE, *before[1:])
+    assert libc.capset(header, fewer) == 0
+    yield
+    assert libc.capset(header, before) == 0
 
 
 @pytest.fixture(scope="module")

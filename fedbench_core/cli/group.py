@@ -57,8 +57,10 @@ COMMANDS = {
     ),
 }
 INTERRUPTED = 130
-_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 """Errors of writing that no code can prevent: a full, worn or read-only disk."""
+_OF_THE_PATH = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+"""Errors of a path that a user gave, or of a folder below it: no permission, or not what its name says."""
 
 
 class Commands(click.Group):
@@ -108,13 +110,9 @@ def _print_error(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         click.echo(lines(f"Interrupted. {error}".strip()), err=True)
         return INTERRUPTED
-    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
-        click.echo(lines(f"Error: {error.filename or 'The output'} could not be written: {error.strerror}."), err=True)
-        return 1
-    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        name = line(str(error.filename))[:40]
-        click.echo(f"Error: the name {name}... is too long for a file. Use a shorter one.", err=True)
-        return 2
+    if isinstance(error, OSError) and (problem := _file_problem(error)):
+        click.echo(lines(f"Error: {problem[0]}"), err=True)
+        return problem[1]
     if isinstance(error, MemoryError):
         click.echo(f"Error: there is not enough memory for this run. {error}".strip(), err=True)
         return 1
@@ -122,6 +120,17 @@ def _print_error(error: BaseException) -> int:
     hint = f"fedbench --debug {' '.join(sys.argv[1:])}".strip()
     click.echo(lines(f"Error: unexpected {message}. This is a bug; `{hint}` prints the traceback."), err=True)
     return 1
+
+
+def _file_problem(error: OSError) -> tuple[str, int] | None:
+    """The message and the exit status if the fault is that of a file, not of the code."""
+    if error.errno == errno.ENAMETOOLONG:
+        return f"the name {line(str(error.filename))[:40]}... is too long for a file. Use a shorter one.", 2
+    if error.errno in _OF_THE_DISK:
+        return f"{error.filename or 'The output'} could not be written: {error.strerror}.", 1
+    if error.errno in _OF_THE_PATH and error.filename is not None:
+        return f"{error.filename} could not be read or written: {error.strerror}.", 1
+    return None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from fedbench_core import escapes
-from fedbench_core.api.errors import RequestError, RunError
+from fedbench_core.api.errors import RequestError
 from fedbench_core.cli.flags import data_flag
 from fedbench_core.cli.output import echo, json_option, print_json
 
@@ -54,6 +54,7 @@ def command(
     """
     if out is not None and out.exists():
         raise RequestError(f"{out} exists. Give another --out, or remove it.")
+    from fedbench_core.federation.files import replace_file  # noqa: PLC0415  # as below
     from fedbench_core.federation.spec import RunSpec  # noqa: PLC0415  # as below
     from fedbench_core.inference import load_model  # noqa: PLC0415  # imports torch: slow, and --help does not need it
     from fedbench_core.prediction import images_for, rows  # noqa: PLC0415  # as above
@@ -67,7 +68,7 @@ def command(
     elif out is None:
         echo(_csv(predicted), nl=False)
     else:
-        _write(out, _csv(predicted))
+        replace_file(out, _csv(predicted).encode())
 
 
 def _csv(rows: Iterable[dict[str, Any]]) -> str:
@@ -77,10 +78,3 @@ def _csv(rows: Iterable[dict[str, Any]]) -> str:
     for row in (rows[0], *(one.values() for one in rows)):
         writer.writerow(map(escapes.csv, row))
     return text.getvalue()
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"{path} could not be written: {error.strerror}. Give another --out.") from error

@@ -2,13 +2,14 @@
 
 import inspect
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
 from fedbench_core.api import FedbenchError, RunError
 from fedbench_core.registry import registry
+from fedbench_core.registry.process_settings import SETTINGS, restored_settings
 
 OUT_OF_MEMORY = (MemoryError, torch.cuda.OutOfMemoryError)
 """Of this machine, and of a GPU."""
@@ -31,10 +32,13 @@ def at(place: str) -> Iterator[None]:
 def blamed(kind: str, name: str, part: object, *, refuses: bool = False) -> Iterator[None]:
     """Prefix errors in the block with the name of a part and its plugin.
 
-    refuses: the part may raise a RequestError or DataError, which passes unchanged.
+    refuses: the part may raise a RequestError or DataError, which passes unchanged. A setting of the process that the
+    block changes is restored, and is an error: how many calls it affects would depend on the number of workers.
     """
     try:
-        yield
+        with restored_settings(SETTINGS) as changes:
+            yield
+        _check_unchanged(changes)
     except (BlamedError, *OUT_OF_MEMORY):
         raise
     except FedbenchError as error:
@@ -68,6 +72,11 @@ def expect(thing: object, kind: type, what: str) -> None:
     """MisfitError unless `thing`, described by `what`, has the type `kind`."""
     if not isinstance(thing, kind):
         raise MisfitError(f"{what} is of type {type(thing).__name__}; expected {kind.__name__}")
+
+
+def _check_unchanged(changes: Sequence[str]) -> None:
+    if changes:
+        raise MisfitError(f"it changed {'; '.join(changes)}, which affects every method. Put it back at the end.")
 
 
 def label(kind: str, name: str) -> str:

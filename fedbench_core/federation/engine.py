@@ -12,6 +12,7 @@ from fedbench_core.federation.blame import at
 from fedbench_core.federation.calls import OWN_WAY, PEER_WAY, SERVER_WAY, Call, Stored, TurnCall, TurnDone
 from fedbench_core.federation.evaluator import Evaluator
 from fedbench_core.federation.executors import Executor
+from fedbench_core.federation.generators import own_generator_for
 from fedbench_core.federation.keeper import Keep
 from fedbench_core.federation.nodes import Arrivals, Nodes
 from fedbench_core.federation.participation import participating
@@ -108,7 +109,8 @@ class Engine:
     def _plan(self, round_: int) -> list[Phase]:
         clients = participating(self._run.spec, self._run.trained, round_)
         ctx = replace(self._context, round=round_)
-        with at(f"round {round_}"), self._run.blaming("topology"):
+        own = own_generator_for(self._run.spec.seed, "topology", round_)
+        with at(f"round {round_}"), self._run.blaming("topology"), own:
             return planned(self._run.topology, clients, self._run.trained, ctx)
 
     def _phase(self, phase: Phase, ctx: RoundContext) -> Iterator[TurnDone]:

@@ -46,6 +46,18 @@ def writing(path: Path) -> Iterator[None]:
         raise RunError(f"{why} Repeat the command once it can be.") from error
 
 
+@contextmanager
+def files_named() -> Iterator[None]:
+    """An OSError in the block that is about a file becomes a RunError that names it, with the reason."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        why = f"{error.filename} could not be read or written: {error.strerror}."
+        raise RunError(f"{why} Repeat the command once it can be.") from error
+
+
 def make_folder(path: Path) -> None:
     """Create a folder and its parents if they are missing. OSError becomes a RunError."""
     with writing(path):

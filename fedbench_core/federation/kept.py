@@ -17,7 +17,8 @@ from fedbench_core import learning
 from fedbench_core.api import Backbone, FedbenchError, ModuleFactory, Normalization, RunError, pack, unpack
 from fedbench_core.federation.calls import KeptModel
 from fedbench_core.federation.files import Blob, Storage
-from fedbench_core.federation.networks import Networks, own_generator
+from fedbench_core.federation.generators import own_generator
+from fedbench_core.federation.networks import Networks
 
 Description = Mapping[str, Any]
 """How to build a network, in JSON: {"backbone": name, "normalization"}, {"module": name, "sizes"}, {"sequence": kind,

@@ -1,8 +1,7 @@
 """Networks for the length of a turn: built once per process, reused with other weights."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from fedbench_core.api import Architecture, Backbone, ModuleFactory, RunError, Splits, torch_seed, unknown
 from fedbench_core.federation.blame import blamed, expect
 from fedbench_core.federation.flops import ForwardCounter
+from fedbench_core.federation.generators import own_generator
 from fedbench_core.federation.node_state import Tensors, Weights
 from fedbench_core.models import pixel_statistics
 
@@ -47,19 +47,6 @@ def load(net: nn.Module, tensors: Tensors) -> None:
 def snapshot(net: nn.Module) -> dict[str, Tensor]:
     """Copies of all parameters and buffers, on the CPU."""
     return {name: value.detach().to("cpu", copy=True) for name, value in net.state_dict().items()}
-
-
-@contextmanager
-def own_generator(seed: int, device: str) -> Iterator[None]:
-    """Seed torch's global generators, which initialization and dropout read, and put them back at the end.
-
-    On a CPU this uses only the CPU's generator: `torch.manual_seed` asks every kind of device, a millisecond a turn.
-    """
-    with torch.random.fork_rng(devices=[] if device == "cpu" else [torch.device(device)]):
-        if device != "cpu":
-            torch.cuda.manual_seed(seed)
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 class Networks:

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from fedbench_core.api import SERVER, AggregatorState, Message, Node, Payload, RoundContext, RunError
@@ -21,6 +22,7 @@ from fedbench_core.federation.calls import (
 )
 from fedbench_core.federation.executors import Executor
 from fedbench_core.federation.files import File
+from fedbench_core.federation.generators import own_generator_for
 from fedbench_core.federation.node_state import NodeState
 from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.store import Store
@@ -89,7 +91,8 @@ class Nodes:
             return
         if node not in arrivals.folds:
             ctx = replace(arrivals.ctx, node=node)
-            arrivals.folds[node] = Aggregation(self._run, self._kept(node), self._payloads(node), ctx)
+            with _own_generator(ctx, "start"):
+                arrivals.folds[node] = Aggregation(self._run, self._kept(node), self._payloads(node), ctx)
         payload = self._receive(way, sent)
         arrivals.folds[node].add(Message(sender, payload, num_examples))
 
@@ -98,7 +101,8 @@ class Nodes:
         ctx = arrivals.ctx
         for node in sorted(arrivals.folds):
             with at(f"{node_name(node)}, round {ctx.round}"):
-                encoded, state = arrivals.folds[node].finish()
+                with _own_generator(replace(ctx, node=node), "result"):
+                    encoded, state = arrivals.folds[node].finish()
                 yield self._keep(AggregateDone(node, self._put_state(node, state, ctx), encoded), ctx)
         for done in executor.run(self._calls(arrivals)):
             if not isinstance(done, AggregateDone):
@@ -153,3 +157,8 @@ class Nodes:
 
     def _payloads(self, node: Node) -> Published:
         return Published(self._run, self._published[node], files)
+
+
+def _own_generator(ctx: RoundContext, what: str) -> AbstractContextManager[None]:
+    """The global generators of an aggregation in this process."""
+    return own_generator_for(ctx.seed, what, ctx.node, ctx.round, ctx.phase)

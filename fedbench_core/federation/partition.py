@@ -1,13 +1,26 @@
 """Which client holds which images: training images, and local validation and test sets in the same proportions."""
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from fedbench_core.api import SPLITS, DataRequest, Examples, Images, Indices, Labels, RequestError, Splits, stream
+from fedbench_core.api import (
+    SPLITS,
+    DataError,
+    DataRequest,
+    Examples,
+    Images,
+    Indices,
+    Labels,
+    RequestError,
+    Splits,
+    stream,
+)
 from fedbench_core.federation.blame import MisfitError, expect
+from fedbench_core.federation.generators import own_generator_for
 from fedbench_core.federation.resolved import ResolvedRun
 
 Counts = npt.NDArray[np.int64]
@@ -46,6 +59,13 @@ class Partition:
         return whole.pick(self.indices[split][client])
 
     @property
+    def digest(self) -> str:
+        """The sha256 of which client holds which images."""
+        rows = [own for split in SPLITS for own in self.indices[split]]
+        lengths = np.array([len(own) for own in rows])
+        return hashlib.sha256(np.concatenate([lengths, *rows]).astype(np.int64).tobytes()).hexdigest()
+
+    @property
     def centralized(self) -> "Partition":
         """The partition with one client that holds all images."""
         joined = {split: [np.sort(np.concatenate(rows))] for split, rows in self.indices.items()}
@@ -75,7 +95,7 @@ def make_partition(run: ResolvedRun, splits: Splits, public: Splits | None = Non
     kept, shared = _without_public(run, _limited(run, codes["train"]), codes["train"])
     sites = splits.sites.get("train")
     labels = Labels(_labels(splits, kept), None if sites is None else sites[kept], splits.task.kind)
-    with run.blaming("partitioner", refuses=True):
+    with run.blaming("partitioner", refuses=True), own_generator_for(seed, "partition"):
         parts = run.partitioner.split(labels, clients, stream(seed, "partition"))
         _check_parts(parts, len(kept), clients)
     train = [kept[np.sort(part)] for part in parts]
@@ -155,8 +175,11 @@ def load_public(run: ResolvedRun, request: DataRequest, splits: Splits) -> Split
 
 
 def _load(run: ResolvedRun, part: str, request: DataRequest) -> Splits:
-    with run.blaming(part, refuses=True):
-        splits: Splits = getattr(run, part).load(request)
+    with run.blaming(part, refuses=True), own_generator_for(0, part):
+        try:
+            splits: Splits = getattr(run, part).load(request)
+        except PermissionError as error:
+            raise DataError(f"{error.filename} could not be read or written: {error.strerror}.") from error
         expect(splits, Splits, "what load returned")
     return splits
 

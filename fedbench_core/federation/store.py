@@ -107,6 +107,8 @@ class Store:
                 commits[name] = self._read(name)
             except FileNotFoundError:
                 continue
+            except PermissionError:
+                raise  # it isn't damaged
             except (RunError, OSError) as error:
                 damage.append(f"{name}: {error}")
         if damage and not commits:
@@ -126,7 +128,7 @@ class Store:
     def clear(self) -> None:
         """Remove everything, once the run is recorded. What can't be removed stays."""
         self._files, self._kept = {}, [set(), set()]
-        with suppress(OSError):
+        with suppress(OSError, RunError):
             for name in (JOURNAL, PREVIOUS):
                 if _is_journal(self._folder / name):
                     (self._folder / name).unlink(missing_ok=True)
@@ -182,14 +184,17 @@ def was_begun(folder: Path) -> bool:
 
 
 def read_journal(folder: Path) -> dict[str, Any]:
-    """The newest readable journal in a state folder; RequestError if there is none, RunError if all are damaged."""
+    """The newest readable journal in a state folder; RequestError if there is none, RunError if all are damaged.
+
+    OSError if it is there and can't be read.
+    """
     damage = []
     for name in (JOURNAL, PREVIOUS):
         try:
             return _unsealed((folder / name).read_bytes())
         except RunError as error:
             damage.append(f"{name}: {error}")
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
     if damage:
         raise RunError(

@@ -39,8 +39,9 @@ from fedbench_core.federation.calls import (
     TurnDone,
 )
 from fedbench_core.federation.files import File, Storage
+from fedbench_core.federation.generators import own_generator
 from fedbench_core.federation.kept import keep
-from fedbench_core.federation.networks import Networks, own_generator
+from fedbench_core.federation.networks import Networks
 from fedbench_core.federation.node_state import NodeState, check_memory, copied
 from fedbench_core.federation.partition import Partition, training_partition
 from fedbench_core.federation.resolved import ResolvedRun

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedbench_core.api import RequestError, RunError
-from fedbench_core.federation.files import replace_file
+from fedbench_core.federation.files import make_folder, replace_file
 from fedbench_core.leaderboard.budget import Budget
 from fedbench_core.leaderboard.documents import document, documents
 from fedbench_core.leaderboard.index import Leaderboards, index_page
@@ -145,10 +145,13 @@ def write(rendered: Rendered) -> list[Path]:
 
     for path in (*rendered.pages, *rendered.figures):
         _check_generated(path)
-    for path, text in {**rendered.pages, **rendered.documents}.items():
+    for path, text in rendered.pages.items():
         replace_file(path, text.encode())
+    for path, text in rendered.documents.items():
+        if path.read_text(encoding="utf-8") != text:
+            replace_file(path.resolve(), text.encode())  # a link stays one
     for path, figure in rendered.figures.items():
-        path.parent.mkdir(exist_ok=True)
+        make_folder(path.parent)
         save(path, figure.draw, figure.digest)
     return [*rendered.pages, *rendered.documents, *rendered.figures]
 

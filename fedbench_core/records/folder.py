@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from fedbench_core.federation.store import INCOMPLETE_MODELS, was_begun
 from fedbench_core.records.record import RECORD, TABLES
 
 _ATTEMPTS = 1000
+_MOMENT_SECONDS = 0.05
 
 
 class InUseError(RunError):
@@ -40,14 +42,16 @@ def claimed(folder: Path, *, wait: bool = False) -> Iterator[None]:
     Processes on one machine exclude each other; those on several machines that share a folder may not.
     """
     created = [folder, *(path for path in folder.parents if not path.exists())]
-    descriptor = _locked(folder, wait=wait)
+    descriptor, owner = _locked(folder, wait=wait), os.getpid()
     try:
         _check_own(folder)
         yield
     finally:
-        with suppress(OSError):  # not empty: the run was started
-            for path in created:
-                path.rmdir()
+        if os.getpid() == owner:  # not a fork that leaves the block
+            with suppress(OSError):  # not empty: the run was started
+                for path in created:
+                    path.rmdir()
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a fork that goes on may have the descriptor, too
         os.close(descriptor)
 
 
@@ -57,12 +61,16 @@ def is_done(folder: Path) -> bool:
 
 
 def in_use(folder: Path) -> bool:
-    """Whether a process computes the run in a folder that exists."""
+    """Whether a process computes the run in a folder; False if there is none. Nothing is created."""
     try:
-        descriptor = _try_to_lock(folder, wait=False)
-    except InUseError:
+        descriptor = _opened(folder)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # others may ask at the same time
+    except BlockingIOError:
         return True
-    if descriptor is not None:
+    finally:
         os.close(descriptor)
     return False
 
@@ -85,9 +93,9 @@ def _locked(folder: Path, *, wait: bool) -> int:
 def _try_to_lock(folder: Path, *, wait: bool) -> int | None:
     _check_no_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    descriptor = _opened(folder)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        _lock(descriptor, wait=wait)
         if os.path.samestat(os.fstat(descriptor), folder.stat()):
             return descriptor
     except BlockingIOError:
@@ -98,6 +106,19 @@ def _try_to_lock(folder: Path, *, wait: bool) -> int | None:
         raise
     os.close(descriptor)
     return None
+
+
+def _opened(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+
+def _lock(descriptor: int, *, wait: bool) -> None:
+    """Lock a folder. BlockingIOError if another process holds it for longer than `in_use` does."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        time.sleep(_MOMENT_SECONDS)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _check_own(folder: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fedbench_core.api import FedbenchError, RequestError
+from fedbench_core.api import FedbenchError, RequestError, RunError
 from fedbench_core.federation.files import writing
 from fedbench_core.federation.store import clear, read_journal, was_begun
 from fedbench_core.records.folder import claimed, in_use, is_done
@@ -37,8 +37,11 @@ def runs(out: Path) -> Iterator[RunRow]:
     if not out.is_dir():
         raise RequestError(f"There is no folder {out}. Give the --out of your runs.")
     for folder in sorted(path for path in out.iterdir() if path.is_dir() and not path.is_symlink()):
-        if _is_run(folder):
-            yield _row(folder)
+        try:
+            if _is_run(folder):
+                yield _row(folder)
+        except OSError:  # nothing in it can be read
+            yield RunRow(folder, "damaged", 0)
 
 
 def finished_runs(sources: Sequence[str]) -> list[Path]:
@@ -77,12 +80,14 @@ def _is_run(folder: Path) -> bool:
 def remove(folder: Path) -> None:
     """Remove what an interrupted run has written, and its folder if nothing else is in it.
 
-    RequestError for a finished run, InUseError if a process computes it.
+    RequestError for a finished run, InUseError if a process computes it, RunError if the state can't be removed.
     """
     with claimed(folder):
         if is_done(folder):
             raise RequestError(f"{folder} holds a finished run, which is not removed.")
         clear(folder / "state")
+        if was_begun(folder / "state"):
+            raise RunError(f"{folder / 'state'} could not be removed. Allow writing there, or remove it yourself.")
         for path in (folder / name for name in TABLES):
             with writing(path):
                 path.unlink(missing_ok=True)

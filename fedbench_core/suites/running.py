@@ -211,7 +211,7 @@ def _folder_conflict(resolved: ResolvedRun, how: How) -> str:
     folder = folder_of(resolved.spec, how.out, fresh=False)
     try:
         before = read_record(folder) if is_done(folder) else read_journal(folder / "state")
-    except FedbenchError:
+    except (FedbenchError, OSError):
         return ""
     changes = "; ".join(map(str, differences(before["versions"], versions(resolved))))
     return changes and f"{folder} was started with {changes}. Use --fresh to run it again in a new folder."

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from fedbench_core.api import Architecture, Backbone, Outputs, Payload, RequestError
-from fedbench_core.federation.networks import load, own_generator, snapshot
+from fedbench_core.federation.generators import own_generator
+from fedbench_core.federation.networks import load, snapshot
 from fedbench_core.models import TimmArchitecture, knows
 from fedbench_core.registry import registry
 from fedbench_core.testing.contract import PartContract, Trace, global_state_untouched, same

@@ -116,3 +116,14 @@ def test_full_output_is_named_and_is_no_bug(tmp_path):
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: The output could not be written: No space left on device")
+
+
+@pytest.mark.usefixtures("unprivileged")
+@pytest.mark.parametrize("command", [["resume"], ["show"], ["leaderboard"], ["report"]])
+def test_folder_that_can_not_be_entered_is_named_and_is_no_bug(cli, tmp_path, command):
+    (tmp_path / "closed").mkdir(mode=0)
+    result = cli(*command, str(tmp_path / "closed"))
+    (tmp_path / "closed").chmod(0o700)
+    assert result.exit_code == 1
+    assert f"{tmp_path}/closed" in result.stderr
+    assert "bug" not in result.stderr

@@ -1,5 +1,7 @@
 """A plugin for tests: a part of each kind, with an option that says what it does wrong."""
 
+import os
+import random
 import sys
 from dataclasses import dataclass
 from itertools import repeat
@@ -34,6 +36,11 @@ def fewer(payload):
     return Payload({n: t for n, t in payload.tensors.items() if n != "head.bias"}, payload.meta)
 
 
+def noisy(payload):
+    noise = np.random.rand() + random.random() + torch.rand(1)  # noqa: NPY002, S311  # what parts should not read
+    return Payload({**payload.tensors, "head.bias": payload.tensors["head.bias"] + noise.float()}, payload.meta)
+
+
 @dataclass(frozen=True)
 class Train(LocalUpdate):
     fault: str = ""
@@ -45,10 +52,12 @@ class Train(LocalUpdate):
     def train(self, client, received, ctx):
         net = load_global(received, client.backbone, ctx)
         metrics = fit(net, client.train, ctx)
-        said = Payload.of(net)
+        said = noisy(Payload.of(net)) if self.fault == "global generators" else Payload.of(net)
         if self.fault == "models":
             client.models["own"] = net.state_dict()
         if client.id == 1 and ctx.round == 1:
+            if self.fault == "dtype":
+                torch.set_default_dtype(torch.float64)
             if self.fault == "exit":
                 sys.exit()
             if self.fault == "gpu memory":
@@ -91,7 +100,8 @@ class Wire(Compressor):
                 memory["ranks"] = [3]
             if self.fault == "dict":
                 return dict(payload.tensors)
-        return Payload({**payload.tensors}, payload.meta)
+        same = Payload({**payload.tensors}, payload.meta)
+        return noisy(same) if self.fault == "global generators" else same
 
     def decode(self, payload):
         return {"drops": fewer, "nan": nan, "none": lambda _: None}.get(self.fault, lambda same: same)(payload)
@@ -116,8 +126,8 @@ class Merging(Mean):
 
             def result(self):
                 payload = inner.result()
-                if fault == "nan":
-                    return nan(payload)
+                if fault in ("nan", "global generators"):
+                    return {"nan": nan}.get(fault, noisy)(payload)
                 return None if fault == "none" else payload
 
         return Accumulator()
@@ -151,7 +161,9 @@ class Deal(Iid):
         if self.fault == "raise":
             raise ZeroDivisionError("by zero")
         shares = super().split(labels, clients, rng)
-        return shares[:-1] if self.fault == "few" else [share[1:] for share in shares]
+        first = os.getpid() if self.fault == "process" else np.random.randint(60)  # noqa: NPY002  # as above
+        turned = np.split((np.concatenate(shares) + first) % 60, np.cumsum(list(map(len, shares)))[:-1])
+        return {"few": shares[:-1], "loses": [share[1:] for share in shares]}.get(self.fault, turned)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,14 @@
 """A faulty plugin ends its run with an error that names the part, the plugin, the client and the round."""
 
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from fedbench_core.api import FedbenchError
+from fedbench_core.records.record import comparable
 from fedbench_core.runner import How, run
 
 FAULTY = (Path(__file__).parent / "faulty.py").read_text()
@@ -41,6 +45,7 @@ def faulty(installed, spec):
             "gpu memory",
             "for tiny with --batch-size 8 (CUDA out of memory. Tried to allocate 2.00 GiB). Use a smaller --batch-size",
         ),
+        ("local_update", "dtype", f"client 1, round 1: local update t-update {FROM}: it changed torch's default dtype"),
         ("local_update", "memory", "client 1, round 1: there is not enough memory for tiny with --batch-size 8. Use"),
         ("local_update", "exit", f"client 1, round 1: local update t-update {FROM} raised SystemExit"),
         (
@@ -136,6 +141,27 @@ def test_error_names_part_plugin_client_and_round(faulty, tmp_path, part, fault,
     assert not list(tmp_path.glob("*/record.json"))
 
 
-def test_error_of_a_worker_process_is_the_same(faulty, tmp_path) -> None:
-    with pytest.raises(FedbenchError, match=rf"client 1, round 1: local update t-update {FROM} raised SystemExit"):
-        faulty("local_update", "exit", How(out=tmp_path, cache=tmp_path, workers=1))
+@pytest.mark.parametrize(
+    ("part", "fault", "says"),
+    [
+        ("local_update", "exit", f"client 1, round 1: local update t-update {FROM} raised SystemExit"),
+        ("partitioner", "process", f"partitioner t-deal {FROM}: it gives other images in each process"),
+    ],
+)
+def test_error_of_a_worker_process_names_the_part(faulty, tmp_path, part, fault, says) -> None:
+    with pytest.raises(FedbenchError, match=says):
+        faulty(part, fault, How(out=tmp_path, cache=tmp_path, workers=1))
+
+
+@pytest.mark.parametrize("part", ["local_update", "downlink", "aggregator", "partitioner"])
+def test_part_that_draws_from_global_generators_gives_the_same_record_again(faulty, tmp_path, part) -> None:
+    runs = [faulty(part, "global generators", How(tmp_path / name, cache=tmp_path, executor="serial")) for name in "ab"]
+    one, other = (comparable(finished.record) for finished in runs)
+    assert one == other
+
+
+def test_global_generators_of_the_caller_are_put_back(faulty, tmp_path) -> None:
+    before = random.getstate(), repr(np.random.get_state()), torch.get_rng_state()  # noqa: NPY002  # the caller's
+    faulty("local_update", "global generators", How(tmp_path, cache=tmp_path, executor="serial"))
+    assert (random.getstate(), repr(np.random.get_state())) == before[:2]  # noqa: NPY002  # as above
+    assert torch.equal(torch.get_rng_state(), before[2])

@@ -23,7 +23,10 @@ def readme(suite_folder):
 
 
 def test_table_is_rendered_between_its_comments_and_nothing_else_changes(readme, suite_folder) -> None:
+    readme.rename(readme.with_name("text"))
+    readme.symlink_to("text")
     write(render(suite_folder.folder))
+    assert readme.is_symlink()
     before, table, after = readme.read_text().replace(END, ASKED).split(ASKED)
     assert (before, after) == ("# One\n\n", "\n\nThe end.\n")
     rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("|")]

@@ -1,6 +1,10 @@
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -9,7 +13,8 @@ import pytest
 from fedbench_core import RunSpec, run
 from fedbench_core.api import RunError
 from fedbench_core.federation.store import _sealed, read_journal
-from fedbench_core.records.folder import InUseError, claimed, folder_of
+from fedbench_core.records.folder import InUseError, claimed, folder_of, in_use
+from fedbench_core.records.runs import runs
 from fedbench_core.runner import How, resume
 
 CONTENDERS = """
@@ -51,6 +56,24 @@ os.waitpid(killed, 0)
 with claimed(folder):
     print(list(folder.iterdir()))
 print(folder.exists())
+held = claimed(folder)
+held.__enter__()
+if not os.fork():
+    held.__exit__(None, None, None)
+    os._exit(0)
+os.wait()
+try:
+    claimed(folder).__enter__()
+except InUseError:
+    print("held")
+reader, writer = os.pipe()
+if not os.fork():
+    os.close(writer)
+    os.read(reader, 1)
+    os._exit(0)
+held.__exit__(None, None, None)
+with claimed(folder):
+    print("free")
 """
 SPEC = {"method": "fedavg", "backbones": "tiny", "dataset": "spots", "clients": 2, "rounds": 3, "steps": 1}
 
@@ -88,7 +111,7 @@ def test_folder_is_held_by_one_process_at_a_time_until_it_ends(tmp_path) -> None
     done = subprocess.run(
         [sys.executable, "-c", CONTENDERS, tmp_path, "1000"], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "0 0 0\n[]\nFalse\n"
+    assert done.stdout == "0 0 0\n[]\nFalse\nheld\nfree\n"
 
 
 def test_folder_in_use_is_refused_or_waited_for(tmp_path) -> None:
@@ -158,6 +181,18 @@ def test_link_in_a_run_folder_is_refused(name, how, folder, tmp_path) -> None:
     assert link.is_symlink()
 
 
+def test_question_whether_a_folder_is_in_use_creates_nothing_and_stops_no_run(tmp_path, monkeypatch) -> None:
+    assert not in_use(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    asking = os.open(tmp_path / "run", os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    assert not in_use(tmp_path / "run")
+    monkeypatch.setattr(time, "sleep", lambda _: os.close(asking))
+    with claimed(tmp_path / "run"):
+        assert in_use(tmp_path / "run")
+
+
 def test_link_beside_a_record_is_left_alone(how, folder, tmp_path) -> None:
     record = run(RunSpec.of(SPEC), how).record
     (tmp_path / "elsewhere").mkdir()
@@ -218,6 +253,35 @@ def test_folder_that_is_removed_in_mid_run_ends_it_with_the_path(how, folder) ->
     with pytest.raises(RunError, match=f"{folder}.* could not be written: No such file"):
         run(RunSpec.of(SPEC), how, remove)
     assert not folder.exists()
+
+
+@pytest.mark.usefixtures("unprivileged")
+@pytest.mark.parametrize("name", ["", "state", "clients.csv"])
+def test_permission_that_goes_away_in_mid_run_ends_it_with_the_path(name, how, folder) -> None:
+    def withdraw(event) -> None:
+        if (event.round, event.turns) == (1, 1):
+            (folder / name).chmod(0)
+
+    with pytest.raises(RunError, match=f"{folder}.*: Permission denied"):
+        run(RunSpec.of(SPEC), how, withdraw)
+    with pytest.raises(RunError, match=f"{folder}.*: Permission denied"):
+        resume(folder, how)
+    assert [row.state for row in runs(how.out)] == ["interrupted" if name == "clients.csv" else "damaged"]
+    (folder / name).chmod(0o700)
+    assert resume(folder, how).record["test"] == run(RunSpec.of(SPEC), replace(how, fresh=True)).record["test"]
+    assert not list(folder.rglob("*.part"))
+
+
+@pytest.mark.usefixtures("unprivileged")
+def test_state_that_can_not_be_removed_does_not_hide_the_record(how, folder) -> None:
+    record = run(RunSpec.of(SPEC), how).record
+    (folder / "state").mkdir()
+    (folder / "state" / "client-0.1.0.fedbench.safetensors").touch()
+    (folder / "state").chmod(0o500)
+    assert resume(folder, how).record == record
+    (folder / "state").chmod(0o700)
+    assert resume(folder, how).record == record
+    assert not (folder / "state").exists()
 
 
 def _remount(disk: Path, mode: str) -> None:

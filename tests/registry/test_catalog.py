@@ -1,5 +1,8 @@
+import os
+
 import pytest
 import torch
+from torch.nn.modules import module
 
 from fedbench_core.api import API_VERSION, Method, RequestError
 from fedbench_core.parts.compressors import Dense
@@ -311,7 +314,16 @@ def test_hook_that_fails_is_a_problem_of_its_plugin_alone(distribution, load, so
 def test_global_setting_that_an_import_changes_is_restored_and_reported(distribution, load):
     distribution("fedbench-bad", "import torch; torch.set_default_dtype(torch.float64)\n" + HOOK)
     distribution("fedbench-worse", "import numpy as np; np.seterr(all='ignore'); raise OSError('no disk')")
+    distribution("fedbench-hooks", "from torch.nn.modules.module import *\nregister_module_forward_hook(print)")
+    distribution("fedbench-env", "import os; os.environ['OMP_NUM_THREADS'] = '7'; os.environ.pop('MKL_CBWR', 0)")
+    threads = os.environ.get("OMP_NUM_THREADS")
     found = load()
+    for name, change in {"hooks": "torch's hooks of all", "env": "the environment variable OMP_NUM_THREADS"}.items():
+        (problem,) = the(found.plugins(), f"fedbench-{name}").problems
+        assert problem.startswith(f"its import changed {change}")
+    assert os.environ.get("OMP_NUM_THREADS") == threads
+    torch.nn.Identity()(3)  # prints nothing, and returns
+    assert not module._global_forward_hooks
     assert torch.get_default_dtype() == torch.float32
     (problem,) = the(found.plugins(), "fedbench-bad").problems
     assert problem.startswith("its import changed torch's default dtype from torch.float32 to torch.float64")
