@@ -159,9 +159,12 @@ def _print_leaderboard(leaderboard: "Leaderboard", form: str | None, *, notes: b
 
 def _print_tables(leaderboard: "Leaderboard", *, notes: bool) -> None:
     from fedbench_core.leaderboard.definitions import dataset_footnotes, leaderboard_footnotes  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.outcome import SMOKE_TEST  # noqa: PLC0415  # as above
     from fedbench_core.leaderboard.text_tables import mean_rank_table  # noqa: PLC0415  # as above
 
     print_sentence(line(f"{leaderboard.suite.name}: {leaderboard.suite.question}"))
+    if leaderboard.suite.smoke_test:
+        print_sentence(SMOKE_TEST.replace("*", ""))
     echo()
     for table in leaderboard.tables:
         print_case(table, notes=notes)

@@ -1,6 +1,7 @@
 """What a leaderboard shows, in its first lines: the winners, and which entries are above the baselines."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from fedbench_core.escapes import markdown
 from fedbench_core.leaderboard.leaderboard import Leaderboard, case_labels
@@ -10,7 +11,7 @@ from fedbench_core.leaderboard.text_tables import interval_text
 from fedbench_core.suites.tables import Baselines
 
 _MOST_CANDIDATES = 6
-_SMOKE_TEST = "**This is a smoke test.** It shows that methods run, and nothing about which of them is better."
+SMOKE_TEST: Final = "**This is a smoke test.** It shows that methods run, and nothing about which of them is better."
 
 
 def outcome(leaderboard: Leaderboard) -> list[str]:
@@ -18,7 +19,7 @@ def outcome(leaderboard: Leaderboard) -> list[str]:
 
     The first one of a smoke test says that it is one.
     """
-    return [*([_SMOKE_TEST] if leaderboard.suite.smoke_test else []), *_result(leaderboard)]
+    return [*([SMOKE_TEST] if leaderboard.suite.smoke_test else []), *_result(leaderboard)]
 
 
 def _result(leaderboard: Leaderboard) -> list[str]:

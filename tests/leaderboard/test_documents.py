@@ -103,4 +103,6 @@ def test_smoke_test_is_listed_apart_and_called_so_on_its_page(suite_folder) -> N
     assert "[tried](tried.md)" in index
     assert "smoke test" in (suite_folder.folder / "tried.md").read_text()
     assert "smoke test" in outcome(read_leaderboard(tried))[0]  # as in a report
+    shown = CliRunner().invoke(command, ["tried", "--folder", str(suite_folder.folder)])
+    assert "This is a smoke test." in shown.stdout
     assert "smoke test" not in (suite_folder.folder / "small.md").read_text()
