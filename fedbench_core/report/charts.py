@@ -45,12 +45,13 @@ class Chart:
 
 
 def tradeoff(
-    name: str, rows: Sequence[Spec], costs: Mapping[str, str], scores: Sequence[Column], names: Sequence[str]
+    name: str, rows: Sequence[Spec], costs: Mapping[str, str], scores: Sequence[Column], names: Mapping[str, int]
 ) -> Chart:
     """Score against cost: the axes are chosen in the browser.
 
     rows: a row per entry with `entry`, `reference` (drawn as a line), its costs by name, and `NAME`, `NAME_low` and
-    `NAME_high` of each score. costs: their titles by name, the first is shown first.
+    `NAME_high` of each score. costs: their titles by name, the first is shown first. names: the number of each entry in
+    its suite, in the order of the legend.
     """
     titles = {**costs, **{score.name: score.arrowed for score in scores}}
     params = [
@@ -115,7 +116,7 @@ def tradeoff(
 
 
 def curves(
-    name: str, means: Sequence[Spec], seeds: Sequence[Spec], metric: Column, band: str, names: Sequence[str]
+    name: str, means: Sequence[Spec], seeds: Sequence[Spec], metric: Column, band: str, names: Mapping[str, int]
 ) -> Chart:
     """Learning curves on validation images: rows with `entry`, `round`, `mean`, `low`, `high`; and `seed`, `score`."""
     scores = [row[end] for row in means for end in ("low", "mean", "high")] + [row["score"] for row in seeds]
@@ -155,7 +156,7 @@ def curves(
     )
 
 
-def clients(name: str, rows: Sequence[Spec], title: str, text: str, names: Sequence[str], *, signed: bool) -> Chart:
+def clients(name: str, rows: Sequence[Spec], title: str, text: str, names: Mapping[str, int], *, signed: bool) -> Chart:
     """A strip per entry with a dot per client and seed: rows with `entry`, `client`, `seed`, `value` and `images`."""
     y = {"field": "entry", "type": "nominal", "sort": list(names), "title": None, "axis": {"labelLimit": 260}}
     x = {"field": "value", "type": "quantitative", "title": title, "scale": {"zero": signed}}
@@ -254,7 +255,7 @@ def _base(params: Sequence[Spec], height: int) -> Spec:
     }
 
 
-def _height(least: int, names: Sequence[str]) -> int:
+def _height(least: int, names: Mapping[str, int]) -> int:
     """Pixels for a chart whose legend has a line for each name."""
     return max(least, _LEGEND_LINE * len(names))
 
@@ -276,10 +277,10 @@ def _choice(name: str, label: str, options: Sequence[Any], titles: Mapping[str, 
     }
 
 
-def _entry_color(names: Sequence[str], *, shape: bool = False) -> Spec:
-    """Colors and shapes by entry; 7 colors and 8 shapes give 56 different marks."""
-    color = {"domain": list(names), "range": [_PALETTE[at % len(_PALETTE)] for at in range(len(names))]}
-    shapes = {"domain": list(names), "range": [_SHAPES[at % len(_SHAPES)] for at in range(len(names))]}
+def _entry_color(names: Mapping[str, int], *, shape: bool = False) -> Spec:
+    """Colors and shapes by the number of an entry in its suite; 7 colors and 8 shapes give 56 different marks."""
+    color = {"domain": list(names), "range": [_PALETTE[number % len(_PALETTE)] for number in names.values()]}
+    shapes = {"domain": list(names), "range": [_SHAPES[number % len(_SHAPES)] for number in names.values()]}
     field: Spec = {"field": "entry", "type": "nominal", "title": None, "legend": {"columns": 1, "symbolLimit": 0}}
     return {"color": {**field, "scale": color}, **({"shape": {**field, "scale": shapes}} if shape else {})}
 

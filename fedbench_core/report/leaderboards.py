@@ -268,7 +268,8 @@ def _commands(leaderboard: Leaderboard, file: Path) -> dict[str, str]:
 
 
 def _charts(leaderboard: Leaderboard, table: Table, name: str) -> Iterator[Chart]:
-    names = [line(row.entry) for row in table.rows]
+    numbers = {entry.name: number for number, entry in enumerate(leaderboard.suite.entries)}
+    names = {line(row.entry): numbers[row.entry] for row in table.rows}
     quality = [column for column in table.quality if not column.name.startswith("selected")]
     rows = [_point(table, row, quality) for row in table.rows]
     yield charts.tradeoff(f"{name}-cost", rows, _COSTS, quality, names)
