@@ -94,7 +94,7 @@ def fedbench_register_methods():
 '''
 
 
-@pytest.fixture
-def plugin(distribution) -> None:
+@pytest.fixture(scope="module")
+def plugin(installed) -> None:
     """An installed plugin with parts, a dataset and methods."""
-    distribution("fedbench-test", PLUGIN, version="4.5")
+    installed("fedbench-test", PLUGIN, version="4.5")

@@ -73,8 +73,11 @@ def test_page_of_suite_files_is_up_to_date_and_its_example_is_one(cli, tmp_path)
     }
 
 
-@pytest.mark.usefixtures("plugin")
-def test_page_does_not_depend_on_other_plugins(cli, reference) -> None:
+def test_page_does_not_depend_on_other_plugins(cli, reference, distribution) -> None:
+    source = "from fedbench_core.api import hookimpl\nfrom fedbench_core.parts.compressors import Dense\n"
+    source += "@hookimpl\ndef fedbench_register_compressors(): return {'t-other': Dense}"
+    distribution("fedbench-other", source)
+    assert "t-other" in cli("list", "compressors").stdout
     assert cli("reference").stdout == reference
 
 
