@@ -71,7 +71,7 @@ def group_by_case(suite: Suite, grid_points: Sequence[GridPoint], filed: Filed) 
         recorded = [(point, specs.of(point)) for point in grid_points if point.key in filed.by_key]
     for grid_point, expected in recorded:
         path, record = filed.by_key[grid_point.key]
-        if changed := changes(record["spec"], grid_point, expected.spec if expected else None):
+        if changed := changes(record, grid_point, expected.spec if expected else None):
             refused.append(RecordError(path, f"was run with {'; '.join(changed)}", _REMOVE))
             continue
         if expected is None:

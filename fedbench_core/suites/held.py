@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -11,6 +13,8 @@ from fedbench_core.records.scored import scored
 from fedbench_core.suites.grid import GridPoint
 
 Spec = Mapping[str, Any]
+_LIBRARIES = ("torch", "timm", "numpy", "torchmetrics", "python")
+"""Versions in a record that are not those of packages with parts."""
 _RESOLVED = ("backbones", "set")
 """Settings that are compared otherwise, or not at all, where a part is not installed: a backbone may have aliases."""
 
@@ -20,20 +24,34 @@ def lacks_rounds(record: Mapping[str, Any], period: int) -> bool:
     return len(scored(record).evaluations) < period
 
 
-def changes(spec: Spec, grid_point: GridPoint, expected: Spec | None) -> list[str]:
-    """How a recorded spec differs from what its grid point asks for. expected: its resolved spec.
+def changes(record: Mapping[str, Any], grid_point: GridPoint, expected: Spec | None) -> list[str]:
+    """How the spec of a record differs from what its grid point asks for. expected: its resolved spec.
 
-    An option that the version of the record did not have is no difference, unless the suite names it. Where
-    a part is not installed, only the settings that the suite names are compared.
+    An option that a record of another version does not have is no difference, unless the suite names it. Where a part
+    is not installed, only the settings that the suite names are compared.
     """
+    spec = record["spec"]
     if expected is None:
         return _named_changes(spec, grid_point)
     if spec == expected:
         return []
-    named = grid_point.settings.get("set", {})
+    named = grid_point.settings.get("set", {}).keys() if _is_of_other_version(record) else expected["set"].keys()
     later = {name: value for name, value in expected["set"].items() if name not in named}
     given = {**spec, "set": {**later, **spec["set"]}}
     return [f"{one.path} {one.before} (the suite: {one.now})" for one in differences(given, expected)]
+
+
+def _is_of_other_version(record: Mapping[str, Any]) -> bool:
+    """Whether a part of the run came from another version of its package than the one that is installed."""
+    packages = {name: found for name, found in record["versions"].items() if name not in _LIBRARIES}
+    return any(_installed(name) not in (None, found) for name, found in packages.items())
+
+
+@cache
+def _installed(package: str) -> str | None:
+    with suppress(PackageNotFoundError):
+        return version(package)
+    return None
 
 
 def _named_changes(spec: Spec, grid_point: GridPoint) -> list[str]:

@@ -55,7 +55,7 @@ def _grid_points(record: Record, run: Path, suite: Suite) -> list[GridPoint]:
     for grid_point, spec in zip(candidates, expected, strict=True):
         if spec is None:
             assemble(grid_point.spec)  # raises what is missing
-    differing = [changes(record["spec"], *pair) for pair in zip(candidates, expected, strict=True)]
+    differing = [changes(record, *pair) for pair in zip(candidates, expected, strict=True)]
     found = [grid_point for grid_point, changed in zip(candidates, differing, strict=True) if not changed]
     if not found:
         nearest = min(differing, key=len)

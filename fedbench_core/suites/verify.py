@@ -70,6 +70,6 @@ def _check_grid_point(path: Path, record: Mapping[str, Any]) -> None:
     for file in (root / "suites" / name, root / name):
         if file.exists():
             points = [one for one in read_suite(file).grid_points() if one.key == record["grid_point"]["key"]]
-            changed = changes(record["spec"], points[0], expected_spec(points[0])) if points else []
+            changed = changes(record, points[0], expected_spec(points[0])) if points else []
             if changed:
                 raise RecordError(path, f"was run with {'; '.join(changed)}")

@@ -412,10 +412,18 @@ def test_record_with_other_settings_than_its_grid_point_is_refused(changed, mess
     assert message in found["fedavg"]
 
 
-def test_option_that_an_older_version_lacks_is_no_difference(suite_folder) -> None:
+@pytest.mark.parametrize(("version", "accepted"), [("0.0.1", True), (None, False)])
+def test_only_a_record_of_another_version_may_lack_an_option(version, accepted, suite_folder) -> None:
+    """Without its version anyone could hide an option that was set otherwise."""
+
+    def change(record) -> None:
+        record["spec"]["set"].pop("partitioner.min_size")
+        record["versions"].update({"fedbench-core": version} if version else {})
+
     file = suite_folder.suite()
-    suite_folder.fill(file, change=only("fedavg", 1, lambda record: record["spec"]["set"].pop("partitioner.min_size")))
-    assert not refused(file)
+    suite_folder.fill(file, change=only("fedavg", 1, change))
+    found = refused(file)
+    assert ("min_size" not in str(found), bool(found)) == (accepted, not accepted)
 
 
 def test_number_that_the_suite_writes_as_text_is_no_difference(suite_folder) -> None:

@@ -130,7 +130,12 @@ def records(planned, score):
                 if (value := score(number, run.seed)) is not None:
                     metrics = {"personalization": value, "ece": value}
                     spec = json.loads(run.spec.model_dump_json())
-                    record = {"spec": spec | {"set": {}}, "curve": [{"round": 1, **metrics}], "costs": costs}
+                    record = {
+                        "spec": spec | {"set": {}},
+                        "versions": {},
+                        "curve": [{"round": 1, **metrics}],
+                        "costs": costs,
+                    }
                     found[run.key] = (None, record)
     return found
 
