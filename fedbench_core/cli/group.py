@@ -1,6 +1,7 @@
 """The command group: imports each command when it is called; turns every error into one message and an exit status."""
 
 import errno
+import os
 import sys
 import traceback
 from importlib import import_module
@@ -92,12 +93,21 @@ class Commands(click.Group):
             if ctx.params["debug"]:
                 traceback.print_exc()
             status = _print_error(error)
+            _drop_unwritten()
             remember()
             ctx.exit(status)
         if ctx.invoked_subcommand != "plugins":  # it lists the problems itself
             warn_of_broken_plugins()
         remember()
         return result
+
+
+def _drop_unwritten() -> None:
+    """Discard output that can't be written, which Python would try again at its end and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_error(error: BaseException) -> int:

@@ -161,7 +161,8 @@ class BackboneContract(PartContract[Architecture]):
 
 
 def _build(part: Architecture, size: int, channels: int = CHANNELS, outputs: int = CLASSES, seed: int = 0) -> Backbone:
-    with own_generator(seed, "cpu"):
+    with torch.random.fork_rng(devices=[]):  # of torch alone, so that another generator is noticed
+        torch.default_generator.manual_seed(seed)
         net = part.build(outputs, channels, size)
     assert isinstance(net, Backbone), f"build returned {type(net).__name__}; expected a Backbone"
     return net
