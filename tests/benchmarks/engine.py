@@ -75,11 +75,11 @@ def install(site: Path) -> None:
     (info / "entry_points.txt").write_text("[fedbench]\nparts = bench_module\n")
 
 
-def make_images(path: Path) -> None:
-    """50,000 random images in ten classes."""
+def make_images(path: Path, evaluation: int = 1_000) -> None:
+    """50,000 random training images in ten classes, and as many validation as test images."""
     rng = np.random.default_rng(0)
     arrays = {}
-    for split, count in (("train", 50_000), ("val", 1_000), ("test", 1_000)):
+    for split, count in (("train", 50_000), ("val", evaluation), ("test", evaluation)):
         arrays[f"{split}_images"] = rng.integers(0, 255, (count, 28, 28, 3), dtype=np.uint8)
         arrays[f"{split}_labels"] = np.arange(count, dtype=np.uint8)[:, None] % 10
     np.savez(path, **arrays)

@@ -104,7 +104,7 @@ def main(clients: int, present: int, rounds: int, workers: int, executor: str) -
     found: dict[int, Measured] = {}
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "images.npz"
-        make_images(data)
+        make_images(data, max(1_000, clients))
         for count in (present, clients):
             found[count] = one = measure(count, present, rounds, data, workers=workers, executor=executor)
             click.echo(
