@@ -61,10 +61,13 @@ def read_matrices(matrices: Matrix) -> tuple[dict[str, list[float | None]], dict
 
 def means_of_defined(values: Matrix) -> tuple[list[float | None], list[int]]:
     """As `mean_of_defined`, up to rounding, of each row (rows, values)."""
-    missing = np.isnan(values)
-    counts = (~missing).sum(axis=1)
-    means = divided(np.where(missing, 0.0, values).sum(axis=1), counts.astype(np.float64))
-    return plain(means), missing.sum(axis=1).tolist()
+    return plain(defined_means(values)), np.isnan(values).sum(axis=1).tolist()
+
+
+def defined_means(values: Matrix) -> Matrix:
+    """The means of what is defined along the last axis; undefined without any."""
+    known = ~np.isnan(values)
+    return divided(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1).astype(np.float64))
 
 
 def plain(values: Matrix) -> list[float | None]:

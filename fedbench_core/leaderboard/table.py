@@ -12,6 +12,7 @@ from fedbench_core.leaderboard.columns import COSTS, Column, hurt, scores, selec
 from fedbench_core.leaderboard.grouping import Case
 from fedbench_core.leaderboard.image_check import images_of
 from fedbench_core.leaderboard.misfits import Record, Runs, all_records
+from fedbench_core.records.schema import LIBRARIES
 from fedbench_core.statistics.intervals import Interval, mean_intervals
 from fedbench_core.statistics.pairs import Pair, compare, minimum_detectable_difference
 from fedbench_core.statistics.ranks import rank_intervals
@@ -19,7 +20,7 @@ from fedbench_core.suites.choices import Choice
 from fedbench_core.suites.controls import Controls
 
 _CORE = "fedbench-core"
-_LIBRARIES = (_CORE, "torch", "timm", "numpy", "torchmetrics", "python")
+_NO_PLUGINS = (_CORE, *LIBRARIES, "python")
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,7 @@ def _distinct(texts: Iterable[str]) -> str:
 def _plugin(record: Record) -> str:
     """The distributions that provide the parts of a run, with their versions."""
     versions = record["versions"]
-    plugins = [name for name in versions if name not in _LIBRARIES] or [_CORE]
+    plugins = [name for name in versions if name not in _NO_PLUGINS] or [_CORE]
     return ", ".join(f"{name} {versions[name]}" for name in plugins)
 
 

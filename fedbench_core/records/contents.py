@@ -15,6 +15,7 @@ from fedbench_core.federation.partition import HeldOut, Partition
 from fedbench_core.federation.progress import Progress
 from fedbench_core.federation.resolved import KINDS, ResolvedRun
 from fedbench_core.records.record import FORMAT, sealed
+from fedbench_core.records.schema import LIBRARIES
 from fedbench_core.records.scored import scored
 from fedbench_core.registry import registry
 
@@ -31,7 +32,7 @@ def versions(run: ResolvedRun) -> dict[str, str]:
     used |= {("backbone", name) for name in spec.backbones}
     described = [registry().describe(kind, name) for kind, name in used if name in registry().names(kind)]
     plugins = {description.distribution: description.version for description in described}
-    libraries = {name: _version(name) for name in ("fedbench-core", "torch", "timm", "numpy", "torchmetrics")}
+    libraries = {name: _version(name) for name in ("fedbench-core", *LIBRARIES)}
     return dict(sorted({**plugins, **libraries, "python": platform.python_version()}.items()))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fedbench_core.federation.bits import Codes
-from fedbench_core.federation.matrix import Matrix, divided
+from fedbench_core.federation.matrix import Matrix, defined_means, divided
 
 
 def scores_of_classes(
@@ -19,11 +19,11 @@ def scores_of_classes(
     chosen, hits = _counts(codes, np.ones(codes.shape, bool), classes), _counts(codes, codes == truth, classes)
     sizes = np.bincount(truth, minlength=classes).astype(np.float64)
     recalls = divided(hits, np.broadcast_to(sizes, hits.shape))
-    errors = {"mae": _mean(np.abs(codes - truth).astype(np.float64))} if ordinal else {}
+    errors = {"mae": defined_means(np.abs(codes - truth).astype(np.float64))} if ordinal else {}
     return {
-        "balanced_accuracy": _mean(recalls),
+        "balanced_accuracy": defined_means(recalls),
         "rarest_recall": recalls[np.arange(len(recalls)), :, list(rarest)],
-        "f1": _mean(divided(2 * hits, np.where(sizes > 0, sizes + chosen, 0.0))),
+        "f1": defined_means(divided(2 * hits, np.where(sizes > 0, sizes + chosen, 0.0))),
         **errors,
     }
 
@@ -34,9 +34,3 @@ def _counts(codes: Codes, wanted: Matrix, classes: int) -> Matrix:
     places = codes.reshape(models, -1) + np.arange(0, models * classes, classes)[:, None]
     counts = np.bincount(places.ravel(), weights=wanted.ravel(), minlength=models * classes)
     return np.asarray(counts, np.float64).reshape(*codes.shape[:2], classes)
-
-
-def _mean(values: Matrix) -> Matrix:
-    """The mean of what is defined along the last axis; undefined without any."""
-    known = ~np.isnan(values)
-    return divided(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1).astype(np.float64))

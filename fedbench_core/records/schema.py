@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+LIBRARIES = ("torch", "timm", "numpy", "torchmetrics")
+"""Libraries whose versions every record holds, beside those of Python and of the packages of its parts."""
 _LARGEST = 2**53
 """Up to here JSON readers keep whole numbers exactly."""
 Count = Annotated[int, Field(ge=0, le=_LARGEST)]

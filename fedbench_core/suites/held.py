@@ -9,12 +9,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from fedbench_core.records.differences import differences
+from fedbench_core.records.schema import LIBRARIES
 from fedbench_core.records.scored import scored
 from fedbench_core.suites.grid import GridPoint
 
 Spec = Mapping[str, Any]
-_LIBRARIES = ("torch", "timm", "numpy", "torchmetrics", "python")
-"""Versions in a record that are not those of packages with parts."""
 _RESOLVED = ("backbones", "set")
 """Settings that are compared otherwise, or not at all, where a part is not installed: a backbone may have aliases."""
 
@@ -35,15 +34,16 @@ def changes(record: Mapping[str, Any], grid_point: GridPoint, expected: Spec | N
         return _named_changes(spec, grid_point)
     if spec == expected:
         return []
-    named = grid_point.settings.get("set", {}).keys() if _is_of_other_version(record) else expected["set"].keys()
-    later = {name: value for name, value in expected["set"].items() if name not in named}
+    named = grid_point.settings.get("set", {})
+    unnamed = {name: value for name, value in expected["set"].items() if name not in named}
+    later = unnamed if _is_of_other_version(record) else {}
     given = {**spec, "set": {**later, **spec["set"]}}
     return [f"{one.path} {one.before} (the suite: {one.now})" for one in differences(given, expected)]
 
 
 def _is_of_other_version(record: Mapping[str, Any]) -> bool:
     """Whether a part of the run came from another version of its package than the one that is installed."""
-    packages = {name: found for name, found in record["versions"].items() if name not in _LIBRARIES}
+    packages = {name: found for name, found in record["versions"].items() if name not in (*LIBRARIES, "python")}
     return any(_installed(name) not in (None, found) for name, found in packages.items())
 
 
