@@ -99,9 +99,10 @@ def test_commands_succeed(command, tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_tests_of_the_tutorial_pass(package, site) -> None:
+def test_tests_of_the_tutorial_pass(package, site, tmp_path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(site)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command += ["--basetemp", str(tmp_path / "own")]  # else it deletes the files of earlier test runs
     done = subprocess.run(command, cwd=package, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     passed = re.search(r"^(\d+) passed", done.stdout, re.MULTILINE)

@@ -1,26 +1,17 @@
-"""One turn in a new process: the suite of local updates tests with it that all state is in the client.
-
-    python -m fedbench_core.testing.turn FOLDER
-
-FOLDER holds request.json, state.safetensors and, if something is received, received.safetensors. The outcome is written
-to answer.json.
-"""
+"""One turn in a new process: the suite of local updates tests with it that all state is in the client."""
 
 import hashlib
-import json
-import os
-import subprocess
-import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from fedbench_core import RunSpec
 from fedbench_core.api import Payload, Update
 from fedbench_core.federation.assembly import resolve
+from fedbench_core.federation.executors.fork_server import CONTEXT, start_process
+from fedbench_core.federation.executors.process_pool import portable
+from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.torch_settings import set_up_torch
 from fedbench_core.testing.small import SmallFederation, partition_of
-
-REQUEST, STATE, RECEIVED, ANSWER = "request.json", "state.safetensors", "received.safetensors", "answer.json"
 
 
 def digest(blob: bytes | None) -> str | None:
@@ -35,29 +26,31 @@ def answer(update: Update, state: bytes) -> dict[str, Any]:
     return {"sent": digest(sent), **values, "state": digest(state)}
 
 
-def main(folder: Path) -> None:
-    """Take the turn that FOLDER asks for."""
-    request = json.loads((folder / REQUEST).read_text())
-    spec = RunSpec.of(request["spec"])
+def answer_of_new_process(spec: RunSpec, cache: Path, state: bytes, received: Payload | None) -> dict[str, Any]:
+    """The outcome of client 0's second turn in a new process, which has not imported the plugin before."""
+    ours, theirs = CONTEXT.Pipe()
+    process = start_process(_serve, theirs, spec, cache, state, None if received is None else received.to_bytes())
+    theirs.close()  # so that the pipe ends with the process
+    try:
+        outcome = ours.recv()
+    except EOFError:
+        process.join()
+        raise AssertionError(f"the new process ended with exit status {process.exitcode} in its turn") from None
+    assert isinstance(outcome, dict), f"the turn failed in a new process: {outcome}"
+    return outcome
+
+
+def _serve(pipe: Connection, *asked: Any) -> None:
+    try:
+        pipe.send(_second_turn(*asked))
+    except Exception as error:  # noqa: BLE001  # of any plugin
+        pipe.send(portable(error))
+
+
+def _second_turn(spec: RunSpec, cache: Path, state: bytes, received: bytes | None) -> dict[str, Any]:
     run = resolve(spec)
     set_up_torch(run.spec)
-    small = SmallFederation.of(run, partition_of(spec, Path(request["cache"])))
-    client = small.loaded(request["client"], (folder / STATE).read_bytes())
-    received = folder / RECEIVED
-    payload = Payload.from_bytes(received.read_bytes()) if received.exists() else None
-    update = small.train(client, payload, request["round"])
-    (folder / ANSWER).write_text(json.dumps(answer(update, small.saved(client))))
-
-
-def run_in_new_process(folder: Path) -> None:
-    """Take the turn that FOLDER asks for in a new process, which imports what this one can."""
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    command = [sys.executable, "-m", __name__, str(folder)]
-    done = subprocess.run(  # noqa: S603  # our own module
-        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"the turn failed in a new process: {done.stderr[-2000:]}"
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    small = SmallFederation.of(run, partition_of(spec, cache))
+    client = small.loaded(0, state)
+    update = small.train(client, None if received is None else Payload.from_bytes(received), 1)
+    return answer(update, small.saved(client))

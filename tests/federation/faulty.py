@@ -1,10 +1,10 @@
 """A plugin for tests: a part of each kind, with an option that says what it does wrong."""
 
-import os
 import random
 import sys
 from dataclasses import dataclass
 from itertools import repeat
+from multiprocessing import parent_process
 
 import numpy as np
 import torch
@@ -161,7 +161,8 @@ class Deal(Iid):
         if self.fault == "raise":
             raise ZeroDivisionError("by zero")
         shares = super().split(labels, clients, rng)
-        first = os.getpid() if self.fault == "process" else np.random.randint(60)  # noqa: NPY002  # as above
+        in_worker = int(parent_process() is not None)
+        first = in_worker if self.fault == "process" else np.random.randint(60)  # noqa: NPY002  # as above
         turned = np.split((np.concatenate(shares) + first) % 60, np.cumsum(list(map(len, shares)))[:-1])
         return {"few": shares[:-1], "loses": [share[1:] for share in shares]}.get(self.fault, turned)
 

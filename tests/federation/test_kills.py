@@ -14,7 +14,7 @@ RING = "--method kit-ring --backbones tiny,wide"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", [RING, "--method refined --backbones tiny"])
+@pytest.mark.parametrize("method", [RING, "--method refined --backbones tiny"], ids=["ring", "training server"])
 def test_killed_run_ends_with_the_same_record(method, kit, training_server, tmp_path) -> None:
     path = os.pathsep.join([str(kit), str(training_server), *filter(None, sys.path)])
     env = {**os.environ, "PYTHONPATH": path, "FEDBENCH_CACHE": str(tmp_path / "cache")}

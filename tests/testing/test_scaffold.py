@@ -44,6 +44,7 @@ def test_new_plugin_installs_and_passes_its_check(tmp_path, kind) -> None:
     assert {part["part"] for part in parts} >= {kind.replace("_", " ")}
     assert all(part["name"] == "my-idea" and part["failed"] == 0 < part["passed"] for part in parts)
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "value", str(folder)]
+    tests += ["--basetemp", str(tmp_path / "own")]  # else it deletes the files of earlier test runs
     own = subprocess.run(
         tests, env={**os.environ, "PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True, check=False
     )

@@ -92,7 +92,8 @@ def test_killed_run_goes_on_with_the_same_bits(small, doomed, scientific, undist
 
 
 @pytest.mark.parametrize(
-    ("end", "cause"), [("die", "its worker died"), ("hang", "no answer within --client-timeout 1")]
+    ("end", "cause"),
+    [("die", "its worker died"), pytest.param("hang", "no answer within --client-timeout 1", marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize("hops", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_turn_that_never_ends_well_is_named(end, cause, hops, doomed, tmp_path) -> None:
