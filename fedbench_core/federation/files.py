@@ -1,8 +1,10 @@
 """Files that are written completely or not at all, with a digest that detects damage."""
 
 import hashlib
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,10 +80,36 @@ def write(path: Path, blob: Blob) -> File:
 
 def read(file: File) -> bytes:
     """The contents of a file; RunError if it is missing or damaged."""
-    try:
+    with _reading(file):
         blob = file.path.read_bytes()
+        _check(file, hashlib.sha256(blob).hexdigest())
+    return blob
+
+
+def damage_of(files: Collection[File]) -> dict[File, RunError]:
+    """The errors of those files that are missing or damaged. Each is read once, on all cores."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        errors = pool.map(_damage, files)
+        return {file: error for file, error in zip(files, errors, strict=True) if error is not None}
+
+
+def _damage(file: File) -> RunError | None:
+    try:
+        with _reading(file), file.path.open("rb") as stream:
+            _check(file, hashlib.file_digest(stream, "sha256").hexdigest())
+    except RunError as error:
+        return error
+    return None
+
+
+@contextmanager
+def _reading(file: File) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise RunError(f"{file.path} could not be read: {error.strerror}.") from error
-    if hashlib.sha256(blob).hexdigest() != file.digest:
+
+
+def _check(file: File, digest: str) -> None:
+    if digest != file.digest:
         raise RunError(f"{file.path} is damaged: its contents have changed.")
-    return blob

@@ -13,7 +13,7 @@ from typing import Any
 
 from fedbench_core.api import RequestError, RunError
 from fedbench_core.api.limits import parse_json
-from fedbench_core.federation.files import PART, Blob, File, make_folder, read, replace_file, write, writing
+from fedbench_core.federation.files import PART, Blob, File, damage_of, make_folder, replace_file, write, writing
 
 JOURNAL = "journal.json"
 PREVIOUS = "journal.previous.json"
@@ -111,6 +111,12 @@ class Store:
                 raise  # it isn't damaged
             except (RunError, OSError) as error:
                 damage.append(f"{name}: {error}")
+        damaged = damage_of({file for _, files in commits.values() for file in files.values()})
+        for name, (_, files) in list(commits.items()):
+            found = next((damaged[file] for file in files.values() if file in damaged), None)
+            if found is not None:
+                damage.append(f"{name}: {found}")
+                del commits[name]
         if damage and not commits:
             raise RunError(f"This run can't be resumed: {'; '.join(damage)}. Start it over with --fresh.")
         if not commits:
@@ -137,7 +143,7 @@ class Store:
             self._folder.rmdir()  # unless it holds files of others
 
     def _read(self, name: str) -> "Commit":
-        """One commit; RunError if the journal or one of its files is damaged."""
+        """One commit; RunError if its journal is damaged."""
         journal = _unsealed((self._folder / name).read_bytes())
         try:
             files = {(a, b, c): File(self._folder / where, digest) for a, b, c, where, digest in journal.pop("files")}
@@ -147,8 +153,6 @@ class Store:
             own = False
         if not own:
             raise RunError("it is damaged")
-        for file in files.values():
-            read(file)
         return journal, files
 
     def _sweep(self) -> None:
