@@ -229,7 +229,9 @@ def _of_ray(since: float) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
+@pytest.mark.parametrize(
+    "end", [*(pytest.param(end, marks=pytest.mark.slow) for end in (signal.SIGINT, signal.SIGTERM)), signal.SIGKILL]
+)
 def test_an_own_cluster_ends_with_its_run(end, kit, tmp_path) -> None:
     since = time.time()
     out = ["--rounds", "2000", "--workers", "1", "--out", str(tmp_path / "out")]
