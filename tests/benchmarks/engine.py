@@ -90,7 +90,7 @@ def spec(name: str, data: Path, limit: int) -> dict[str, object]:
     load = LOADS[name]
     settings = {key: load[key] for key in ("rounds", "batch_size", "clients")}
     settings |= {"method": "fedavg", "backbones": [load["backbone"]], "dataset": f"npz:{data}", "lr": 0.01}
-    settings |= {"optimizer": "sgd", "schedule": "constant", "image_size": 28}
+    settings |= {"epochs": 1, "optimizer": "sgd", "schedule": "constant", "image_size": 28}
     settings |= {"fraction": load["present"] / load["clients"], "partitioner": "iid", "evaluate_every": 0}
     return settings | ({"limit": limit, "set": {"backbone.stem": "timm"}} if name == "C" else {})
 

@@ -24,6 +24,7 @@ def settings(load: Load, data: Path) -> dict[str, object]:
         "partitioner": "iid",
         "rounds": load.rounds,
         "batch_size": BATCH,
+        "epochs": 1,
         "optimizer": "sgd",
         "schedule": "constant",
         "evaluate_every": 0,  # only after the last round
