@@ -30,6 +30,7 @@ def test_map_of_the_right_size_is_unchanged() -> None:
     assert pooled(maps, (4, 4)) is maps
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_gradient_is_deterministic_on_a_gpu() -> None:
     torch.use_deterministic_algorithms(mode=True)
