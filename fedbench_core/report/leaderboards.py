@@ -26,8 +26,9 @@ from fedbench_core.leaderboard.table import Row, Table
 from fedbench_core.leaderboard.text_tables import TextTable, mean_rank_table, pair_table, text_tables
 from fedbench_core.records.scored import scored
 from fedbench_core.report import charts
-from fedbench_core.report.charts import Chart
 from fedbench_core.report.heat import Heat, cross_evaluation, partition
+from fedbench_core.report.tradeoff import tradeoff
+from fedbench_core.report.vega import Chart
 from fedbench_core.statistics.intervals import defined_mean
 from fedbench_core.suites.filed_records import records_folder
 
@@ -272,7 +273,7 @@ def _charts(leaderboard: Leaderboard, table: Table, name: str) -> Iterator[Chart
     names = {line(row.entry): numbers[row.entry] for row in table.rows}
     quality = [column for column in table.quality if not column.name.startswith("selected")]
     rows = [_point(table, row, quality) for row in table.rows]
-    yield charts.tradeoff(f"{name}-cost", rows, _COSTS, quality, names)
+    yield tradeoff(f"{name}-cost", rows, _COSTS, quality, names)
     means, seeds = _curves(table)
     if len({row["round"] for row in means}) > 1:
         yield charts.curves(f"{name}-curves", means, seeds, table.ranked_by, band_text(table.runs), names)

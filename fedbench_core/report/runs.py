@@ -17,8 +17,8 @@ from fedbench_core.records.predictions import class_scores, confusion
 from fedbench_core.records.record import RECORD
 from fedbench_core.records.scores import score_table, score_text
 from fedbench_core.report import charts
-from fedbench_core.report.charts import Chart
 from fedbench_core.report.heat import Heat, counts, cross_evaluation, partition
+from fedbench_core.report.vega import Chart
 
 if TYPE_CHECKING:
     from fedbench_core.report.examples import Sample

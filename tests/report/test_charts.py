@@ -9,7 +9,7 @@ import vl_convert
 
 from fedbench_core.leaderboard.columns import metric
 from fedbench_core.plots.style import look
-from fedbench_core.report.charts import tradeoff
+from fedbench_core.report.tradeoff import tradeoff
 
 ROWS = (("silent", 0, 0.3), ("cheap", 1, 0.5), ("dominated", 2, 0.4), ("costly", 3, 0.6), ("equal cost", 3, 0.5))
 
