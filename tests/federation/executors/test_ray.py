@@ -204,6 +204,7 @@ def _wait_for_round(process, number: int) -> str:
     raise AssertionError("".join(said))
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_goes_on_without_a_cluster(
     kit, cluster, small, scientific, undisturbed, tmp_path
 ) -> None:
