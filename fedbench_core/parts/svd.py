@@ -127,7 +127,7 @@ def energy_rank(energies: Tensor, threshold: float) -> int:
 
     The inequality is strict, as in Wu et al. (2022).
     """
-    kept = energies.cumsum(0)
+    kept = energies.cpu().cumsum(0)  # on a GPU, cumulative sums have no deterministic kernel
     return min(int((kept / kept[-1] <= threshold).sum()) + 1, len(energies))
 
 
@@ -139,8 +139,9 @@ def aicc_rank(energies: Tensor, shape: torch.Size) -> int:
     rows, columns = shape
     entries = rows * columns
     ranks = torch.arange(1, len(energies) + 1, dtype=torch.float64)
+    energies = energies.cpu()  # as above
     total = energies.sum()
-    left = (total - energies.cumsum(0)).clamp(min=float(total) * _ROUNDING).cpu()
+    left = (total - energies.cumsum(0)).clamp(min=float(total) * _ROUNDING)
     parameters = ranks * (rows + columns - ranks) + 1
     room = entries - parameters - 1
     criterion = entries * (left / entries).log() + 2 * parameters * entries / room
