@@ -79,7 +79,7 @@ def test_a_cluster_gives_the_serial_record(kind, on_ray, small, scientific, undi
     assert (finished.record["how"]["executor"], finished.record["how"]["workers"]) == ("ray", 2)
 
 
-@pytest.mark.parametrize("end", ["die", "hang"])
+@pytest.mark.parametrize("end", ["die", pytest.param("hang", marks=pytest.mark.slow)])
 def test_a_turn_whose_worker_dies_or_hangs_is_repeated(
     end, on_ray, small, doomed, scientific, undisturbed, tmp_path
 ) -> None:
