@@ -19,7 +19,6 @@ _REFERENCE: list[Spec] = [
         "encoding": {"x": None, "text": {"field": "entry"}},
     },
 ]
-_LINE: Spec = {"color": INK, "strokeWidth": 1.2, "opacity": 0.8}
 _FLOOR = "(floors[cost] / (cost == 'transfer' ? bandwidth : 1))"
 _AXIS_LABEL = (
     f"datum.value > 2.01 * {_FLOOR} ? format(datum.value, '~g') : abs(datum.value / {_FLOOR} - 1) < 0.01 ? '0' : ''"
@@ -65,7 +64,14 @@ _AXES: Spec = {
 }
 _STEPS: Spec = {
     "transform": _FRONT,
-    "mark": {"type": "line", "interpolate": "step-after", "strokeDash": [5, 4], **_LINE},
+    "mark": {
+        "type": "line",
+        "interpolate": "step-after",
+        "strokeDash": [5, 4],
+        "color": INK,
+        "strokeWidth": 1.2,
+        "opacity": 0.8,
+    },
 }
 
 

@@ -1,6 +1,7 @@
 """One turn in a new process: the suite of local updates tests with it that all state is in the client."""
 
 import hashlib
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,18 @@ def answer_of_new_process(spec: RunSpec, cache: Path, state: bytes, received: Pa
     ours, theirs = CONTEXT.Pipe()
     process = start_process(_serve, theirs, spec, cache, state, None if received is None else received.to_bytes())
     theirs.close()  # so that the pipe ends with the process
-    try:
-        outcome = ours.recv()
-    except EOFError:
-        process.join()
-        raise AssertionError(f"the new process ended with exit status {process.exitcode} in its turn") from None
+    with ours:
+        outcome = _received(ours)
+    process.join()
+    assert outcome is not None, f"the new process ended with exit status {process.exitcode} in its turn"
     assert isinstance(outcome, dict), f"the turn failed in a new process: {outcome}"
     return outcome
+
+
+def _received(pipe: Connection) -> Any:
+    with suppress(EOFError):  # the process ended without an answer
+        return pipe.recv()
+    return None
 
 
 def _serve(pipe: Connection, *asked: Any) -> None:

@@ -16,7 +16,7 @@ RUNS = [{"workers": 1}, {"workers": 1}, {"workers": 2}]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("method", [name for name in registry().names("method") if not name.startswith("kit-")])
+@pytest.mark.parametrize("method", registry().names("method"))
 def test_method_gives_the_same_bits_again_and_on_two_workers(method, precision, tmp_path) -> None:
     spec = small_spec(method, {}, device="cuda", precision=precision)
     records = [run(spec, How(tmp_path / str(number), cache=tmp_path, **how)).record for number, how in enumerate(RUNS)]

@@ -20,7 +20,7 @@ from fedbench_core.testing.small import SmallFederation, cache_of, partition_of,
 
 SELECTS = "fedtgp"
 """Its server picks prototypes by the values of a tensor, which there are none of."""
-METHODS = [name for name in registry().names("method") if not name.startswith("kit-")]
+METHODS = registry().names("method")
 
 
 def _moved(module: nn.Module, device: str = "cpu", **_: object) -> nn.Module:
