@@ -49,7 +49,7 @@ BASELINES = {
 }
 """Methods of kinds that the others are of, too."""
 WORKERS = [
-    pytest.param(kind, workers, marks=() if kind in METHODS and workers == 3 else pytest.mark.slow)
+    pytest.param(kind, workers, marks=() if (kind, workers) in (("feddf", 3), ("fedmd", 3)) else pytest.mark.slow)
     for kind in (*METHODS, *BASELINES)
     for workers in (1, 2, 3)
 ]

@@ -30,8 +30,7 @@ ray = pytest.importorskip("ray")
 STORE_BYTES = 80 * 10**6
 KINDS = (
     "stateless",
-    "fedkd",
-    "fedskd",
+    *(pytest.param(method, marks=pytest.mark.slow) for method in ("fedkd", "fedskd")),
     "stateful, absent clients",
     "server with a memory",
     "server that trains",

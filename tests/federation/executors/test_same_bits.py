@@ -36,7 +36,7 @@ def test_workers_do_not_change_a_bit(kind, how, small, scientific, undisturbed, 
     ]
 
 
-@pytest.mark.parametrize("executor", ["serial", "processes"])
+@pytest.mark.parametrize("executor", ["serial", pytest.param("processes", marks=pytest.mark.slow)])
 def test_threads_that_torch_is_left_with_change_nothing(
     executor, small, scientific, undisturbed, tmp_path, monkeypatch
 ) -> None:
