@@ -7,6 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fedbench_core.api.resident import resident
+
 Indices = npt.NDArray[np.int64]
 
 
@@ -87,7 +89,11 @@ class Images:
     def tensors(self, positions: Indices | None = None) -> tuple[Tensor, Tensor]:
         """Images (b, C, H, W) as float32 in [-1, 1]; and in place of labels an empty tensor (b, 0)."""
         rows = self.indices if positions is None else self.indices[positions]
-        images = torch.from_numpy(np.asarray(self.images[rows])).to(self.device)
+        there = resident(self.images, self.device)
+        if there is None:
+            images = torch.from_numpy(np.asarray(self.images[rows])).to(self.device)
+        else:
+            images = there[torch.tensor(rows, device=self.device)]
         if self.channels == "none":
             images = images.unsqueeze(1)
         elif self.channels == "last":

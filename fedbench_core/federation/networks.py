@@ -44,9 +44,9 @@ def load(net: nn.Module, tensors: Tensors) -> None:
         torch._foreach_copy_(list(own.values()), [tensors[name] for name in own])
 
 
-def snapshot(net: nn.Module) -> dict[str, Tensor]:
-    """Copies of all parameters and buffers, on the CPU."""
-    return {name: value.detach().to("cpu", copy=True) for name, value in net.state_dict().items()}
+def snapshot(net: nn.Module, device: str = "cpu") -> dict[str, Tensor]:
+    """Copies of all parameters and buffers, on `device`."""
+    return {name: value.detach().to(device, copy=True) for name, value in net.state_dict().items()}
 
 
 class Networks:
@@ -102,14 +102,14 @@ class Networks:
             load(nets[role], one.tensors)
         return nets
 
-    def weights(self, net: nn.Module) -> Weights:
-        """What to store of a network that was built here; RunError for another one."""
+    def weights(self, net: nn.Module, device: str = "cpu") -> Weights:
+        """What to store of a network that was built here, on `device`; RunError for another one."""
         lent = self.lent(net)
         if lent is None:
             raise RunError(
                 f"models and modules hold what ctx.build and ctx.build_module made; got {type(net).__name__}"
             )
-        return Weights(lent[0], snapshot(net), lent[1])
+        return Weights(lent[0], snapshot(net, device), lent[1])
 
     def lent(self, net: nn.Module) -> tuple[str, dict[str, int] | None] | None:
         """The name and, of a declared module, the sizes of a network that was built here; None for another one."""

@@ -1,29 +1,25 @@
 """What a worker computes: (state, received bytes, context) -> (new state, sent bytes, metrics), a pure function."""
 
-import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from fedbench_core.api import (
     Client,
     Examples,
-    LocalUpdate,
     Message,
     Payload,
     RoundContext,
-    RunError,
-    Update,
     torch_seed,
 )
+from fedbench_core.api.resident import spare_bytes
 from fedbench_core.federation import files
 from fedbench_core.federation.aggregation import Aggregation, Published, load_state
-from fedbench_core.federation.blame import at, enough_memory, expect
+from fedbench_core.federation.blame import at, enough_memory
 from fedbench_core.federation.calls import (
     OWN_WAY,
     AggregateCall,
@@ -44,9 +40,11 @@ from fedbench_core.federation.kept import keep
 from fedbench_core.federation.networks import Networks
 from fedbench_core.federation.node_state import NodeState, check_memory, copied
 from fedbench_core.federation.partition import Partition, training_partition
+from fedbench_core.federation.recent_states import RecentStates
 from fedbench_core.federation.resolved import ResolvedRun
+from fedbench_core.federation.returned import checked_predictors, trained, watched_tensors
 from fedbench_core.federation.scoring import Scorer
-from fedbench_core.federation.wire import check_finite, receive, send
+from fedbench_core.federation.wire import receive, send
 
 
 class Worker:
@@ -64,6 +62,7 @@ class Worker:
         self._networks = networks_of(run, partition)
         self._scorer = Scorer(spec.device, partition.splits)
         self._received: tuple[str, Payload] = ("", Payload({}))
+        self._recent = RecentStates(spare_bytes(spec.device))
         self._base = base_context(run, partition, self._networks)
 
     def do(self, call: Call) -> Done:
@@ -89,12 +88,13 @@ class Worker:
         client = self._client(call, kept, ctx)
         received = self._receive(call.received)
         with self._run.blaming("local_update"):
-            update = _trained(self._run.local_update, client, received, ctx)
+            update = trained(self._run.local_update, client, received, ctx)
             state = self._kept(client, kept)
         encoded = {} if update.payload is None else self._encode(call, update.payload, ctx, state)
         file = None
         if state or call.state is not None:  # also an empty state that replaces another
             file = self._storage.write(call.state_path, state.to_bytes())
+            self._recent.put(file.digest, state)
         metrics = dict(update.metrics)
         return TurnDone(call.client, update.num_examples, metrics, file, encoded, self._networks.forwards())
 
@@ -109,7 +109,7 @@ class Worker:
                 memory = copied(state.compressors.get(way, {}), ctx.device)
                 encoded[way] = send(self._run, "compressor", payload, ctx, memory)
                 if memory:
-                    state.compressors[way] = copied(memory, "cpu")
+                    state.compressors[way] = copied(memory, self._keeps_on)
                 else:
                     state.compressors.pop(way, None)
         return encoded
@@ -155,17 +155,17 @@ class Worker:
             published = Published(self._run, call.published, self._storage)
             state = load_state(self._run, self._state(call.state), published, ctx, self._networks)
             with self._run.blaming("aggregator"):
-                return _checked_predictors(self._run.aggregator.predictors(state, ctx)), frozenset()
-        received, watched = _watched(self._receive(call.received))
+                return checked_predictors(self._run.aggregator.predictors(state, ctx)), frozenset()
+        received, watched = watched_tensors(self._receive(call.received))
         update = self._run.local_update
         if call.of == "received":
             with self._run.blaming("local_update"):
-                nets = _checked_predictors(update.global_predictors(received, call.backbone, ctx))
+                nets = checked_predictors(update.global_predictors(received, call.backbone, ctx))
             own: list[nn.Module] = []
         else:
             client = self._client(call, self._state(call.state), ctx)
             with self._run.blaming("local_update"):
-                nets = _checked_predictors(update.predictors(client, received, ctx))
+                nets = checked_predictors(update.predictors(client, received, ctx))
             own = [*client.models.values(), *client.modules.values()]
         made = {role for role, net in nets.items() if watched.read and not any(net is one for one in own)}
         return nets, frozenset(made)
@@ -199,14 +199,22 @@ class Worker:
         """What is stored of a client after its turn."""
         check_memory(client.memory)
         return NodeState(
-            {role: self._networks.weights(net) for role, net in client.models.items()},
-            {role: self._networks.weights(net) for role, net in client.modules.items()},
-            copied(client.memory, "cpu"),
-            {} if before is None else before.compressors,
+            {role: self._networks.weights(net, self._keeps_on) for role, net in client.models.items()},
+            {role: self._networks.weights(net, self._keeps_on) for role, net in client.modules.items()},
+            copied(client.memory, self._keeps_on),
+            {} if before is None else dict(before.compressors),
         )
 
+    @property
+    def _keeps_on(self) -> str:
+        """The device of a new state until it is written."""
+        return self._run.spec.device if self._recent.enabled else "cpu"
+
     def _state(self, file: File | None) -> NodeState | None:
-        return None if file is None else NodeState.from_bytes(self._storage.read(file))
+        if file is None:
+            return None
+        recent = self._recent.get(file.digest)
+        return NodeState.from_bytes(self._storage.read(file)) if recent is None else recent
 
     def _receive(self, stored: Stored | None) -> Payload | None:
         """A published payload, decoded; the last one is kept, because many clients receive the same."""
@@ -257,63 +265,3 @@ def _seed(seed: int, call: Call) -> int:
     if isinstance(call, AggregateCall):
         return torch_seed(seed, "torch", "aggregate", call.node, call.round, call.phase)
     return torch_seed(seed, "score", call.client, call.round)
-
-
-def _versions(payload: Payload | None) -> list[int]:
-    return [] if payload is None else [tensor._version for tensor in payload.tensors.values()]  # noqa: SLF001  # torch has no public name for it
-
-
-def _trained(local_update: LocalUpdate, client: Client, received: Payload | None, ctx: RoundContext) -> Update:
-    """A valid update; RunError for another one, or where the received payload was changed."""
-    versions = _versions(received)
-    update = local_update.train(client, received, ctx)
-    if _versions(received) != versions:
-        raise RunError("it changed the payload it received, which other clients share. Clone the tensors first.")
-    expect(update, Update, "what train returned")
-    if not (isinstance(update.num_examples, int | float) and 0 <= update.num_examples < math.inf):
-        raise RunError(f"its update has num_examples {update.num_examples}; expected the number of training images")
-    for name, value in update.metrics.items():
-        expect(value, Real, f"its metric {name!r}")
-    if update.payload is not None:
-        _check_payload(update.payload)
-        check_finite(update.payload, "its update", "Try a smaller --lr, or --optimizer adam --lr 0.001.")
-    return update
-
-
-def _check_payload(payload: Payload) -> None:
-    expect(payload, Payload, "its update's payload")
-    for name, tensor in payload.tensors.items():
-        expect(tensor, Tensor, f"its payload's {name!r}")
-    for key, word in payload.meta.items():
-        expect(word, str, f"its payload's meta {key!r}")
-
-
-class _Watched(Mapping[str, Tensor]):
-    """Tensors of a payload; `read` tells whether any was looked at."""
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self._tensors = tensors
-        self.read = False
-
-    def __getitem__(self, name: str) -> Tensor:
-        self.read = True
-        return self._tensors[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-
-def _watched(payload: Payload | None) -> tuple[Payload | None, _Watched]:
-    """The payload, and its tensors as they are watched."""
-    watched = _Watched({} if payload is None else payload.tensors)
-    return None if payload is None else replace(payload, tensors=watched), watched
-
-
-def _checked_predictors(nets: Mapping[str, nn.Module]) -> Mapping[str, nn.Module]:
-    expect(nets, Mapping, "what it returned as predictors")
-    for role, net in nets.items():
-        expect(net, nn.Module, f"predictor {role!r}")
-    return nets

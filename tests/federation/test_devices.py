@@ -34,6 +34,10 @@ def _moved(module: nn.Module, device: str = "cpu", **_: object) -> nn.Module:
     return module
 
 
+def _on_the_cpu(net: nn.Module, _device: str = "cpu") -> dict[str, Tensor]:
+    return {name: value.detach().cpu() for name, value in net.state_dict().items()}
+
+
 @pytest.fixture
 def without_values(monkeypatch) -> Iterator[None]:
     """Numbers that are read from tensors are 1, and nothing is trained."""
@@ -43,7 +47,7 @@ def without_values(monkeypatch) -> Iterator[None]:
     monkeypatch.setattr(Tensor, "tolist", lambda tensor: [1.0] * (len(tensor) if tensor.ndim else 1))
     monkeypatch.setattr(torch, "equal", lambda _one, _other: True)
     monkeypatch.setattr(nn.Module, "to", _moved)
-    monkeypatch.setattr(networks, "snapshot", lambda net: {k: v.detach().cpu() for k, v in net.state_dict().items()})
+    monkeypatch.setattr(networks, "snapshot", _on_the_cpu)
     for optimizer in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
         monkeypatch.setattr(optimizer, "step", lambda _self: None)
     with FakeTensorMode(allow_non_fake_inputs=True):
