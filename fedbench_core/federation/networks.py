@@ -173,7 +173,7 @@ class Networks:
     def _initial_tensors(self, key: _Key, role: str, make: Callable[[], nn.Module]) -> Tensors:
         found = (key, role)
         if found not in self._initial:
-            self._initial[found] = snapshot(make())
+            self._initial[found] = snapshot(make(), self._device)
         self._initial.move_to_end(found)
         if len(self._initial) > _INITIAL_KEPT:
             self._initial.popitem(last=False)

@@ -4,38 +4,30 @@ import base64
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from fedbench_core.escapes import line
-from fedbench_core.leaderboard.budget import bytes_per_turn
-from fedbench_core.leaderboard.columns import COSTS, Column, personalization_by_client, selected
-from fedbench_core.leaderboard.curves import band_text, learning_curve
+from fedbench_core.leaderboard.columns import COSTS, Column, selected
 from fedbench_core.leaderboard.definitions import dataset_footnotes, leaderboard_footnotes
 from fedbench_core.leaderboard.footnotes import table_footnotes
 from fedbench_core.leaderboard.formats import latex_table, to_csv
 from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.markdown import bullets, pipe_table
-from fedbench_core.leaderboard.misfits import Record
 from fedbench_core.leaderboard.outcome import outcome
-from fedbench_core.leaderboard.table import Row, Table
+from fedbench_core.leaderboard.table import Table
 from fedbench_core.leaderboard.text_tables import TextTable, mean_rank_table, pair_table, text_tables
 from fedbench_core.records.scored import scored
-from fedbench_core.report import charts
 from fedbench_core.report.heat import Heat, cross_evaluation, partition
-from fedbench_core.report.tradeoff import tradeoff
+from fedbench_core.report.table_charts import first_run, megabytes, table_charts
 from fedbench_core.report.vega import Chart
-from fedbench_core.statistics.intervals import defined_mean
 from fedbench_core.suites.filed_records import records_folder
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": False})
 """The text of the pages is Markdown in which names are escaped: rendering it keeps them harmless."""
-_MOST_DOTS = 6000
-"""Strips of clients show fewer seeds if there were more dots."""
 _MOST_CLIENTS = 16
 """Matrices of more clients are shown on the page of a run only."""
 _SHOWN = ("mb_up", "mb_down", "mb_peer")
@@ -162,9 +154,9 @@ def _sheet(leaderboard: Leaderboard, table: Table, commands: Mapping[str, str], 
         lines=_lines(table, sheets, commands),
         notes=prose(bullets(table_footnotes(table))),
         pairs=pair_table(table, [pair for pair in table.pairs if pair.significant]),
-        charts=list(_charts(leaderboard, table, name)),
+        charts=list(table_charts(leaderboard, table, name)),
         copies=_copies(alone, sheets),
-        partition=partition(_first_run(table, table.rows[0])),
+        partition=partition(first_run(table, table.rows[0])),
         matrices=_matrices(table),
     )
 
@@ -246,15 +238,11 @@ def _lines(table: Table, sheets: Sequence[TextTable], commands: Mapping[str, str
         ]
         lines.append(
             Line(
-                *(row.entry, row.method, row.fidelity, _megabytes(table, row), row.rank, cells),
-                *(better[row.entry], worse[row.entry], commands[_first_run(table, row)["grid_point"]["key"]]),
+                *(row.entry, row.method, row.fidelity, megabytes(table, row), row.rank, cells),
+                *(better[row.entry], worse[row.entry], commands[first_run(table, row)["grid_point"]["key"]]),
             )
         )
     return lines
-
-
-def _megabytes(table: Table, row: Row) -> float:
-    return defined_mean([bytes_per_turn(record) for record in table.runs[row.entry].values()])[0] / 1e6
 
 
 def _commands(leaderboard: Leaderboard, file: Path) -> dict[str, str]:
@@ -268,90 +256,6 @@ def _commands(leaderboard: Leaderboard, file: Path) -> dict[str, str]:
     }
 
 
-def _charts(leaderboard: Leaderboard, table: Table, name: str) -> Iterator[Chart]:
-    numbers = {entry.name: number for number, entry in enumerate(leaderboard.suite.entries)}
-    names = {line(row.entry): numbers[row.entry] for row in table.rows}
-    quality = [column for column in table.quality if not column.name.startswith("selected")]
-    rows = [_point(table, row, quality) for row in table.rows]
-    yield tradeoff(f"{name}-cost", rows, _COSTS, quality, names)
-    means, seeds = _curves(table)
-    if len({row["round"] for row in means}) > 1:
-        yield charts.curves(f"{name}-curves", means, seeds, table.ranked_by, band_text(table.runs), names)
-    if strips := _strips(table, leaderboard.suite.baselines.steps):
-        yield charts.clients(f"{name}-clients", *strips, names, signed=strips[1].startswith("gain"))
-
-
-_COSTS = {
-    "mb": "MB per client and round",
-    "mb_up": "MB up per client and round",
-    "mb_down": "MB down per client and round",
-    "mb_peer": "MB between peers per client and round",
-    "transfer": "seconds of transfer per client and run",
-    "gflops": "GFLOPs of the federation",
-    "seconds": "seconds per run, as measured",
-}
-
-
-def _point(table: Table, row: Row, quality: Sequence[Column]) -> dict[str, Any]:
-    records = list(table.runs[row.entry].values())
-    reference = all(record["population"]["trained"] < record["population"]["clients"] for record in records)
-    costs = {cost.name: _known(row.intervals[cost.name].mean) for cost in COSTS}
-    megabytes = _megabytes(table, row)
-    rounds = defined_mean([record["spec"]["rounds"] for record in records])[0]
-    costs |= {"mb": megabytes, "transfer": megabytes * 8 * rounds}
-    ends = {
-        f"{column.name}{end}": _known(getattr(row.intervals[column.name], part))
-        for column in quality
-        for end, part in (("", "mean"), ("_low", "low"), ("_high", "high"))
-    }
-    return {"entry": line(row.entry), "reference": reference, **costs, **ends}
-
-
-def _curves(table: Table) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The points of the learning curves: means over seeds, and each seed."""
-    metric, means, seeds = table.ranked_by.name, [], []
-    for entry, own in table.runs.items():
-        curve = learning_curve(own, metric)
-        for round_, *ends in zip(*map(list, astuple(curve)), strict=True) if curve is not None else ():
-            values = dict(zip(("mean", "low", "high"), map(_known, ends), strict=True))
-            means.append({"entry": line(entry), "round": int(round_), **values})
-        for seed, record in own.items():
-            for point in record["curve"]:
-                if point["split"] == "val" and point.get(metric) is not None:
-                    score = round(point[metric], 4)
-                    seeds.append({"entry": line(entry), "seed": seed, "round": point["round"] + 1, "score": score})
-    return means, seeds
-
-
-def _strips(table: Table, alone: str | None) -> tuple[list[dict[str, Any]], str, str] | None:
-    """The personalization of each client, minus that of local training with the same seed if a suite names it."""
-    baseline = table.runs.get(alone or "", {})
-    clients = _first_run(table, table.rows[0])["population"]["clients"]
-    seeds = sorted({seed for own in table.runs.values() for seed in own})
-    kept = seeds[: max(1, _MOST_DOTS // max(1, clients * len(table.rows)))]
-    rows = []
-    for entry, own in table.runs.items():
-        for seed in [seed for seed in kept if seed in own and (not baseline or seed in baseline)]:
-            base = personalization_by_client(baseline.get(seed)) if baseline else [0.0] * clients
-            images = own[seed]["population"]["images"]["train"]
-            for client, (score, other) in enumerate(zip(personalization_by_client(own[seed]), base, strict=False)):
-                if score is not None and other is not None:
-                    value = round(score - other, 4)
-                    rows.append(
-                        {"entry": line(entry), "client": client, "seed": seed, "value": value, "images": images[client]}
-                    )
-    if not rows:
-        return None
-    fewer = "" if len(kept) == len(seeds) else f" The first {len(kept)} of {len(seeds)} seeds are shown."
-    if not baseline:
-        return rows, "personalization", f"A line per client and seed; diamonds are means.{fewer}"
-    text = (
-        "A line per client and seed: its personalization minus that of local training with equal steps and seed. "
-        f"Left of zero (red): the client is hurt. Diamonds are means.{fewer}"
-    )
-    return rows, "gain of a client over local training", text
-
-
 def _matrices(table: Table) -> list[Heat]:
     """The matrix of each entry's first seed, where each client has a model of its own and there are few clients."""
     found = []
@@ -361,13 +265,3 @@ def _matrices(table: Table) -> list[Heat]:
         if len(set(scored(record).predictors[1])) > 1 and record["population"]["clients"] <= _MOST_CLIENTS:
             found.append(cross_evaluation(record, f"{row.name}, seed {min(own)}"))
     return found
-
-
-def _first_run(table: Table, row: Row) -> Record:
-    own = table.runs[row.entry]
-    return own[min(own)]
-
-
-def _known(value: float) -> float | None:
-    """Six digits are more than a chart shows, and keep the file small."""
-    return None if math.isnan(value) else float(f"{value:.6g}")
