@@ -134,6 +134,9 @@ def merged(net: Backbone, received: Payload | None, backbone: str, ctx: RoundCon
     return copy
 
 
-def fine_tune(net: nn.Module, train: Examples, ctx: RoundContext, epochs: int) -> None:
-    """Train for `epochs` at the full learning rate: that of the last rounds of a schedule would change nothing."""
-    fit(net, train, ctx.with_training(epochs=epochs, schedule="constant", warmup=0))
+def fine_tune(net: nn.Module, train: Examples, ctx: RoundContext, epochs: int, lr_factor: float = 1.0) -> None:
+    """Train for `epochs` at a constant `lr_factor` of the learning rate, with a new optimizer.
+
+    Constant, because the rate of the last rounds of a schedule would change nothing.
+    """
+    fit(net, train, ctx.with_training(epochs=epochs, lr=ctx.training.lr * lr_factor, schedule="constant", warmup=0))

@@ -8,7 +8,17 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fedbench_core.api import Client, LocalUpdate, Method, ModuleFactory, Payload, RoundContext, Task, Update
+from fedbench_core.api import (
+    Client,
+    LocalUpdate,
+    LogUniform,
+    Method,
+    ModuleFactory,
+    Payload,
+    RoundContext,
+    Task,
+    Update,
+)
 from fedbench_core.learning import fine_tune, fit, merged
 
 
@@ -50,11 +60,14 @@ class FineTuned(Local):
 
     personalizes: ClassVar[bool] = True
     finetune_epochs: Annotated[int, Field(ge=1, description="local epochs of fine-tuning")] = 1
+    finetune_lr: Annotated[
+        float, Field(gt=0, description="learning rate of fine-tuning, as a multiple of --lr"), LogUniform(0.01, 1)
+    ] = 0.1
 
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, nn.Module]:
         """The model after fine-tuning."""
         tuned = merged(client.models["model"], None, client.backbone, ctx)
-        fine_tune(tuned, client.train, ctx, self.finetune_epochs)
+        fine_tune(tuned, client.train, ctx, self.finetune_epochs, self.finetune_lr)
         return {"tuned": tuned}
 
 

@@ -6,7 +6,17 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from fedbench_core.api import Backbone, Client, LocalUpdate, Method, Payload, RoundContext, Update, hookimpl
+from fedbench_core.api import (
+    Backbone,
+    Client,
+    LocalUpdate,
+    LogUniform,
+    Method,
+    Payload,
+    RoundContext,
+    Update,
+    hookimpl,
+)
 from fedbench_core.learning import fine_tune, fit, load_global
 
 PAPER = "McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017"
@@ -33,11 +43,14 @@ class FineTuned(FedAvg):
 
     personalizes: ClassVar[bool] = True
     finetune_epochs: Annotated[int, Field(ge=1, description="local epochs of fine-tuning")] = 1
+    finetune_lr: Annotated[
+        float, Field(gt=0, description="learning rate of fine-tuning, as a multiple of --lr"), LogUniform(0.01, 1)
+    ] = 0.1
 
     def predictors(self, client: Client, received: Payload | None, ctx: RoundContext) -> Mapping[str, Backbone]:
         """The global model after fine-tuning."""
         tuned = load_global(received, client.backbone, ctx)
-        fine_tune(tuned, client.train, ctx, self.finetune_epochs)
+        fine_tune(tuned, client.train, ctx, self.finetune_epochs, self.finetune_lr)
         return {"tuned": tuned}
 
 
