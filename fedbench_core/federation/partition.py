@@ -106,8 +106,9 @@ def make_partition(run: ResolvedRun, splits: Splits, public: Splits | None = Non
     for split in SPLITS[1:]:
         indices[split] = _by_site(splits, split, train) if by_site else _by_quota(codes[split], counts, seed, split)
     names = _site_names(splits, train) if by_site else ()
-    whole = Partition(splits, indices, counts, *_public_images(splits, shared, public), names)
     out = stream(seed, "hold-out").permutation(clients)[: run.spec.held_out]
+    shared = _of_other_sites(splits, shared, [train[client] for client in out]) if by_site else shared
+    whole = Partition(splits, indices, counts, *_public_images(splits, shared, public), names)
     return _without(whole, set(out.tolist())) if len(out) else whole
 
 
@@ -144,6 +145,14 @@ def _without_public(run: ResolvedRun, kept: Indices, codes: npt.NDArray[np.int64
             f"{len(private)} for --clients {run.spec.clients}. Use another fraction, or more images."
         )
     return private, public
+
+
+def _of_other_sites(splits: Splits, public: Indices, held_out: list[Indices]) -> Indices:
+    """The public images that are not from the site of a client that is held out: nothing of such a site is used."""
+    left = public[~np.isin(splits.sites["train"][public], _own_sites(splits, held_out))]
+    if len(public) and not len(left):
+        raise RequestError("All images that --public draws are of sites that are held out. Use a larger fraction.")
+    return left
 
 
 def _public_images(splits: Splits, rows: Indices, public: Splits | None) -> tuple[Images | None, tuple[str, str]]:

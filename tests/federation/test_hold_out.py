@@ -66,6 +66,29 @@ def test_validation_sees_no_image_of_a_held_out_client(partition) -> None:
         assert {str(number) for number in seen} == set(some.sites)
 
 
+def test_public_images_are_of_no_site_that_is_held_out(partition) -> None:
+    settings = {"clients": 4, **SITES, "public": "0.3"}
+    whole, some = partition(**settings), partition(**settings, hold_out_sites=2)
+    sites = whole.splits.sites["train"].astype(str)
+    of_others = [row for row in whole.public.indices if sites[row] in some.sites]
+    assert some.public.indices.tolist() == of_others
+    assert 0 < len(of_others) < len(whole.public)
+
+
+def test_public_images_of_held_out_sites_alone_are_refused(partition) -> None:
+    def outcome(seed: int) -> str:  # of one public image
+        try:
+            made = partition(clients=4, **SITES, public="0.01", hold_out_sites=3, seed=seed)
+        except RequestError as error:
+            return str(error)
+        return f"{len(made.public)} left"
+
+    outcomes = [outcome(seed) for seed in range(9)]
+    refused = [one for one in outcomes if "--public" in one and "held out" in one]
+    assert 0 < len(refused) < len(outcomes)
+    assert {*outcomes} - {*refused} == {"1 left"}
+
+
 @pytest.mark.parametrize(
     "settings",
     [
