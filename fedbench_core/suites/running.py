@@ -73,8 +73,8 @@ class SuiteProgress:
 def plan_runs(name: str, grid_points: Sequence[GridPoint], records: Path, how: How, origin: str) -> SuitePlan:
     """The runs of these grid points that have no record in `records`; with `how.fresh` also of outdated records.
 
-    RequestError names `origin` (the suite file) and the entry for an unknown name or option, before any run starts;
-    RunError names records that are damaged or disagree.
+    RequestError names `origin` (the suite file) and the entry for an unknown name or option, and why no run at all can
+    be computed, before any run starts; RunError names records that are damaged or disagree.
     """
     plan = SuitePlan(name, records, len({grid_point.name for grid_point in grid_points}))
     runs: dict[str, PlannedRun] = {}
@@ -90,6 +90,8 @@ def plan_runs(name: str, grid_points: Sequence[GridPoint], records: Path, how: H
         run = runs.setdefault(resolved.spec.digest, PlannedRun(resolved.spec, fresh=bool(conflict)))
         run.grid_points.append(grid_point)
     plan.runs = list(runs.values())
+    if plan.grid_points and len(plan.unrecorded.skipped) == plan.grid_points:
+        raise RequestError(f"{origin}: no run can be computed: {next(iter(plan.unrecorded.skipped.values()))}")
     return plan
 
 

@@ -70,10 +70,21 @@ def test_suite_is_tuned_verified_and_run_with_what_was_chosen(go, tmp_path) -> N
     assert rows == {"local": 1, "local, tuned": 1, "by hand": 1, "by hand, tuned": 1}
 
 
-def test_wrong_request_ends_before_anything_runs(go, tmp_path) -> None:
+WRONG = (
+    ("seeds = [100]", "seeds = [0]"),
+    ("1e300]", "-1]"),
+    ("ranges = {lr", "ranges = {local_update.mu"),
+    ("lr = 0.05", "trials = 9"),
+    ("clients = 3", "clients = 3\nhold_out_clients = 9"),
+)
+
+
+@pytest.mark.parametrize(("old", "new"), WRONG)
+@pytest.mark.parametrize("command", ["tune", "run"])
+def test_wrong_request_ends_before_anything_runs(command, old, new, go, tmp_path) -> None:
     suite = tmp_path / "leaderboards/suites/small.toml"
-    for old, new in (("seeds = [100]", "seeds = [0]"), ("1e300]", "-1]"), ("lr = 0.05", "trials = 9")):
-        suite.write_text(SUITE.replace(old, new))
-        result = go("suite", "tune", str(suite))
-        assert (result.exit_code, result.stdout) == (2, "")
+    suite.write_text(SUITE.replace(old, new))
+    result = go("suite", command, str(suite))
+    assert (result.exit_code, result.stdout) == (2, "")
     assert not (tmp_path / "runs").exists()
+    assert [path.name for path in suite.parent.iterdir()] == ["small.toml"]
