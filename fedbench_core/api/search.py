@@ -7,6 +7,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field
 
 _DIGITS = 3
+_EDGE = 0.1
+"""The outer part of a range, on its scale, in which a value lies at the edge."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,12 @@ class LogUniform:
         """The value below which this fraction (0 to 1) of the range lies, with three significant digits."""
         value = self.low * (self.high / self.low) ** fraction
         return min(max(float(f"{value:.{_DIGITS}g}"), self.low), self.high)
+
+    def at_edge(self, value: Any) -> bool:
+        """Whether a number lies in the first or the last tenth of the logarithmic scale, or beyond."""
+        if not _is_number(value):
+            return False
+        return value <= 0 or not _EDGE <= math.log(value / self.low) / math.log(self.high / self.low) <= 1 - _EDGE
 
     def __str__(self) -> str:
         """`0.001 to 1`."""
@@ -56,9 +64,19 @@ class OneOf:
         """The value at this fraction (0 to 1) of the list."""
         return self.values[min(int(fraction * len(self.values)), len(self.values) - 1)]
 
+    def at_edge(self, value: Any) -> bool:
+        """Whether a number is the smallest or the largest of at least three, or beyond; other values have no edge."""
+        if not _is_number(value) or len(self.values) < 3 or not all(map(_is_number, self.values)):  # noqa: PLR2004  # as said
+            return False
+        return not min(self.values) < value < max(self.values)
+
     def __str__(self) -> str:
         """`one of 0.1, 1, 10`."""
         return f"one of {', '.join(map(str, self.values))}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 SearchRange = LogUniform | OneOf

@@ -101,16 +101,16 @@ def _periods(table: Table) -> str:
 def _tests(table: Table) -> str:
     if not table.pairs:
         return ""
-    families = [[pair for pair in table.pairs if pair.planned == planned] for planned in (True, False)]
-    nouns = ("planned comparison", "other pair" if families[0] else "pair")
-    found = [_differ(family, noun) for family, noun in zip(families, nouns, strict=True) if family]
+    groups = [[pair for pair in table.pairs if pair.planned == planned] for planned in (True, False)]
+    nouns = ("planned comparison", "other pair" if groups[0] else "pair")
+    found = [_differ(group, noun) for group, noun in zip(groups, nouns, strict=True) if group]
     return f"{' and '.join(found)} of entries differ significantly."
 
 
-def _differ(family: Sequence[Pair], noun: str) -> str:
-    untested = sum(math.isnan(pair.p) for pair in family)
+def _differ(pairs: Sequence[Pair], noun: str) -> str:
+    untested = sum(math.isnan(pair.p) for pair in pairs)
     missing = f" ({untested} not tested)" if untested else ""
-    return f"{sum(pair.significant for pair in family)} of {count(len(family), noun)}{missing}"
+    return f"{sum(pair.significant for pair in pairs)} of {count(len(pairs), noun)}{missing}"
 
 
 def _unplaced(table: Table) -> str:
@@ -179,14 +179,12 @@ def _budgets(table: Table) -> Iterator[str]:
 def _tuned(table: Table) -> Iterator[str]:
     """Where tuning may have missed the best settings: at the edge of a range, and in trials that failed."""
     edges = [
-        f"{entry} ({name.rpartition('.')[2]} {choice.best.settings[name]})"
+        f"{entry} ({name.rpartition('.')[2]} {value})"
         for entry, choice in table.tuned.items()
-        for name in choice.edges
+        for name, value in choice.edges.items()
     ]
     if edges:
-        yield Lead(
-            "Chosen on the edge of what was tried", f", so that a wider range may be better: {'; '.join(edges)}."
-        )
+        yield Lead("Chosen at the edge of the range", f", so that a wider range may be better: {'; '.join(edges)}.")
     if failed := [f"{entry} {choice.failed}" for entry, choice in table.tuned.items() if choice.failed]:
         yield f"Trials that failed, and counted as worst: {', '.join(failed)}."
     fixed = [f"{entry} ({', '.join(choice.fixed)})" for entry, choice in table.tuned.items() if choice.fixed]

@@ -1,7 +1,7 @@
 """The settings that tuning chose for the entries of a suite: NAME.tuned.json beside NAME.toml, with all trials."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,8 +39,8 @@ class Trial(_Strict):
 class Choice(_Strict):
     """The trials of an entry for a dataset, a partition and backbones, and the number of the best one.
 
-    of: digest of what was tuned; fixed: settings that the entry sets itself, which are not tuned; gflops, bytes_sent:
-    what the trials cost together.
+    of: digest of what was tuned; edges: the chosen values, also of the default, that lie at the edge of their range;
+    fixed: settings that the entry sets itself, which are not tuned; gflops, bytes_sent: what the trials cost together.
     """
 
     entry: str
@@ -50,6 +50,7 @@ class Choice(_Strict):
     of: str
     chosen: Annotated[int, Field(ge=0)]
     trials: tuple[Trial, ...]
+    edges: dict[str, Any]
     fixed: tuple[str, ...]
     gflops: float
     bytes_sent: int
@@ -90,22 +91,9 @@ class Choice(_Strict):
         """The number of trials without a score."""
         return sum(trial.score is None for trial in self.trials)
 
-    @property
-    def edges(self) -> Iterator[str]:
-        """The names of chosen numbers that are the smallest or the largest of those drawn."""
-        for name, value in self.best.settings.items():
-            tried = [trial.settings[name] for trial in self.trials if name in trial.settings]
-            drawn = [one for one in tried if _is_number(one)]
-            if _is_number(value) and value in (min(drawn), max(drawn)):
-                yield name
-
 
 def _is_tuned(name: str) -> bool:
     return name == LR or name.partition(".")[0] in PARTS
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class Choices(_Strict):

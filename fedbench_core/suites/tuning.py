@@ -47,11 +47,12 @@ Filed = Mapping[str, tuple[Path, Record]]
 class Trials:
     """The trials of an entry for a dataset, a partition and backbones.
 
-    point: its grid point; settings: of each trial, by name; runs: the grid points of each trial, by seed; fixed:
-    settings that the entry sets itself.
+    point: its grid point; ranges: what is tuned; settings: of each trial, by name; runs: the grid points of each trial,
+    by seed; fixed: settings that the entry sets itself.
     """
 
     point: GridPoint
+    ranges: Mapping[str, SearchRange]
     settings: tuple[Mapping[str, Any], ...]
     runs: tuple[tuple[GridPoint, ...], ...]
     fixed: tuple[str, ...]
@@ -110,7 +111,7 @@ def _trials(point: GridPoint, tuning: Tuning, ranges: Mapping[str, SearchRange],
     runs = tuple(
         tuple(_run(point, number, settings, seed) for seed in tuning.seeds) for number, settings in enumerate(drawn)
     )
-    return Trials(point, tuple(drawn), runs, tuple(sorted(fixed)))
+    return Trials(point, searched, tuple(drawn), runs, tuple(sorted(fixed)))
 
 
 def draw(suite: str, ranges: Mapping[str, SearchRange], trials: int) -> list[dict[str, Any]]:
@@ -153,15 +154,24 @@ def _choice(suite: Suite, metric: str, one: Trials, filed: Filed, reasons: Mappi
         return None
     keys = {run.key for runs in one.runs for run in runs}
     records = [filed[key][1] for key in sorted(keys) if key in filed]
+    chosen = int(np.argmax(scores))
+    values = _values(one.runs[chosen][0], one.ranges)
     return Choice(
         **{name: getattr(one.point, name) for name in ("entry", "dataset", "partition", "backbones")},
         of=suite.tuning_digest(one.point),
-        chosen=int(np.argmax(scores)),
+        chosen=chosen,
         trials=trials,
+        edges={name: value for name, value in values.items() if one.ranges[name].at_edge(value)},
         fixed=one.fixed,
         gflops=sum(gflops(record) or 0.0 for record in records),
         bytes_sent=sum(map(bytes_sent, records)),
     )
+
+
+def _values(run: GridPoint, names: Iterable[str]) -> dict[str, Any]:
+    """The values of a run's settings by name, defaults included."""
+    spec = assemble(run.spec).spec
+    return {name: spec.set[name] if "." in name else getattr(spec, name) for name in names}
 
 
 def _trial(

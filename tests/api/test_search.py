@@ -32,3 +32,28 @@ def test_range_is_found_among_other_annotations() -> None:
         OneOf((1,))
     assert range_in(("text", OneOf((1, 2)))) == OneOf((1, 2))
     assert range_in(("text",)) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.001, True),
+        (0.0019, True),
+        (0.0021, False),
+        (0.03, False),
+        (0.49, False),
+        (0.51, True),
+        (2.0, True),
+        (0, True),
+    ],
+)
+def test_outer_tenths_of_the_logarithm_are_the_edge(value, expected) -> None:
+    assert LogUniform(0.001, 1).at_edge(value) == expected
+
+
+def test_ends_of_a_list_of_numbers_are_its_edge() -> None:
+    ordered = OneOf((1, 10, 3))
+    assert [ordered.at_edge(value) for value in (0.5, 1, 3, 10, 11)] == [True, True, False, True, True]
+    assert not OneOf((1, 10)).at_edge(1)
+    assert not OneOf((True, False, None)).at_edge(True)
+    assert not OneOf(("a", "b", "c")).at_edge("a")

@@ -10,6 +10,7 @@ from fedbench_core.cli.group import fedbench
 from fedbench_core.leaderboard.definitions import leaderboard_footnotes
 from fedbench_core.leaderboard.footnotes import table_footnotes
 from fedbench_core.leaderboard.markdown import page
+from fedbench_core.leaderboard.outcome import outcome
 from fedbench_core.leaderboard.pages import read_leaderboard
 from fedbench_core.leaderboard.text_tables import text_tables
 from fedbench_core.suites.choices import Choice, Choices, Trial, choices_file, write_choices
@@ -38,6 +39,7 @@ def tuned(suite_folder):
             of=read.tuning_digest(point),
             chosen=BEST.get(point.entry, 1),
             trials=trials[BEST.get(point.entry, 1)],
+            edges={} if point.entry == "majority" else {"lr": LRS[BEST.get(point.entry, 1) - 1]},
             fixed=("lr",) if point.entry == "local" else (),
             gflops=2.0,
             bytes_sent=500_000,
@@ -60,6 +62,11 @@ def test_entries_are_compared_with_others_that_were_treated_alike(tuned) -> None
     assert [len(table.rows) for table in tuned.tables] == [6, 6, 6, 5]
     assert [bool(table.why_unranked) for table in tuned.tables] == [False, False, False, True]  # no centralized
     assert (tuned.grid_points, tuned.records) == (3 * (12 + 11) - 3 * 2, 3 * (12 + 11) - 3 * 2)  # majority: the same
+
+
+def test_first_lines_tell_how_many_settings_were_tried(tuned) -> None:
+    told = "the best of 4 trials: the default and 3 drawn."
+    assert [told in text for text in outcome(tuned)[-4:]] == [False, True, False, False]  # the last one is not ranked
 
 
 def test_table_shows_what_was_chosen_and_what_may_be_wrong_with_it(tuned) -> None:

@@ -190,15 +190,30 @@ def test_chosen_settings_are_grid_points_until_what_was_tuned_changes(suite, tmp
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_choice_on_the_edge_of_what_was_tried_is_known(suite) -> None:
-    planned = plan_trials(read := suite())
-    values = [trial["lr"] for trial in planned[0].settings[1:]]
-    for at, edges in ((1 + int(np.argmax(values)), ["lr"]), (1 + int(np.argsort(values)[1]), [])):
+@pytest.mark.parametrize(
+    ("values", "chosen", "edges"),
+    [
+        ("{low = 0.001, high = 0.002}", 0, {"lr": 0.002}),  # the default, which is the end of the range
+        ("{low = 0.0001, high = 0.02}", 0, {}),
+        ("{values = [0.1, 0.2, 0.3]}", 0, {"lr": 0.002}),
+        ("{values = [0.1, 0.3]}", 0, {}),
+    ],
+)
+def test_choice_at_the_edge_of_its_range_is_known(suite, values, chosen, edges) -> None:
+    planned = plan_trials(read := suite(ranges=f"ranges = {{lr = {values}}}"))
+    found = choose(read, planned, records(planned, lambda trial, _: float(trial == chosen)), {})
+    by_entry = {choice.entry: choice.edges for choice in found.choices}
+    assert by_entry["local"] == edges
+    assert "lr" not in by_entry["by hand"]  # which sets it itself
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_drawn_choice_is_at_the_edge_by_its_value(suite) -> None:
+    planned = plan_trials(read := suite(ranges="ranges = {lr = {low = 0.001, high = 1}}"))
+    for at in range(1, 4):
+        value = planned[0].settings[at]["lr"]
         found = choose(read, planned, records(planned, lambda trial, _, at=at: float(trial == at)), {})
-        assert list(found.choices[0].edges) == edges
-    first, *others = found.choices[0].trials
-    forged = (first.model_copy(update={"settings": {"lr": "high"}}), *others)
-    assert not list(found.choices[0].model_copy(update={"trials": forged}).edges)
+        assert found.choices[0].edges == ({"lr": value} if not 0.002 <= value <= 0.5 else {})
 
 
 @pytest.mark.parametrize("text", ["{", '{"suite": "small"}', '{"suite": "small", "choices": [{"entry": 3}]}'])
