@@ -8,6 +8,7 @@ from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.misfits import all_records
 from fedbench_core.leaderboard.phrases import Lead, count, listed, ranges
 from fedbench_core.statistics.friedman import DatasetRanks
+from fedbench_core.statistics.pairs import PLANNED
 
 _MOST_REFUSED = 10
 
@@ -52,7 +53,7 @@ def _definitions(leaderboard: Leaderboard) -> Iterator[str]:
     yield (
         "Rank: the interval of ranks that the significant differences allow. Pairs of entries are compared by paired "
         "t-tests, whose variance combines seeds and test images (Satterthwaite's degrees of freedom), with Holm's "
-        f"correction over {_families(leaderboard)}."
+        f"correction over all pairs of a table (family-wise error 5 %){_planned(leaderboard)}."
     )
     yield (
         "MB (10⁶ bytes): measured size of the messages per client and round, uploaded to the server, downloaded from "
@@ -95,10 +96,9 @@ def _tuning(leaderboard: Leaderboard) -> Iterator[str]:
         yield Lead("Not tuned", f": {listed(missing)}.")
 
 
-def _families(leaderboard: Leaderboard) -> str:
-    if not any(pair.planned for table in leaderboard.tables for pair in table.pairs):
-        return "all pairs of a table (family-wise error 5 %)"
-    return "the planned comparisons and over all other pairs of a table (family-wise error 5 % each)"
+def _planned(leaderboard: Leaderboard) -> str:
+    planned = any(pair.planned for table in leaderboard.tables for pair in table.pairs)
+    return f", of which the planned comparisons share {PLANNED * 100:g} % and the others the rest" if planned else ""
 
 
 def _reproduction(leaderboard: Leaderboard) -> Iterator[str]:

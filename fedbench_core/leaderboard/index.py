@@ -57,7 +57,7 @@ def _link(name: str, leaderboard: Leaderboard | UnusableError | None) -> str:
 
 _TEXT = """\
 Best: the entry that is significantly better than all others, not counting centralized training (paired t-tests over
-seeds and test images, with Holm's correction over all pairs).
+seeds and test images, with Holm's correction over all pairs of a table).
 
 A suite is a TOML file in [suites](suites). Run it with `fedbench suite run leaderboards/suites/NAME.toml`, submit a run
 of your own with `fedbench submit RUN --suite leaderboards/suites/NAME.toml`, and generate the pages with

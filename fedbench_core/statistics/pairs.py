@@ -1,7 +1,6 @@
 """Paired tests between all pairs of entries, over the seeds that both have and over the test images."""
 
 import math
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -16,6 +15,8 @@ from fedbench_core.statistics.image_variance import ImageScores, image_variances
 
 Scores = Mapping[str, Mapping[int, float | None]]
 """Entry -> seed -> score; an undefined score is None or NaN."""
+PLANNED = 0.8
+"""The share of the planned pairs in the level of the tests, if there are other pairs."""
 POWER = 0.8
 """The probability with which a minimum detectable difference is found."""
 STRONG_SKEW = 2.0
@@ -28,9 +29,9 @@ _MIN_SEEDS = 2
 class Pair:
     """The mean of the paired differences a - b over seeds with its 95 % interval, and the result of the test.
 
-    p: of this pair alone; p_holm: corrected over its family (Holm): the planned pairs, or all others. skewness: of the
-    differences over seeds. Without a test, bounds and p are NaN and `why_not` gives the reason. seeds: how many were
-    compared; left_out: common seeds with an undefined score.
+    p: of this pair alone; p_holm: corrected over all pairs (Holm). skewness: of the differences over seeds. Without a
+    test, bounds and p are NaN and `why_not` gives the reason. seeds: how many were compared; left_out: common seeds
+    with an undefined score.
     """
 
     a: str
@@ -57,13 +58,13 @@ class Pair:
 def compare(
     scores: Scores, images: ImageScores | None = None, planned: Collection[frozenset[str]] = frozenset()
 ) -> list[Pair]:
-    """Paired t-tests for all k(k-1)/2 pairs of entries, with Holm's correction within each family.
+    """Paired t-tests for all k(k-1)/2 pairs of entries, with Holm's correction over all of them.
 
     Scores are paired because equal seeds have equal splits, initial weights and batches. With `images` the variance
-    includes the sample of test images, with Satterthwaite's degrees of freedom. planned: pairs that form a family of
-    their own; the others form a second one. p is 1 where the scores differ by less than 1e-9 or the differences don't
-    vary. A pair without a test counts in its family. All pairs are tested: comparing everything with the best entry
-    would select the tests by their outcome.
+    includes the sample of test images, with Satterthwaite's degrees of freedom. planned: pairs that share `PLANNED` of
+    the level, if there are others, which share the rest. p is 1 where the scores differ by less than 1e-9 or the
+    differences don't vary. A pair without a test counts in the correction. All pairs are tested: comparing everything
+    with the best entry would select the tests by their outcome.
     """
     names = list(combinations(scores, 2))
     if not names:
@@ -96,21 +97,33 @@ def _tested(table: pd.DataFrame) -> Any:
     p = np.where(np.isnan(error), np.nan, 1.0)
     p[varied] = 2 * stdtr(freedom[varied], -np.abs(difference[varied]) / error[varied])
     reach = -stdtrit(freedom, LEVEL / 2) * error
-    significant, p_holm = _by_family(p, table["planned"].to_numpy())
+    significant, p_holm = holm(p, _weights(table["planned"].to_numpy()))
     return table.assign(low=difference - reach, high=difference + reach, p=p, p_holm=p_holm, significant=significant)
 
 
-def holm(p: _Floats) -> tuple[npt.NDArray[np.bool_], _Floats]:
-    """Which tests of a family reject, and their corrected p-values; NaN (no test) counts as p = 1 and stays NaN.
+def holm(p: _Floats, weights: _Floats | None = None) -> tuple[npt.NDArray[np.bool_], _Floats]:
+    """Which tests reject at a family-wise error rate of 5 %, and their corrected p-values.
 
-    The k-th smallest of n values is multiplied by n + 1 - k, and is at least the one before it, and at most 1.
-    Source: Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979).
+    weights: the share of each test in the level, in any unit; equal by default. In the order of p / weight, each p is
+    multiplied by the sum of the weights from there on over its own, and is at least the one before it, and at most 1.
+    NaN (no test) counts as p = 1 and stays NaN.
+    Source: Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979), section 4.
     """
     known = np.where(np.isnan(p), 1.0, p)
-    order = np.argsort(known)
+    weights = np.ones_like(known) if weights is None else weights
+    order = np.argsort(known / weights, kind="stable")
+    left = np.cumsum(weights[order][::-1])[::-1]
     corrected = np.empty_like(known)
-    corrected[order] = np.minimum(np.maximum.accumulate(known[order] * np.arange(len(p), 0, -1)), 1.0)
+    corrected[order] = np.minimum(np.maximum.accumulate(known[order] * left / weights[order]), 1.0)
     return corrected <= LEVEL, np.where(np.isnan(p), np.nan, corrected)
+
+
+def _weights(planned: npt.NDArray[np.bool_]) -> _Floats:
+    """The share of each pair in the level."""
+    number = int(planned.sum())
+    if number in (0, len(planned)):
+        return np.full(len(planned), 1 / max(1, len(planned)))
+    return np.where(planned, PLANNED / number, (1 - PLANNED) / (len(planned) - number))
 
 
 def minimum_detectable_difference(pairs: Sequence[Pair]) -> float:
@@ -121,13 +134,14 @@ def minimum_detectable_difference(pairs: Sequence[Pair]) -> float:
     """
     from scipy.special import stdtrit  # noqa: PLC0415  # as above
 
-    sizes = Counter(pair.planned for pair in pairs)
-    varied = [pair for pair in pairs if pair.standard_error > TINY and pair.planned == (not sizes[False])]
+    shares = _weights(np.array([pair.planned for pair in pairs], dtype=np.bool_))
+    others = any(not pair.planned for pair in pairs)
+    varied = [pair for pair in pairs if pair.standard_error > TINY and pair.planned != others]
     if not varied:
         return math.nan
     errors = np.array([pair.standard_error for pair in varied])
     freedom = np.array([pair.degrees_of_freedom for pair in varied])
-    level = LEVEL / 2 / sizes[varied[0].planned]
+    level = LEVEL / 2 * shares[pairs.index(varied[0])]
     return float(np.median(-errors * (stdtrit(freedom, level) + stdtrit(freedom, 1 - POWER))))
 
 
@@ -159,15 +173,6 @@ def _variances(
     spread = by_seeds**2 / freedom + by_images**2 / of_images + interaction**2 / (freedom * of_images)
     with np.errstate(divide="ignore", invalid="ignore"):
         return total, np.where(adds, total**2 / spread, freedom)
-
-
-def _by_family(p: _Floats, planned: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], _Floats]:
-    """Holm's correction within the planned pairs and within the others."""
-    significant, corrected = np.zeros(len(p), dtype=np.bool_), np.full(len(p), np.nan)
-    for family in (planned, ~planned):
-        if family.any():
-            significant[family], corrected[family] = holm(p[family])
-    return significant, corrected
 
 
 def _skewness(differences: np.ma.MaskedArray) -> _Floats:

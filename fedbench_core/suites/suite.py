@@ -64,8 +64,8 @@ class Suite(Strict):
     baselines: Baselines = Field(default=Baselines(), description="which entries are baselines")
     planned: tuple[tuple[Name, Name], ...] = Field(
         default=(),
-        description="pairs of entries that the suite was made to compare; they are a family of tests of their own; if "
-        "none are given, each entry and its control",
+        description="pairs of entries that the suite was made to compare; they share 80 % of the level of the tests; "
+        "if none are given, each entry and its control",
     )
     tuning: Tuning | None = Field(default=None, description="how entries are tuned, see below; not at all if not given")
     _file: Path = PrivateAttr(Path())

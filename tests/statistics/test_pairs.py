@@ -153,7 +153,7 @@ def test_order_of_seeds_does_not_matter() -> None:
     assert compare({"a": one, "b": other}) == compare({"a": one, "b": dict(reversed(other.items()))})
 
 
-def test_holm_counts_missing_tests_in_the_family() -> None:
+def test_holm_counts_missing_tests() -> None:
     significant, corrected = holm(np.array([0.02, math.nan, 0.04]))
     assert significant.tolist() == [False, False, False]
     assert corrected.tolist() == pytest.approx([0.06, math.nan, 0.08], nan_ok=True)
@@ -180,14 +180,29 @@ def test_minimum_detectable_difference_is_for_the_median_spread_and_all_pairs() 
     assert minimum_detectable_difference(pairs) == pytest.approx(expected)
 
 
-def test_planned_pairs_and_the_others_are_corrected_separately() -> None:
+@pytest.mark.parametrize(
+    ("p", "corrected"),
+    [
+        (
+            [0.036, 0.006, 0.02],
+            [0.045, 0.045, 0.045],
+        ),  # 0.036 / 0.8, then 0.006 * 0.2 / 0.1 and 0.02, which are smaller
+        ([0.2, 0.006, 0.02], [0.2, 0.06, 0.18]),  # 0.006 / 0.1, then 0.02 * 0.9 / 0.1, then 0.2 * 0.8 / 0.8
+    ],
+)
+def test_weighted_holm_agrees_with_a_computation_by_hand(p, corrected) -> None:
+    assert holm(np.array(p), np.array([0.8, 0.1, 0.1]))[1].tolist() == pytest.approx(corrected)
+
+
+def test_planned_pairs_have_four_fifths_of_the_level() -> None:
     scores = _leaderboard(a=[0.60, 0.71, 0.82], b=[0.50, 0.60, 0.70], c=[0.2, 0.5, 0.5])
     together, apart = compare(scores), compare(scores, planned={frozenset("ba")})
     assert [pair.planned for pair in apart] == [True, False, False]
     assert [pair.p for pair in apart] == [pair.p for pair in together]
-    assert apart[0].p_holm == apart[0].p
-    assert apart[1].p_holm == pytest.approx(2 * apart[1].p)
-    assert minimum_detectable_difference(apart) < minimum_detectable_difference(together)
+    assert apart[0].p_holm == pytest.approx(apart[0].p / 0.8)
+    assert apart[1].p_holm == pytest.approx(2 * apart[1].p)  # 0.2 of 0.1: of the pairs that are left
+    assert minimum_detectable_difference(apart) > minimum_detectable_difference(together)
+    assert compare(scores, planned={frozenset(pair) for pair in ("ab", "ac", "bc")})[0].p_holm == together[0].p_holm
 
 
 def test_minimum_detectable_difference_is_that_of_the_planned_pairs_if_all_are() -> None:
