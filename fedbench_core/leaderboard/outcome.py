@@ -1,5 +1,6 @@
 """What a leaderboard shows, in its first lines: the winners, and which entries are above the baselines."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -11,6 +12,7 @@ from fedbench_core.leaderboard.text_tables import interval_text
 from fedbench_core.suites.tables import Baselines
 
 _MOST_CANDIDATES = 6
+_HALF = 0.5
 SMOKE_TEST: Final = "**This is a smoke test.** It shows that methods run, and nothing about which of them is better."
 
 
@@ -44,7 +46,8 @@ def _of_table(table: Table, winner: str | None, baselines: Baselines) -> list[st
     if table.why_unranked:
         return ["**Not ranked**: compulsory baselines are missing (see below)."]
     candidates = [] if winner else _candidates(table)
-    return [*_winner(table, winner), *candidates, *_above(table, baselines), *_above_controls(table)]
+    above = [*_above(table, baselines), *_above_controls(table)]
+    return [*_winner(table, winner), *candidates, *above, *_harm(table, baselines), *_trials(table)]
 
 
 def bullets(sentences: Iterable[str]) -> str:
@@ -89,11 +92,33 @@ def _megabytes(row: Row) -> float:
 
 
 def _above(table: Table, baselines: Baselines) -> list[str]:
+    score = table.ranked_by.heading
+    above, flops = _names(table.better_than(baselines.majority)), _names(table.better_than(baselines.flops))
     sentences = [
-        f"Significantly above the most frequent class: {_names(table.better_than(baselines.majority))}.",
-        f"Above local training with equal FLOPs: {_names(table.better_than(baselines.flops))}.",
+        f"{score[0].upper()}{score[1:]} significantly above that of the most frequent class: {above}.",
+        f"Above local training with as many FLOPs as the costliest entry: {flops}.",
     ]
     return sentences + _planned(table)
+
+
+def _harm(table: Table, baselines: Baselines) -> list[str]:
+    """Which entries do clients no good on their own distributions, whatever the table is ranked by."""
+    means = {row.entry: row.intervals["personalization"].mean for row in table.rows}
+    sentences = []
+    if table.ranked_by.name != "personalization":
+        below = [name for name, mean in means.items() if mean < means.get(str(baselines.majority), -math.inf)]
+        sentences.append(f"Mean personalization below that of the most frequent class: {_names(below)}.")
+    if table.hurt is not None:
+        hurt = [row.entry for row in table.rows if row.intervals[table.hurt.name].mean > _HALF]
+        hurt = [name for name in hurt if name != baselines.majority]
+        sentences.append(f"More than half of the clients have a lower personalization than alone: {_names(hurt)}.")
+    return sentences
+
+
+def _trials(table: Table) -> list[str]:
+    """How many trials the settings of a table with tuned ones were chosen from."""
+    numbers = {len(choice.trials) for choice in table.tuned.values()}
+    return [f"Settings are the best of {number} trials: the default and {number - 1} drawn." for number in numbers]
 
 
 def _planned(table: Table) -> list[str]:

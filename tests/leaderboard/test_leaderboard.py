@@ -562,15 +562,13 @@ def test_undefined_score_is_left_out_of_mean_and_count(suite_folder) -> None:
     assert (auc.mean, auc.count, auc.left_out) == (pytest.approx(sum(known) / 4), 4, 1)
 
 
-def test_planned_comparisons_are_a_family_of_their_own(suite_folder) -> None:
+def test_planned_comparisons_have_most_of_the_level(suite_folder) -> None:
     file = suite_folder.suite(planned=[["fedavg-ft", "fedavg"], ["fedavg", "local"]])
     suite_folder.fill(file)
     table = read_leaderboard(file).tables[0]
     assert {(pair.a, pair.b) for pair in table.pairs if pair.planned} == {("fedavg", "fedavg-ft"), ("local", "fedavg")}
     assert "1 of 2 planned comparisons and" in " ".join(table_footnotes(table))
-    assert "over the planned comparisons and over all other pairs" in " ".join(
-        leaderboard_footnotes(read_leaderboard(file))
-    )
+    assert "the planned comparisons share 80 % and" in " ".join(leaderboard_footnotes(read_leaderboard(file)))
 
 
 @pytest.mark.parametrize(
@@ -608,5 +606,16 @@ def test_page_says_in_its_first_line_that_no_entry_is_above_the_most_frequent_cl
     assert "No entry is significantly above the most frequent class" in first[0]
     assert first[1] == "Ranked by **personalization**."
     last = outcome(read_leaderboard(better))[-1]
-    assert "most frequent class: centralized, fedavg, fedavg-ft." in last
-    assert "equal FLOPs: centralized, fedavg, fedavg-ft." in last
+    assert (
+        "Personalization significantly above that of the most frequent class: centralized, fedavg, fedavg-ft." in last
+    )
+    assert "costliest entry: centralized, fedavg, fedavg-ft." in last
+    assert "than alone: none." in last
+
+
+def test_page_says_which_entries_a_ranking_by_auc_hides(suite_folder) -> None:
+    file = suite_folder.suite("hidden", metric="auc")
+    suite_folder.fill(file, lambda point: {"fedavg": 3, "majority": 9}.get(point.entry, 12 + point.seed % 2))
+    last = outcome(read_leaderboard(file))[-1]
+    assert "Mean personalization below that of the most frequent class: fedavg." in last
+    assert "lower personalization than alone: fedavg." in last

@@ -178,7 +178,7 @@ def test_outcomes_of_several_tables_are_labelled_by_what_differs(suite_folder) -
         r"- No entry \(not counting .*: majority \(.*; 0 MB\); .*\.",
     )
     first = "".join(f"{line}\n" for line in lines)
-    assert re.search(rf"{first}- .*class: none\.\n- .*FLOPs: none\.", text)
+    assert re.search(rf"{first}- .*class: none\.\n- .*FLOPs as .*: none\.", text)
     assert "## spots, IID, tiny" in text
     assert "IID: fedavg; Dirichlet 0.3: no significant winner" in index_page([(leaderboard.suite, leaderboard)])
 
