@@ -112,7 +112,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
         aggregator="class-means",
         pinned=("aggregator", "topology"),
         mixed_backbones=True,
-        control=Control("fedproto", {"local_update.strength": 0.0}),
+        control=Control("local"),
         paper=PAPER,
         summary="Clients with any backbones share the mean embedding of each class, and train towards it.",
     )

@@ -123,7 +123,7 @@ def fedbench_register_methods() -> Mapping[str, Method]:
         options={"local_update": {"strength": 10.0}},
         pinned=("aggregator", "topology"),
         mixed_backbones=True,
-        control=Control("fedtgp", {"local_update.strength": 0.0}),
+        control=Control("local"),
         paper=PAPER,
         summary="Clients with any backbones share class means of embeddings, from which the server trains prototypes.",
     )
