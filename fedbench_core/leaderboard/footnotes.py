@@ -11,6 +11,9 @@ from fedbench_core.leaderboard.table import Table
 from fedbench_core.records.scored import rounds_text, scored
 from fedbench_core.statistics.pairs import POWER, STRONG_SKEW, Pair
 
+_BEYOND_DOUBT = 1e-3
+"""Corrected p-values below which a few seeds do not decide: such as those against the most frequent class."""
+
 
 def table_footnotes(table: Table) -> list[str]:
     """The footnotes of one table."""
@@ -122,7 +125,8 @@ def _unplaced(table: Table) -> str:
 
 def _skewed(table: Table) -> str:
     """Pairs whose differences are dominated by few seeds, such as those in which a method failed."""
-    names = [f"{pair.a} and {pair.b}" for pair in table.pairs if pair.significant and abs(pair.skewness) >= STRONG_SKEW]
+    doubtful = [pair for pair in table.pairs if pair.significant and abs(pair.skewness) >= STRONG_SKEW]
+    names = [f"{pair.a} and {pair.b}" for pair in doubtful if pair.p_holm >= _BEYOND_DOUBT]
     if not names:
         return ""
     return Lead("Few seeds dominate these differences, so that the t-test may claim too much", f": {'; '.join(names)}.")
