@@ -13,7 +13,7 @@ from fedbench_core.suites.suite import Suite
 MEANINGS = {
     "majority": "each client's most frequent class",
     "steps": "local training with equal steps",
-    "flops": "local training with equal FLOPs",
+    "flops": "local training with as many FLOPs as the costliest entry",
     "centralized": "centralized training on the images of all clients",
     "tuned": "a global model fine-tuned by each client",
     "unshared": "the same pair of models without communication",

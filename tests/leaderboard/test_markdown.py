@@ -61,7 +61,7 @@ def test_tables_have_the_columns_of_a_leaderboard(text) -> None:
         "Holm's correction over all pairs",
         "after the last round counts where the scored model is made from it",
         "pooled over clients before binning",
-        "local, equal FLOPs (local training with equal FLOPs)",
+        "local, equal FLOPs (local training with as many FLOPs as the costliest entry)",
         "30 of 30 runs recorded.",
         "`fedbench suite run leaderboards/suites/small.toml`, and `fedbench leaderboard small --write`",
     ],
