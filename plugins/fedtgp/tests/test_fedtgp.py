@@ -6,9 +6,10 @@ from math import exp, log
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from fedbench_core.api import SERVER, AggregatorState, Message, Payload, Training
-from fedbench_core.learning import NearestPrototype, fit
+from fedbench_core.learning import NearestPrototype, fit, positions
 from fedbench_core.registry import registry
 from fedbench_core.testing.toys import ToyBuilder, ToyFederation, toy_client, toy_moment
 from fedbench_fedtgp import Prototypes, TrainedPrototypes
@@ -27,10 +28,10 @@ def _message(sender, prototypes, counts) -> Message:
     return Message(sender, Payload(tensors), 1.0)
 
 
-def _trained(part, messages, state=None, lr=0.05):
+def _trained(part, messages, state=None, training=None):
     """The published prototypes, and the state of the server."""
     state = state or AggregatorState(SERVER)
-    ctx = toy_moment(0, node=SERVER, modules=part.modules, training=Training(batch_size=4, lr=lr))
+    ctx = toy_moment(0, node=SERVER, modules=part.modules, training=training or Training(batch_size=4, lr=0.05))
     accumulator = part.start(state, ctx)
     for message in messages:
         accumulator.add(message)
@@ -51,6 +52,68 @@ def test_loss_by_hand() -> None:
     part, negative = TrainedPrototypes(), torch.tensor([[-1.0, -3.0]])
     assert part.loss(negative, torch.tensor([0]), 2.0).item() == pytest.approx(log(2))
     assert part.loss(negative, torch.tensor([0]), 1.0).item() == pytest.approx(log(1 + exp(-1)))
+
+
+def _identity(*prototypes) -> Prototypes:
+    """A network of the server whose two layers change nothing: its prototypes are its embeddings."""
+    net = Prototypes(len(prototypes), len(prototypes[0]))
+    with torch.no_grad():
+        net.embeddings.weight.copy_(torch.tensor(prototypes))
+        for layer in (net.layers[0], net.layers[2]):
+            torch.nn.init.eye_(layer.weight)
+            layer.bias.zero_()
+    return net
+
+
+def test_step_of_the_server_by_hand() -> None:
+    """One step of gradient descent on the loss with the margin, over the two prototypes (0, 0) and (6, 0).
+
+    The margin is their distance, 6. Those of the server are P0 = (3, 4) and P1 = (6, 2.5), at distances 5 and 6.5 from
+    (0, 0), and 5 and 2.5 from (6, 0). With the margin the probability of the own class is 1 / (1 + exp(11 - 6.5)) for
+    (0, 0), and 1 / (1 + exp(8.5 - 5)) for (6, 0). The slope of the loss, a mean of two, is (1 - probability) / 2 by the
+    distance to the own class, and the opposite by that to the other. That of a distance D is (P - p) / D by P.
+    """
+    state = AggregatorState(SERVER)
+    state.modules["prototypes"] = net = _identity([3.0, 4.0], [6.0, 2.5])
+    first, second = (1 - 1 / (1 + exp(4.5))) / 2, (1 - 1 / (1 + exp(3.5))) / 2
+    zero = [first * 3 / 5 - second * -3 / 5, first * 4 / 5 - second * 4 / 5]
+    one = [second * 0 / 2.5 - first * 6 / 6.5, second * 2.5 / 2.5 - first * 2.5 / 6.5]
+    start, gradient = torch.tensor([[3.0, 4.0], [6.0, 2.5]]), torch.tensor([zero, one])
+    embeddings, bias = start - 0.1 * gradient, -0.1 * gradient.sum(dim=0)
+    weight = torch.eye(2) - 0.1 * gradient.T @ start  # inputs of both layers are the prototypes themselves
+    published, _ = _trained(
+        TrainedPrototypes(epochs=1), [_message(0, [[0.0, 0.0], [6.0, 0.0]], [5, 5])], state, Training(lr=0.1)
+    )
+    for layer in (net.layers[0], net.layers[2]):
+        torch.testing.assert_close(layer.weight, weight, rtol=0, atol=1e-6)
+        torch.testing.assert_close(layer.bias, bias, rtol=0, atol=1e-6)
+    torch.testing.assert_close(net.embeddings.weight, embeddings, rtol=0, atol=1e-6)
+    expected = (embeddings @ weight.T + bias).clamp(min=0) @ weight.T + bias
+    torch.testing.assert_close(published.tensors["prototypes"], expected, rtol=0, atol=1e-5)
+
+
+def test_server_trains_by_plain_gradient_descent_whatever_the_recipe_of_the_clients() -> None:
+    """Two epochs of batches of four and three prototypes. Only learning rate and batch size are the clients'."""
+    recipe = {"batch_size": 4, "lr": 0.05, "momentum": 0.9, "weight_decay": 0.1, "clip": 0.01, "precision": "bf16"}
+    part, training = TrainedPrototypes(epochs=2), Training(steps=1, optimizer="adam", **recipe)
+    # centers (2, 0), (0, 2), (0, 6): nearest distances 8 ** 0.5, 8 ** 0.5 and 4
+    rows = [[1.0, 0.0], [0.0, 1.0], [0.0, 5.0]], [[3.0, 0.0], [0.0, 3.0], [0.0, 7.0]], [[2.0, 0.0]] + [[0.0, 0.0]] * 2
+    counts = [[5, 1, 2], [3, 4, 9], [6, 0, 0]]
+    messages = [_message(n, *both) for n, both in enumerate(zip(rows, counts, strict=True))]
+    net = ToyBuilder(modules=part.modules).module("prototypes", "", {"classes": 3, "size": 2})
+    inputs, classes = torch.tensor([*rows[0], *rows[1], rows[2][0]]), torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    drawn = toy_moment(0, node=SERVER).rng("prototypes")
+    chosen = list(positions(7, Training(epochs=2, batch_size=4), drawn))
+    assert [len(batch) for batch in chosen] == [4, 3, 4, 3]
+    for batch in chosen:
+        distances = (inputs[batch][:, None] - net.prototypes()).norm(dim=2)
+        distances = distances + 4.0 * F.one_hot(classes[batch], 3)
+        gradients = torch.autograd.grad(F.cross_entropy(-distances, classes[batch]), list(net.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(net.parameters(), gradients, strict=True):
+                parameter.sub_(0.05 * gradient)
+    published, _ = _trained(part, messages, training=training)
+    torch.testing.assert_close(published.tensors["prototypes"], net.prototypes().detach(), rtol=0, atol=1e-5)
 
 
 def _assert_gradient_is_finite_at_the_target(net) -> None:
