@@ -1,12 +1,14 @@
 """What FedMRL nests, trains, keeps and shares, and faults that public code has."""
 
+import copy
 from dataclasses import dataclass
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from fedbench_core.api import Payload, RequestError, Training
+from fedbench_core.api import SERVER, AggregatorState, Message, Payload, RequestError, Training
+from fedbench_core.parts.aggregators import Mean
 from fedbench_core.testing.toys import ToyFederation, toy_client, toy_moment
 from fedbench_fedmrl import FedMRL
 
@@ -49,14 +51,73 @@ def test_loss_is_the_sum_of_both_cross_entropies() -> None:
     assert [metrics["loss"], metrics["small"]] == pytest.approx(expected, rel=1e-5)
 
 
-def _assert_mean_is_of_all_clients(update) -> None:
+def _fused(model, images) -> torch.Tensor:
+    """P of the small representation and the large embedding, in plain matrices."""
+    short = model.small.net.outputs(images).embedding @ model.small.projection.weight.T + model.small.projection.bias
+    joined = torch.cat([short, model.large.outputs(images).embedding], dim=1)
+    return joined @ model.fusion.weight.T + model.fusion.bias
+
+
+@pytest.mark.parametrize("small_weight", [0.0, 0.3, 1.0])
+def test_step_after_an_evaluation_is_that_of_the_paper(small_weight) -> None:
+    """One step of all parts on CE + m_l CE, in training mode, although the parts were evaluated before."""
+    update, training = FedMRL(small="toy6", size=4, small_weight=small_weight), Training(steps=1, lr=0.1, momentum=0.0)
+    federation = _federation(update, 1, training)
+    federation.round(0)
+    client = federation.clients[0]
+    for model in update.predictors(client, federation.received, federation.context(0, 0)).values():
+        model.eval()
+    before = copy.deepcopy(update.whole(client, "large")).train()
+    images, labels = client.train.tensors()
+    fused = _fused(before, images)
+    small = fused[:, :4] @ before.small.output.weight.T + before.small.output.bias
+    large = F.cross_entropy(before.large.head(fused), labels)
+    (large + small_weight * F.cross_entropy(small, labels)).backward()
+    expected = {name: value.clone() for name, value in before.state_dict().items()}
+    for name, parameter in before.named_parameters():
+        if parameter.grad is not None:  # the small network's own head is not used
+            expected[name] -= 0.1 * parameter.grad
+    assert federation.round(1)[0].metrics["loss"] == pytest.approx(large.item(), rel=1e-5)
+    for name, value in update.whole(client, "large").state_dict().items():
+        torch.testing.assert_close(
+            value, expected[name], rtol=0, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def _assert_prediction_is_with_the_own_small_model(update) -> None:
+    """Not with the mean of all that is received at the same time."""
     federation = _federation(update)
-    sent = [one.payload.tensors for one in federation.round(0).values()]
-    for name, value in federation.received.tensors.items():
+    federation.round(0)
+    client, images = federation.clients[1], toy_client(1).train.tensors()[0]
+    own = copy.deepcopy(update.whole(client, "large")).eval()
+    assert not torch.equal(own.small.projection.weight, federation.received.tensors["projection.weight"])
+    fused = _fused(own, images)
+    expected = {"large": own.large.head(fused), "small": own.small.output(fused[:, :4])}
+    for name, model in update.predictors(client, federation.received, federation.context(1, 1)).items():
+        torch.testing.assert_close(model.eval()(images), expected[name])
+
+
+def test_prediction_is_with_the_small_model_that_the_client_trained() -> None:
+    _assert_prediction_is_with_the_own_small_model(UPDATE)
+
+
+def _assert_mean_is_of_all_clients(update) -> None:
+    """What a client sends is what it trained, although the server reads it after the turns of all others."""
+    federation = _federation(update)
+    messages, trained = [], []
+    for client in federation.clients:
+        update.setup(client, federation.context(0, client.id))
+        sent = update.train(client, None, federation.context(0, client.id))
+        messages.append(Message(client.id, sent.payload, sent.num_examples))
+        trained.append(Payload.from_bytes(sent.payload.to_bytes()).tensors)
+    mean = Mean().start(AggregatorState(SERVER), federation.context(0))
+    for message in messages:
+        mean.add(message)
+    for name, value in mean.result().tensors.items():
         if value.is_floating_point():
-            expected = (16 * sent[0][name] + 20 * sent[1][name] + 24 * sent[2][name]) / 60
+            expected = (16 * trained[0][name] + 20 * trained[1][name] + 24 * trained[2][name]) / 60
             torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6)
-    assert not torch.equal(sent[0]["net.body.weight"], sent[1]["net.body.weight"])
+    assert not torch.equal(trained[0]["net.body.weight"], trained[1]["net.body.weight"])
 
 
 def test_published_model_is_the_mean_of_all_clients() -> None:
@@ -136,6 +197,17 @@ class OneSmallModel(FedMRL):
 
 
 @dataclass(frozen=True)
+class ReceivedSmallModel(FedMRL):
+    """As HtFLlib's client, which predicts with the small model that it received."""
+
+    def predictors(self, client, received, ctx):
+        models = copy.deepcopy(super().predictors(client, received, ctx))
+        for model in models.values():
+            received.load_into(model.small, partial=True)
+        return models
+
+
+@dataclass(frozen=True)
 class MapNotSaved(FedMRL):
     """As HtFLlib's client: the trained map is not saved."""
 
@@ -147,16 +219,10 @@ class MapNotSaved(FedMRL):
 
 
 def test_faults_of_public_code_are_caught() -> None:
-    federation = _federation(OneSmallModel(small="toy6", size=4))
-    sent = {}
-    for client in federation.clients:
-        federation.update.setup(client, federation.context(0, client.id))
-        sent[client.id] = federation.update.train(client, None, federation.context(0, client.id)).payload
-    assert _same(sent[0], sent[2]), "the variant is not faulty"
-    assert not _same(*[one.payload for one in list(_federation().round(0).values())[::2]])
+    _assert_mean_is_of_all_clients(UPDATE)
+    with pytest.raises(AssertionError, match="not close"):
+        _assert_mean_is_of_all_clients(OneSmallModel(small="toy6", size=4))
+    with pytest.raises(AssertionError, match="not close"):
+        _assert_prediction_is_with_the_own_small_model(ReceivedSmallModel(small="toy6", size=4))
     with pytest.raises(AssertionError):
         _assert_map_is_kept(MapNotSaved(small="toy6", size=4))
-
-
-def _same(one: Payload, other: Payload) -> bool:
-    return torch.equal(one.tensors["net.body.weight"], other.tensors["net.body.weight"])
