@@ -102,6 +102,38 @@ def test_distilled_models_are_nearer_to_the_ensemble_of_all_clients() -> None:
         assert after < before / 2
 
 
+def _constant(backbone, values) -> Payload:
+    """A network with these numbers in place of probabilities, for all images: its head has weights 0."""
+    net = toy_moment(0).build(backbone)
+    with torch.no_grad():
+        net.head.weight.zero_()
+        net.head.bias.copy_(torch.tensor(values).log())
+    return Payload.of(net)
+
+
+def test_step_of_the_server_by_hand() -> None:
+    """One step of Adam on KL(ensemble || student): its first step moves every entry by lr, against its gradient.
+
+    The ensemble of (0.8, 0.08, 0.12) and (0.0125, 8, 1/12) has the geometric means (0.1, 0.8, 0.1). The gradient by the
+    logits is the student's probabilities minus those: (0.7, -0.72, 0.02) for toy8, and (-, +, -) for toy12. The
+    divergence in the other direction would raise the third logit of toy8: ln(0.12 / 0.1) is less than that divergence.
+    """
+    start = {"toy8": [0.8, 0.08, 0.12], "toy12": [0.0125, 8.0, 1 / 12]}
+    against = {"toy8": torch.tensor([-1.0, 1.0, -1.0]), "toy12": torch.tensor([1.0, -1.0, 1.0])}
+    part = EnsembleDistillation(steps=1, batch_size=20, lr=0.01)
+    accumulator = part.start(AggregatorState(SERVER), _mixed(part, 2).context(0))
+    for sender, (backbone, values) in enumerate(start.items()):
+        accumulator.add(Message(sender, _constant(backbone, values), 16.0))
+    for backbone, payload in accumulator.result().items():
+        expected = torch.tensor(start[backbone]).log() + 0.01 * against[backbone]
+        torch.testing.assert_close(payload.tensors["head.bias"], expected, rtol=0, atol=1e-6)
+        moved = payload.tensors["head.weight"]  # by as much, but for entries of the embedding that are always 0
+        assert moved.any(dim=0).sum() >= 4
+        torch.testing.assert_close(moved, 0.01 * against[backbone][:, None] * moved.any(dim=0), rtol=0, atol=1e-6)
+        unmoved = _constant(backbone, start[backbone]).tensors["body.weight"]
+        assert torch.equal(payload.tensors["body.weight"], unmoved)  # the head passes no gradient on
+
+
 def test_teacher_is_the_mean_of_the_logits_of_all_clients() -> None:
     federation = _mixed()
     messages = _messages(federation, None)
