@@ -1,12 +1,13 @@
 """FD's formulas by hand, what it equals without distillation, and faults that public code has."""
 
+import copy
 from dataclasses import dataclass, replace
 from math import log
 
 import pytest
 import torch
 
-from fedbench_core.api import SERVER, AggregatorState, Message, Payload, Task
+from fedbench_core.api import SERVER, AggregatorState, Message, Payload, Task, Training
 from fedbench_core.learning import fit
 from fedbench_core.parts.aggregators import ClassMeans
 from fedbench_core.testing.toys import ToyBuilder, ToyFederation, toy_client, toy_moment
@@ -104,6 +105,28 @@ def _assert_targets_are_distributions(update) -> None:
 @pytest.mark.parametrize("average", ["logits", "probabilities"])
 def test_targets_are_distributions(average) -> None:
     _assert_targets_are_distributions(FD(average=average))
+
+
+def test_step_is_that_of_the_paper() -> None:
+    """One step of gradient descent on cross-entropy + gamma times that to the targets; class 2 has no target."""
+    client, ctx = toy_client(), toy_moment(1, training=Training(steps=1, batch_size=16, lr=0.1, momentum=0.0))
+    update = FD(strength=3.0)
+    update.setup(client, ctx)
+    net = copy.deepcopy(client.models["model"]).train()
+    images, labels = client.train.tensors()
+    # softmax of (ln 6, ln 3, 0) is (0.6, 0.3, 0.1)
+    targets = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.0, 0.0, 0.0]])
+    means = [[log(6), log(3), 0.0], [log(2), log(5), log(3)], [7.0, 8.0, 9.0]]
+    logs = net(images).log_softmax(dim=1)
+    own = -logs[torch.arange(16), labels].mean()
+    distillation = -(targets[labels] * logs).sum(dim=1).mean()
+    (own + 3.0 * distillation).backward()
+    metrics = update.train(client, _sent(means, [1, 1, 0], [0, 0, 0]), ctx).metrics
+    after = dict(client.models["model"].named_parameters())
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(after[name], parameter - 0.1 * parameter.grad, rtol=0, atol=1e-6)
+    found = [metrics["loss"], metrics["distillation"]]
+    assert found == pytest.approx([own.item(), 3.0 * distillation.item()], rel=1e-5)
 
 
 def test_without_distillation_it_is_training_alone_to_the_bit() -> None:
