@@ -1,5 +1,6 @@
 """FedProto's formulas by hand, what it equals without them, and faults that public code has."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from fedbench_core import RunSpec, run
-from fedbench_core.api import Payload, RequestError, Task, Update
+from fedbench_core.api import Payload, RequestError, Task, Training, Update
 from fedbench_core.federation.assembly import resolve
 from fedbench_core.learning import class_means, fit
 from fedbench_core.parts.aggregators import ClassMeans
@@ -47,6 +48,27 @@ def test_gradient_is_zero_at_the_prototype(drawn) -> None:
     embeddings = torch.tensor([[0.0, 0.0], [3.0, 4.0]], requires_grad=True)
     FedProto(drawn=drawn, size=2).distance(embeddings, TASK.members(torch.tensor([0, 1])), RECEIVED).backward()
     assert not embeddings.grad.any()
+
+
+def test_step_is_that_of_the_paper() -> None:
+    """One step of gradient descent on CE + lambda times the mean squared difference; class 2 has no prototype."""
+    client, ctx = toy_client(), toy_moment(1, training=Training(steps=1, batch_size=16, lr=0.1, momentum=0.0))
+    update = FedProto(strength=3.0, size=8)
+    update.setup(client, ctx)
+    net = copy.deepcopy(client.models["model"]).train()
+    images, labels = client.train.tensors()
+    prototypes = torch.arange(24.0).reshape(3, 8) / 24
+    outputs = net.outputs(images)
+    own = -outputs.logits.log_softmax(dim=1)[torch.arange(16), labels].mean()
+    distance = sum(((outputs.embedding[n] - prototypes[y]) ** 2).sum() / 8 for n, y in enumerate(labels) if y < 2) / 16
+    (own + 3.0 * distance).backward()
+    received = Payload({"prototypes": prototypes, "counts": torch.tensor([2, 1, 0])})
+    metrics = update.train(client, received, ctx).metrics
+    after = dict(client.models["model"].named_parameters())
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(after[name], parameter - 0.1 * parameter.grad, rtol=0, atol=1e-6)
+    found = [metrics["loss"], metrics["distance"]]
+    assert found == pytest.approx([own.item(), 3.0 * distance.item()], rel=1e-5)
 
 
 def test_embeddings_that_are_too_short_are_refused() -> None:
