@@ -4,11 +4,9 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from fedbench_core.statistics import LEVEL, TINY
 from fedbench_core.statistics.image_variance import ImageScores, image_variances
@@ -73,32 +71,56 @@ def compare(
     counts = differences.count(axis=0)
     why_not = [_why_not(scores, a, b, int(count)) for (a, b), count in zip(names, counts, strict=True)]
     variances, freedom = _variances(differences, images, list(scores))
-    table = pd.DataFrame(names, columns=["a", "b"]).assign(
-        difference=differences.mean(axis=0).filled(np.nan),
-        standard_error=np.where(why_not, np.nan, np.sqrt(variances)),
-        degrees_of_freedom=freedom,
-        planned=[frozenset(pair) in planned for pair in names],
-        skewness=_skewness(differences),
-        why_not=why_not,
-        seeds=counts,
-        left_out=[len(scores[a].keys() & scores[b].keys()) for a, b in names] - counts,
-    )
-    return [Pair(**row) for row in _tested(table).to_dict("records")]
+    columns: dict[str, Sequence[object]] = {
+        "a": [a for a, _ in names],
+        "b": [b for _, b in names],
+        "why_not": why_not,
+        "planned": [frozenset(pair) in planned for pair in names],
+        "seeds": counts.tolist(),
+        "left_out": [
+            len(scores[a].keys() & scores[b].keys()) - int(n) for (a, b), n in zip(names, counts, strict=True)
+        ],
+        "skewness": _skewness(differences).tolist(),
+    }
+    difference, error = differences.mean(axis=0).filled(np.nan), np.where(why_not, np.nan, np.sqrt(variances))
+    columns |= _tests(difference, error, freedom, np.array(columns["planned"]))
+    return [Pair(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
 
-def _tested(table: pd.DataFrame) -> Any:
-    """The pairs with interval, p, corrected p and significance."""
-    from scipy.special import stdtr, stdtrit  # noqa: PLC0415  # slow to import, though not as slow as scipy.stats
+def _tests(
+    difference: _Floats, error: _Floats, freedom: _Floats, planned: npt.NDArray[np.bool_]
+) -> dict[str, Sequence[object]]:
+    """The columns of the tests: interval, p, corrected p and significance."""
+    p, reach = _p_values(difference, error, freedom), _reach(freedom) * error
+    significant, corrected = holm(p, _weights(planned))
+    found = {
+        "difference": difference,
+        "standard_error": error,
+        "degrees_of_freedom": freedom,
+        "low": difference - reach,
+        "high": difference + reach,
+        "p": p,
+        "p_holm": corrected,
+        "significant": significant,
+    }
+    return {name: values.tolist() for name, values in found.items()}
 
-    difference, error, freedom = (
-        table[name].to_numpy() for name in ("difference", "standard_error", "degrees_of_freedom")
-    )
+
+def _p_values(difference: _Floats, error: _Floats, freedom: _Floats) -> _Floats:
+    """The p of each pair, NaN without a test, and 1 where nothing differs or varies."""
+    from scipy.special import stdtr  # noqa: PLC0415  # slow to import, though not as slow as scipy.stats
+
     varied = (error > TINY) & (np.abs(difference) >= TINY)
     p = np.where(np.isnan(error), np.nan, 1.0)
     p[varied] = 2 * stdtr(freedom[varied], -np.abs(difference[varied]) / error[varied])
-    reach = -stdtrit(freedom, LEVEL / 2) * error
-    significant, p_holm = holm(p, _weights(table["planned"].to_numpy()))
-    return table.assign(low=difference - reach, high=difference + reach, p=p, p_holm=p_holm, significant=significant)
+    return p
+
+
+def _reach(freedom: _Floats) -> _Floats:
+    """Half of the 95 % interval, in standard errors."""
+    from scipy.special import stdtrit  # noqa: PLC0415  # as above
+
+    return np.asarray(-stdtrit(freedom, LEVEL / 2))
 
 
 def holm(p: _Floats, weights: _Floats | None = None) -> tuple[npt.NDArray[np.bool_], _Floats]:

@@ -91,6 +91,7 @@ def test_a_turn_whose_worker_dies_or_hangs_is_repeated(
     assert found["record"]["test"] == expected["record"]["test"]
 
 
+@pytest.mark.slow
 def test_a_turn_that_always_kills_its_worker_is_named(on_ray, doomed, tmp_path) -> None:
     spec = doomed(**{"local_update.times": 99})
     whose = r"local update kit-doomed of fedbench-kit 1\.0"
@@ -149,6 +150,7 @@ def test_a_node_that_has_not_what_is_here_is_named(version, words, cluster, on_r
     assert not list(on_ray.out.rglob("journal.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")  # so that a dead node is noticed in seconds
 def test_a_cluster_without_a_node_that_is_left_ends_the_run(kit, tmp_path) -> None:
     from ray.cluster_utils import Cluster  # noqa: PLC0415  # only where Ray is
