@@ -20,6 +20,7 @@ SLOW = {
     "test_record_counts_its_messages",
     "test_mixed_backbones_exactly_where_declared",
     "test_absence_exactly_where_declared",
+    "test_published_payload_changes",
 }
 """Cases that take seconds for each of many methods: `-m slow`, or `fedbench plugin check NAME`."""
 

@@ -322,6 +322,7 @@ def test_ctrl_c_ends_a_serial_run_that_resume_finishes(go, monkeypatch) -> None:
     assert json.loads(resumed.stdout)["spec"]["rounds"] == 3
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_processes_of_a_run(environment, tmp_path) -> None:
     flags = [*SMALL, "--rounds", "2000", "--workers", "2", "--out", str(tmp_path / "out")]
     process = subprocess.Popen(

@@ -158,6 +158,7 @@ def test_failed_and_invalid_runs_are_named_and_stop_no_other_run(go, suite, tmp_
     assert "2 runs failed" in again.stderr
 
 
+@pytest.mark.slow
 def test_run_that_another_process_computes_is_done_last_and_filed(go, suite) -> None:
     path = suite(*TWO, seeds=1)
     held = [folder_of(resolve(point.spec).spec, Path("runs"), fresh=False) for point in read_suite(path).grid_points()]
@@ -239,6 +240,7 @@ def test_outdated_records_are_named_and_replaced_only_with_fresh(go, suite) -> N
     assert "--fresh" not in go("suite", "run", path, "--fresh").stdout
 
 
+@pytest.mark.slow
 def test_run_begun_by_other_versions_is_refused_and_repeated_only_with_fresh(go, suite) -> None:
     path = suite(TWO[0], seeds=1)
     go("suite", "run", path)
@@ -280,6 +282,7 @@ def test_damaged_record_is_named(go, suite) -> None:
     assert str(file) in result.stderr
 
 
+@pytest.mark.slow
 def test_folder_that_cannot_be_made_is_named(go, suite) -> None:
     path = suite(TWO[0], seeds=1)
     Path("file").write_text("")
@@ -430,6 +433,7 @@ def test_list_of_verifications_that_is_damaged_is_named_and_kept(go, two_filed) 
     assert verified.read_text() == '[{"by": 3}]'
 
 
+@pytest.mark.slow
 def test_sample_of_a_suite_is_drawn_again_with_its_seed(go, two_filed) -> None:
     once = go("verify", "small", "--sample", 1, "--seed", 3, "--json", "--workers", 1)
     assert once.exit_code == 0, once.stderr

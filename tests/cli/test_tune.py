@@ -79,8 +79,9 @@ WRONG = (
 )
 
 
-@pytest.mark.parametrize(("old", "new"), WRONG)
-@pytest.mark.parametrize("command", ["tune", "run"])
+@pytest.mark.parametrize(
+    ("command", "old", "new"), [*(("tune", *one) for one in WRONG), *(("run", *one) for one in WRONG[-1:] + WRONG[1:2])]
+)
 def test_wrong_request_ends_before_anything_runs(command, old, new, go, tmp_path) -> None:
     suite = tmp_path / "leaderboards/suites/small.toml"
     suite.write_text(SUITE.replace(old, new))

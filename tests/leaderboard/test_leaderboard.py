@@ -622,13 +622,11 @@ def test_page_says_which_entries_a_ranking_by_auc_hides(suite_folder) -> None:
     assert "lower personalization than alone: fedavg." in last
 
 
-@pytest.mark.parametrize(
-    ("skewness", "p", "told"), [(2.5, 0.01, True), (-2.5, 0.01, True), (1.5, 0.01, False), (2.5, 1e-9, False)]
-)
-def test_differences_that_few_seeds_decide_are_told(skewness, p, told, suite_folder) -> None:
+def test_differences_that_few_seeds_decide_are_told(suite_folder) -> None:
     file = suite_folder.suite()
     suite_folder.fill(file)
     table = read_leaderboard(file).tables[0]
-    pair = replace(table.pairs[0], significant=True, skewness=skewness, p_holm=p)
-    notes = table_footnotes(replace(table, pairs=(pair,)))
-    assert any("Few seeds" in note and pair.a in note for note in notes) == told
+    for skewness, p, told in ((2.5, 0.01, True), (-2.5, 0.01, True), (1.5, 0.01, False), (2.5, 1e-9, False)):
+        pair = replace(table.pairs[0], significant=True, skewness=skewness, p_holm=p)
+        notes = table_footnotes(replace(table, pairs=(pair,)))
+        assert any("Few seeds" in note and pair.a in note for note in notes) == told

@@ -115,6 +115,7 @@ class TestLocal(MethodContract):
     name = "local"
 
 
+@pytest.mark.slow
 class TestCentralized(MethodContract):
     name = "centralized"
 
