@@ -34,7 +34,7 @@ class FedProto(LocalUpdate):
     strength: Annotated[
         float,
         Field(ge=0, description="lambda, the weight of the distance; tune it: the paper uses 0.1 to 1"),
-        LogUniform(0.05, 5),
+        LogUniform(0.05, 50),
     ] = 1.0
     drawn: Annotated[
         Literal["images", "classes"],
