@@ -189,7 +189,7 @@ def _trial(
 def _score(metric: str, path: Path, record: Record, run: GridPoint) -> float | None:
     """The score on validation images after the last round."""
     if changed := changes(record, run, expected_spec(run)):
-        raise RecordError(path, f"was run with {'; '.join(changed)}", "Repeat it with `fedbench suite tune FILE --fresh`")
+        raise RecordError(path, f"was run with {'; '.join(changed)}", "Repeat it with `suite tune FILE --fresh`")
     score: float | None = record["curve"][-1].get(metric)
     return score
 
