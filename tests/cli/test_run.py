@@ -338,7 +338,7 @@ def test_ctrl_c_ends_all_processes_of_a_run(environment, tmp_path) -> None:
             if line.startswith("3/"):
                 break
         os.killpg(process.pid, signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=300)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
