@@ -95,10 +95,10 @@ def status(file: Path, out: Path, records: Path | None, as_json: bool) -> None:
 
 
 def _plan(suite: "Suite") -> "tuple[str, list[GridPoint]]":
-    from fedbench_core.suites.tuning import plan_trials  # noqa: PLC0415  # imports torch
+    from fedbench_core.suites.tuning import ranges_of  # noqa: PLC0415  # imports torch
 
     if suite.tuning is not None:
-        plan_trials(suite)  # refuses what `suite tune` refuses
+        ranges_of(suite, suite.tuning)  # refuses what `suite tune` refuses
     return suite.name, suite.grid_points()
 
 

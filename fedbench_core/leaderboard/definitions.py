@@ -7,8 +7,8 @@ from fedbench_core.leaderboard.columns import MEGA, metric
 from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.misfits import all_records
 from fedbench_core.leaderboard.phrases import Lead, count, listed, ranges
+from fedbench_core.statistics import PLANNED
 from fedbench_core.statistics.friedman import DatasetRanks
-from fedbench_core.statistics.pairs import PLANNED
 
 _MOST_REFUSED = 10
 

@@ -134,7 +134,7 @@ def merged(net: Backbone, received: Payload | None, backbone: str, ctx: RoundCon
     return copy
 
 
-def fine_tune(net: nn.Module, train: Examples, ctx: RoundContext, epochs: int, lr_factor: float = 1.0) -> None:
+def fine_tune(net: nn.Module, train: Examples, ctx: RoundContext, epochs: int, lr_factor: float) -> None:
     """Train for `epochs` at a constant `lr_factor` of the learning rate, with a new optimizer.
 
     Constant, because the rate of the last rounds of a schedule would change nothing.

@@ -8,13 +8,11 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from fedbench_core.statistics import LEVEL, TINY
+from fedbench_core.statistics import LEVEL, PLANNED, TINY
 from fedbench_core.statistics.image_variance import ImageScores, image_variances
 
 Scores = Mapping[str, Mapping[int, float | None]]
 """Entry -> seed -> score; an undefined score is None or NaN."""
-PLANNED = 0.8
-"""The share of the planned pairs in the level of the tests, if there are other pairs."""
 POWER = 0.8
 """The probability with which a minimum detectable difference is found."""
 STRONG_SKEW = 2.0
@@ -91,7 +89,12 @@ def _tests(
     difference: _Floats, error: _Floats, freedom: _Floats, planned: npt.NDArray[np.bool_]
 ) -> dict[str, Sequence[object]]:
     """The columns of the tests: interval, p, corrected p and significance."""
-    p, reach = _p_values(difference, error, freedom), _reach(freedom) * error
+    from scipy.special import stdtr, stdtrit  # noqa: PLC0415  # slow to import, though not as slow as scipy.stats
+
+    varied = (error > TINY) & (np.abs(difference) >= TINY)
+    p = np.where(np.isnan(error), np.nan, 1.0)
+    p[varied] = 2 * stdtr(freedom[varied], -np.abs(difference[varied]) / error[varied])
+    reach = -stdtrit(freedom, LEVEL / 2) * error
     significant, corrected = holm(p, _weights(planned))
     found = {
         "difference": difference,
@@ -104,23 +107,6 @@ def _tests(
         "significant": significant,
     }
     return {name: values.tolist() for name, values in found.items()}
-
-
-def _p_values(difference: _Floats, error: _Floats, freedom: _Floats) -> _Floats:
-    """The p of each pair, NaN without a test, and 1 where nothing differs or varies."""
-    from scipy.special import stdtr  # noqa: PLC0415  # slow to import, though not as slow as scipy.stats
-
-    varied = (error > TINY) & (np.abs(difference) >= TINY)
-    p = np.where(np.isnan(error), np.nan, 1.0)
-    p[varied] = 2 * stdtr(freedom[varied], -np.abs(difference[varied]) / error[varied])
-    return p
-
-
-def _reach(freedom: _Floats) -> _Floats:
-    """Half of the 95 % interval, in standard errors."""
-    from scipy.special import stdtrit  # noqa: PLC0415  # as above
-
-    return np.asarray(-stdtrit(freedom, LEVEL / 2))
 
 
 def holm(p: _Floats, weights: _Floats | None = None) -> tuple[npt.NDArray[np.bool_], _Floats]:

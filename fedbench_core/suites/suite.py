@@ -16,6 +16,7 @@ from pydantic import Field, PrivateAttr, field_validator
 from pydantic_core import PydanticCustomError
 
 from fedbench_core.federation.spec import plain
+from fedbench_core.statistics import PLANNED
 from fedbench_core.suites.choices import Choice, nested
 from fedbench_core.suites.grid import GridPoint, Settings, merged
 from fedbench_core.suites.ranking import default_metric
@@ -64,8 +65,8 @@ class Suite(Strict):
     baselines: Baselines = Field(default=Baselines(), description="which entries are baselines")
     planned: tuple[tuple[Name, Name], ...] = Field(
         default=(),
-        description="pairs of entries that the suite was made to compare; they share 80 % of the level of the tests; "
-        "if none are given, each entry and its control",
+        description="pairs of entries that the suite was made to compare; they share "
+        f"{PLANNED * 100:g} % of the level of the tests; if none are given, each entry and its control",
     )
     tuning: Tuning | None = Field(default=None, description="how entries are tuned, see below; not at all if not given")
     _file: Path = PrivateAttr(Path())

@@ -59,21 +59,26 @@ class Trials:
 
 
 def plan_trials(suite: Suite) -> list[Trials]:
-    """All trials of a suite.
-
-    RequestError if it has no [tuning], or for ranges of settings that are not tuned, or beyond their limits.
-    """
+    """All trials of a suite; RequestError if it has no [tuning], and as `ranges_of`."""
     if suite.tuning is None:
         raise RequestError(f"{suite.file} has no [tuning]. Add it, such as: [tuning] trials = 16, seeds = [100, 101].")
-    tuning = suite.tuning
-    points = list(suite.default_points(tuning.seeds[:1]))
-    first = {point.entry: point for point in reversed(points)}
+    tuning, declared = suite.tuning, ranges_of(suite, suite.tuning)
+    fixed = {entry.name: _own(entry) & declared[entry.name].keys() for entry in suite.entries}
+    points = suite.default_points(tuning.seeds[:1])
+    return [_trials(point, tuning, declared[point.entry], fixed[point.entry]) for point in points]
+
+
+def ranges_of(suite: Suite, tuning: Tuning) -> dict[str, dict[str, SearchRange]]:
+    """What can be tuned of each entry.
+
+    RequestError for ranges of settings that are not tuned, or beyond their limits.
+    """
+    first = {point.entry: point for point in reversed(list(suite.default_points(tuning.seeds[:1])))}
     declared = {name: _declared(point, suite, tuning) for name, point in first.items()}
     known = {name for ranges in declared.values() for name in ranges}
     if misses := sorted(tuning.ranges.keys() - known):
         raise unknown("tuned setting (of tuning.ranges)", misses[0], known)
-    fixed = {entry.name: _own(entry) & declared[entry.name].keys() for entry in suite.entries}
-    return [_trials(point, tuning, declared[point.entry], fixed[point.entry]) for point in points]
+    return declared
 
 
 def _declared(point: GridPoint, suite: Suite, tuning: Tuning) -> dict[str, SearchRange]:

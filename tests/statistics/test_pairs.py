@@ -183,11 +183,10 @@ def test_minimum_detectable_difference_is_for_the_median_spread_and_all_pairs() 
 @pytest.mark.parametrize(
     ("p", "corrected"),
     [
-        (
-            [0.036, 0.006, 0.02],
-            [0.045, 0.045, 0.045],
-        ),  # 0.036 / 0.8, then 0.006 * 0.2 / 0.1 and 0.02, which are smaller
-        ([0.2, 0.006, 0.02], [0.2, 0.06, 0.18]),  # 0.006 / 0.1, then 0.02 * 0.9 / 0.1, then 0.2 * 0.8 / 0.8
+        # 0.036 / 0.8, then 0.006 * 0.2 / 0.1 and 0.02, which are smaller
+        ([0.036, 0.006, 0.02], [0.045, 0.045, 0.045]),
+        # 0.006 / 0.1, then 0.02 * 0.9 / 0.1, then 0.2 * 0.8 / 0.8
+        ([0.2, 0.006, 0.02], [0.2, 0.06, 0.18]),
     ],
 )
 def test_weighted_holm_agrees_with_a_computation_by_hand(p, corrected) -> None:

@@ -191,17 +191,17 @@ def test_chosen_settings_are_grid_points_until_what_was_tuned_changes(suite, tmp
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
-    ("values", "chosen", "edges"),
+    ("values", "edges"),
     [
-        ("{low = 0.001, high = 0.002}", 0, {"lr": 0.002}),  # the default, which is the end of the range
-        ("{low = 0.0001, high = 0.02}", 0, {}),
-        ("{values = [0.1, 0.2, 0.3]}", 0, {"lr": 0.002}),
-        ("{values = [0.1, 0.3]}", 0, {}),
+        ("{low = 0.001, high = 0.002}", {"lr": 0.002}),  # the default, which is the end of the range
+        ("{low = 0.0001, high = 0.02}", {}),
+        ("{values = [0.1, 0.2, 0.3]}", {"lr": 0.002}),
+        ("{values = [0.1, 0.3]}", {}),
     ],
 )
-def test_choice_at_the_edge_of_its_range_is_known(suite, values, chosen, edges) -> None:
+def test_default_at_the_edge_of_its_range_is_known(suite, values, edges) -> None:
     planned = plan_trials(read := suite(ranges=f"ranges = {{lr = {values}}}"))
-    found = choose(read, planned, records(planned, lambda trial, _: float(trial == chosen)), {})
+    found = choose(read, planned, records(planned, lambda trial, _: float(trial == 0)), {})
     by_entry = {choice.entry: choice.edges for choice in found.choices}
     assert by_entry["local"] == edges
     assert "lr" not in by_entry["by hand"]  # which sets it itself

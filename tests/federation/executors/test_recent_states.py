@@ -36,6 +36,8 @@ def test_state_larger_than_the_limit_is_not_kept() -> None:
     assert recent.get("a") is None
     recent.put("b", NodeState(memory={"m": torch.zeros(5)}))
     assert recent.get("b") is not None
+    recent.put("c", _state(0.0))
+    assert recent.get("b") is not None
 
 
 @pytest.mark.parametrize("limit_bytes", [4000, pytest.param(10**9, marks=pytest.mark.slow)])
@@ -66,9 +68,8 @@ def test_repeated_call_gives_the_same_again(kind, small, tmp_path, monkeypatch) 
 
 def test_turns_and_scores_read_no_state_of_a_client_that_is_kept(small, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(worker, "spare_bytes", lambda _device: 10**9)
-    monkeypatch.setattr(
-        Worker, "_receive", lambda _self, _stored: None
-    )  # not read either, so that all reads are states
+    # Not read either, so that all reads are states.
+    monkeypatch.setattr(Worker, "_receive", lambda _self, _stored: None)
     reads: list[object] = []
     monkeypatch.setattr(worker.files, "read", reads.append)
     run(RunSpec.of(small(method="local", backbones="tiny")), How(tmp_path, executor="serial"))
