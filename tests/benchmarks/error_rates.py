@@ -5,10 +5,10 @@
 All leaderboards have 7 entries and 12 seeds unless said otherwise. A false claim is any significant difference between
 entries with equal means. "collapse": one entry fails in each run with a probability of 8 %, `depth` standard deviations
 deep, and has the same mean as the others; in 37 % of leaderboards no failure is among its 12 runs, where no test over
-seeds can know of it.
+seeds can know of it. "planned": 12 entries, 6 planned pairs of 66; a planned pair and another differ by as much.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import click
 import numpy as np
@@ -16,11 +16,13 @@ import numpy.typing as npt
 from scipy import stats
 
 from fedbench_core.statistics.image_variance import ImageScores
-from fedbench_core.statistics.pairs import compare
+from fedbench_core.statistics.pairs import compare, holm
 
 Floats = npt.NDArray[np.float64]
 RATIOS = (0, 0.5, 1, 2, 8)
 COLLAPSES = 0.08
+SHARES = (6 / 66, 0.5, 0.7, 0.8, 0.9, 1.0)
+"""Of the planned pairs in the level: as much as the other pairs have, and more; 1 is a family of their own."""
 
 
 def main_effects(rng: np.random.Generator, ratio: float, images: int = 150) -> Floats:
@@ -36,9 +38,9 @@ def collapse(rng: np.random.Generator, depth: float) -> tuple[Floats, bool]:
     return scores, bool(failed.any())
 
 
-def claims(scores: Floats, images: ImageScores | None = None) -> bool:
+def claims(scores: Floats, images: ImageScores | None = None, planned: Collection[frozenset[str]] = ()) -> bool:
     """Whether any pair of entries, the columns of `scores`, differs significantly."""
-    return any(pair.significant for pair in compare(_leaderboard(scores), images))
+    return any(pair.significant for pair in compare(_leaderboard(scores), images, planned))
 
 
 def sign_flips(scores: Floats) -> bool:
@@ -55,6 +57,22 @@ def power(rng: np.random.Generator, entries: int, seeds: int, effect: float) -> 
     scores = rng.normal(size=(seeds, entries)) / np.sqrt(2)
     scores[:, 0] += effect
     return compare(_leaderboard(scores))[0].significant
+
+
+def planned_power(rng: np.random.Generator, effect: float) -> list[tuple[bool, bool]]:
+    """For each of the shares, whether a planned pair and another are found that differ by `effect` deviations."""
+    scores = rng.normal(size=(12, 12)) / np.sqrt(2)
+    scores[:, [1, 4]] += effect
+    pairs = compare(_leaderboard(scores))
+    names = [(pair.a, pair.b) for pair in pairs]
+    planned = np.isin(range(len(pairs)), [names.index((f"entry {at}", f"entry {at + 1}")) for at in range(0, 12, 2)])
+    both = [names.index(("entry 0", "entry 1")), names.index(("entry 2", "entry 4"))]
+    found = []
+    for share in SHARES:
+        weights = np.where(planned, share / planned.sum(), max(1 - share, 1e-12) / (~planned).sum())
+        first, second = holm(np.array([pair.p for pair in pairs]), weights)[0][both].tolist()
+        found.append((first, second))
+    return found
 
 
 def _leaderboard(scores: Floats) -> dict[str, dict[int, float | None]]:
@@ -88,6 +106,11 @@ def main(leaderboards: int) -> None:
     }
     for name, draw in noises.items():
         _show(f"false claims, {name}", [claims(draw()) for _ in range(leaderboards)])
+    planned = {frozenset((f"entry {at}", f"entry {at + 1}")) for at in (1, 3, 5)}
+    _show(
+        "false claims, three planned pairs",
+        [claims(rng.normal(size=(12, 7)), planned=planned) for _ in range(leaderboards)],
+    )
     for depth in (2, 5, 10, 20):
         drawn = [collapse(rng, depth) for _ in range(leaderboards)]
         _show(f"false claims, collapse {depth}", [claims(scores) for scores, _ in drawn])
@@ -98,6 +121,12 @@ def main(leaderboards: int) -> None:
     for entries, seeds in ((5, 10), (7, 12)):
         found = [power(rng, entries, seeds, 1.5) for _ in range(leaderboards)]
         _show(f"power at 1.5 standard deviations, {entries} entries, {seeds} seeds", found)
+    for effect in (1.0, 1.5):
+        by_share = zip(*(planned_power(rng, effect) for _ in range(leaderboards)), strict=True)
+        for share, of_share in zip(SHARES, by_share, strict=True):
+            planned, others = zip(*of_share, strict=True)
+            _show(f"power at {effect}, planned share {share:.2f}: a planned pair", list(planned))
+            _show(f"power at {effect}, planned share {share:.2f}: another pair", list(others))
 
 
 if __name__ == "__main__":
