@@ -1,7 +1,7 @@
 """What FedMRL nests, trains, keeps and shares, and faults that public code has."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -218,10 +218,20 @@ class MapNotSaved(FedMRL):
         return update
 
 
+@dataclass(frozen=True)
+class AllImagesCount(FedMRL):
+    """As the authors' code: validation and test images, here 20 of each client, count in the weight."""
+
+    def train(self, client, received, ctx):
+        update = super().train(client, received, ctx)
+        return replace(update, num_examples=update.num_examples + 20)
+
+
 def test_faults_of_public_code_are_caught() -> None:
     _assert_mean_is_of_all_clients(UPDATE)
-    with pytest.raises(AssertionError, match="not close"):
-        _assert_mean_is_of_all_clients(OneSmallModel(small="toy6", size=4))
+    for faulty in (OneSmallModel, AllImagesCount):
+        with pytest.raises(AssertionError, match="not close"):
+            _assert_mean_is_of_all_clients(faulty(small="toy6", size=4))
     with pytest.raises(AssertionError, match="not close"):
         _assert_prediction_is_with_the_own_small_model(ReceivedSmallModel(small="toy6", size=4))
     with pytest.raises(AssertionError):
