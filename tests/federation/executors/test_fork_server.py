@@ -74,7 +74,7 @@ def test_server_is_a_copy_of_the_process_that_starts_it_and_ends_with_it(end: st
 
 def _ends(pid: int) -> bool:
     """Whether a process ends soon; a zombie has ended."""
-    for _ in range(500):
+    for _ in range(3000):
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
                 return True
