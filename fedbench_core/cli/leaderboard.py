@@ -181,13 +181,14 @@ def _print_tables(leaderboard: "Leaderboard", *, notes: bool) -> None:
 def print_case(table: "Table", *, notes: bool) -> None:
     """Print one table of a leaderboard and its footnotes: all with `notes`, else those that limit what it shows."""
     from fedbench_core.leaderboard.footnotes import table_footnotes  # noqa: PLC0415  # as above
-    from fedbench_core.leaderboard.text_tables import text_tables  # noqa: PLC0415  # as above
+    from fedbench_core.leaderboard.text_tables import model_table, text_tables  # noqa: PLC0415  # as above
 
     print_sentence(line(str(table.case)))
     echo()
-    for sheet in text_tables(table):
-        print_sheet(sheet)
-        echo()
+    for sheet in (*text_tables(table), model_table(table)):
+        if sheet.rows:
+            print_sheet(sheet)
+            echo()
     _print_notes(table_footnotes(table), everything=notes)
 
 

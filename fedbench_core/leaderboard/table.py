@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from fedbench_core.leaderboard.budget import Budget, OverBudget, within_budgets
-from fedbench_core.leaderboard.columns import COSTS, Column, hurt, scores, selected
+from fedbench_core.leaderboard.columns import COSTS, Column, hurt, of_role, scores, selected
 from fedbench_core.leaderboard.grouping import Case
 from fedbench_core.leaderboard.image_check import images_of
 from fedbench_core.leaderboard.misfits import Record, Runs, all_records
@@ -27,7 +27,8 @@ _NO_PLUGINS = (_CORE, *LIBRARIES, "python")
 class Row:
     """An entry: its origin, its rank interval, and the mean and interval over seeds of each column by name.
 
-    rank: None in a table that is not ranked. fixed: settings that the entry sets itself and that others were tuned in.
+    rank: None in a table that is not ranked. model: the role of the models that are ranked. fixed: settings that the
+    entry sets itself and that others were tuned in.
     """
 
     entry: str
@@ -35,6 +36,7 @@ class Row:
     plugin: str
     fidelity: str
     backbones: str
+    model: str
     rank: tuple[int, int] | None
     intervals: Mapping[str, Interval]
     fixed: tuple[str, ...] = ()
@@ -80,6 +82,11 @@ class Table:
     def quality(self) -> tuple[Column, ...]:
         """The score columns: the ranked one, the same after the best validation round, the others."""
         return _with_selected(self.scored)
+
+    @cached_property
+    def other_models(self) -> tuple[Column, ...]:
+        """The ranked score of models that the entries have beside the ranked one, a column per role."""
+        return _other_models(self.runs, self.ranked_by)
 
     def better_than(self, baseline: str | None) -> list[str]:
         """The entries that are significantly better than a baseline."""
@@ -130,7 +137,8 @@ def build_table(
     pairs = compare(_scores(kept, ranked_by), images, planned)
     ranks = rank_intervals(kept, pairs, more_is_better=ranked_by.more_is_better)
     harmed = hurt(runs[alone]) if alone is not None and alone in runs else None
-    intervals = _intervals(kept, (*_with_selected(_scored(kept, ranked_by, harmed)), *COSTS))
+    columns = (*_with_selected(_scored(kept, ranked_by, harmed)), *_other_models(kept, ranked_by), *COSTS)
+    intervals = _intervals(kept, columns)
     rows = [
         _row(name, list(own.values()), None if why_unranked else ranks[name], intervals[name], tuned.get(name))
         for name, own in kept.items()
@@ -154,6 +162,11 @@ def build_table(
 def _scored(runs: Runs, ranked_by: Column, hurt: Column | None) -> tuple[Column, ...]:
     unseen = any(record["population"].get("held_out") for record in all_records(runs))
     return (*scores(ranked_by, unseen=unseen), *([hurt] if hurt else []))
+
+
+def _other_models(runs: Runs, ranked_by: Column) -> tuple[Column, ...]:
+    roles = dict.fromkeys(role for record in all_records(runs) for role in record["test"]["roles"])
+    return tuple(of_role(ranked_by, role) for role in roles)
 
 
 def _is_centralized(record: Record) -> bool:
@@ -206,6 +219,7 @@ def _row(
         plugin=_distinct(map(_plugin, records)),
         fidelity=records[0]["method"]["fidelity"],
         backbones=_distinct(map(_backbones, records)),
+        model=_distinct(record["test"]["role"] for record in records),
         rank=rank,
         intervals=intervals,
         fixed=choice.fixed if choice else (),

@@ -60,6 +60,16 @@ def _chosen(choice: Choice) -> list[str]:
     return [settings or "default", *("failed" if score is None else f"{score:.{_SCORE_DECIMALS}f}" for score in scores)]
 
 
+def model_table(table: Table) -> TextTable:
+    """The ranked score of each model of the entries whose clients have several, such as a personal and a shared one."""
+    rows = []
+    for row in table.rows:
+        others = [column for column in table.other_models if row.intervals[column.name].count]
+        named = {f"{row.model} (ranked)": table.ranked_by, **{column.heading: column for column in others}}
+        rows += [[row.name, model, *_values(row, [column])] for model, column in named.items() if others]
+    return TextTable(["entry", "model", table.ranked_by.arrowed], rows, frozenset({"entry", "model"}))
+
+
 def pair_table(table: Table, pairs: Iterable[Pair]) -> TextTable:
     """The differences of pairs of entries, in the order of the table's rows; the entry with the better mean first.
 

@@ -19,7 +19,7 @@ from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.markdown import bullets, pipe_table
 from fedbench_core.leaderboard.outcome import outcome
 from fedbench_core.leaderboard.table import Table
-from fedbench_core.leaderboard.text_tables import TextTable, mean_rank_table, pair_table, text_tables
+from fedbench_core.leaderboard.text_tables import TextTable, mean_rank_table, model_table, pair_table, text_tables
 from fedbench_core.records.scored import scored
 from fedbench_core.report.heat import Heat, cross_evaluation, partition
 from fedbench_core.report.table_charts import first_run, megabytes, table_charts
@@ -86,6 +86,7 @@ class Sheet:
     headings: Sequence[Heading]
     lines: Sequence[Line]
     notes: Markup
+    models: TextTable
     pairs: TextTable
     charts: Sequence[Chart]
     copies: Mapping[str, Sequence[Copy]]
@@ -153,6 +154,7 @@ def _sheet(leaderboard: Leaderboard, table: Table, commands: Mapping[str, str], 
         headings=list(_headings(table, sheets)),
         lines=_lines(table, sheets, commands),
         notes=prose(bullets(table_footnotes(table))),
+        models=model_table(table),
         pairs=pair_table(table, [pair for pair in table.pairs if pair.significant]),
         charts=list(table_charts(leaderboard, table, name)),
         copies=_copies(alone, sheets),

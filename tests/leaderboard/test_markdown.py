@@ -3,8 +3,10 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from fedbench_core.federation.bits import text_of_bits
 from fedbench_core.leaderboard.budget import read_budget
 from fedbench_core.leaderboard.index import index_page
 from fedbench_core.leaderboard.leaderboard import build_leaderboard
@@ -29,7 +31,7 @@ def tables(text: str) -> list[list[list[str]]]:
 
 
 def test_tables_are_rectangular_and_padded(text) -> None:
-    assert len(tables(text)) == 4, "scores, costs, origins, significant differences"
+    assert len(tables(text)) == 5, "scores, costs, origins, models, significant differences"
     for table in tables(text):
         assert len({len(row) for row in table}) == 1
         assert all(re.fullmatch(r":-+|-+:", cell) for cell in table[1])
@@ -43,6 +45,22 @@ def test_tables_have_the_columns_of_a_leaderboard(text) -> None:
         *("entry", "personalization, best validation round", "MB up", "MB down", "MB peer", "GFLOPs", "seconds"),
         *("entry", "method", "plugin and version", "fidelity", "backbones"),
     ]
+
+
+def test_models_of_an_entry_that_has_several_are_shown_with_the_ranked_one_first(suite_folder) -> None:
+    file = suite_folder.suite()
+    suite_folder.fill(file, change=_worse_global_model)
+    own, shared = (list(map(str.strip, row)) for row in tables(page(read_leaderboard(file)))[3][2:])
+    score = next(row for row in tables(page(read_leaderboard(file)))[0] if row[1].strip() == "fedavg-ft")[2].strip()
+    assert own == ["fedavg-ft", "tuned (ranked)", score]
+    assert shared == ["fedavg-ft", "global", "0.100"]
+
+
+def _worse_global_model(record, point) -> None:
+    if point.entry == "fedavg-ft":
+        images = record["data"]["images"]["test"]
+        record["test"]["role"], roles = "tuned", record["test"]["roles"]["global"]
+        roles["correct"] = [text_of_bits(np.packbits(np.arange(images) < images // 10)) for _ in roles["correct"]]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from fedbench_core.cli import fedbench
 from fedbench_core.leaderboard.pages import read_leaderboard
-from fedbench_core.leaderboard.text_tables import text_tables
+from fedbench_core.leaderboard.text_tables import model_table, text_tables
 from fedbench_core.records.correctness import read_correctness
 from fedbench_core.records.predictions import class_scores, confusion, count_text
 from fedbench_core.records.record import FORMAT, read_record, sealed, write_record
@@ -45,7 +45,7 @@ def go(*arguments):
 def test_report_has_every_cell_of_the_page(suites, report) -> None:
     cells = Reader(report.read_text()).cells
     [table] = read_leaderboard(suites / "suites/small.toml").tables
-    for sheet in text_tables(table):
+    for sheet in (*text_tables(table), model_table(table)):
         assert {cell for row in sheet.rows for cell in row} <= set(cells)
 
 
