@@ -161,12 +161,3 @@ def selected(primary: Column) -> Column:
         lambda record: (record["selected"] or {"metrics": {}})["metrics"].get(primary.name),
         primary.more_is_better,
     )
-
-
-def of_role(primary: Column, role: str) -> Column:
-    """The primary metric of another model of the clients; undefined for entries without one of this role."""
-
-    def read(record: Record) -> float | None:
-        return scored(record, role).metrics.get(primary.name) if role in record["test"]["roles"] else None
-
-    return Column(f"{primary.name} of {role}", role, read, primary.more_is_better)

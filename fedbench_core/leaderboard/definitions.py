@@ -62,7 +62,7 @@ def _definitions(leaderboard: Leaderboard) -> Iterator[str]:
         "clients and of the server, and fine-tuning before the last prediction. Seconds: wall time of a run; machines "
         "may differ."
     )
-    if any(table.other_models for table in leaderboard.tables):
+    if any(row.other_models for table in leaderboard.tables for row in table.rows):
         yield (
             "Models: where the clients of an entry have several, such as a personal and a shared one, that with which "
             "its method predicts is ranked, and a table has the scores of the others."

@@ -8,12 +8,13 @@ from functools import cached_property
 import numpy as np
 
 from fedbench_core.leaderboard.budget import Budget, OverBudget, within_budgets
-from fedbench_core.leaderboard.columns import COSTS, Column, hurt, of_role, scores, selected
+from fedbench_core.leaderboard.columns import COSTS, Column, hurt, scores, selected
 from fedbench_core.leaderboard.grouping import Case
 from fedbench_core.leaderboard.image_check import images_of
 from fedbench_core.leaderboard.misfits import Record, Runs, all_records
 from fedbench_core.records.schema import LIBRARIES
-from fedbench_core.statistics.intervals import Interval, mean_intervals
+from fedbench_core.records.scored import scored
+from fedbench_core.statistics.intervals import Interval, mean_interval, mean_intervals
 from fedbench_core.statistics.pairs import Pair, compare, minimum_detectable_difference
 from fedbench_core.statistics.ranks import rank_intervals
 from fedbench_core.suites.choices import Choice
@@ -27,8 +28,9 @@ _NO_PLUGINS = (_CORE, *LIBRARIES, "python")
 class Row:
     """An entry: its origin, its rank interval, and the mean and interval over seeds of each column by name.
 
-    rank: None in a table that is not ranked. model: the role of the models that are ranked. fixed: settings that the
-    entry sets itself and that others were tuned in.
+    rank: None in a table that is not ranked. model: the role of the models that are ranked; other_models: the
+    ranked score of the clients' other models, by role. fixed: settings that the entry sets itself and that others were
+    tuned in.
     """
 
     entry: str
@@ -39,6 +41,7 @@ class Row:
     model: str
     rank: tuple[int, int] | None
     intervals: Mapping[str, Interval]
+    other_models: Mapping[str, Interval]
     fixed: tuple[str, ...] = ()
 
     @property
@@ -82,11 +85,6 @@ class Table:
     def quality(self) -> tuple[Column, ...]:
         """The score columns: the ranked one, the same after the best validation round, the others."""
         return _with_selected(self.scored)
-
-    @cached_property
-    def other_models(self) -> tuple[Column, ...]:
-        """The ranked score of models that the entries have beside the ranked one, a column per role."""
-        return _other_models(self.runs, self.ranked_by)
 
     def better_than(self, baseline: str | None) -> list[str]:
         """The entries that are significantly better than a baseline."""
@@ -137,10 +135,11 @@ def build_table(
     pairs = compare(_scores(kept, ranked_by), images, planned)
     ranks = rank_intervals(kept, pairs, more_is_better=ranked_by.more_is_better)
     harmed = hurt(runs[alone]) if alone is not None and alone in runs else None
-    columns = (*_with_selected(_scored(kept, ranked_by, harmed)), *_other_models(kept, ranked_by), *COSTS)
-    intervals = _intervals(kept, columns)
+    intervals = _intervals(kept, (*_with_selected(_scored(kept, ranked_by, harmed)), *COSTS))
     rows = [
-        _row(name, list(own.values()), None if why_unranked else ranks[name], intervals[name], tuned.get(name))
+        _row(
+            name, list(own.values()), ranked_by, None if why_unranked else ranks[name], intervals[name], tuned.get(name)
+        )
         for name, own in kept.items()
     ]
     rows.sort(key=lambda row: _sort_key(row.intervals[order.name].mean, order))
@@ -162,11 +161,6 @@ def build_table(
 def _scored(runs: Runs, ranked_by: Column, hurt: Column | None) -> tuple[Column, ...]:
     unseen = any(record["population"].get("held_out") for record in all_records(runs))
     return (*scores(ranked_by, unseen=unseen), *([hurt] if hurt else []))
-
-
-def _other_models(runs: Runs, ranked_by: Column) -> tuple[Column, ...]:
-    roles = dict.fromkeys(role for record in all_records(runs) for role in record["test"]["roles"])
-    return tuple(of_role(ranked_by, role) for role in roles)
 
 
 def _is_centralized(record: Record) -> bool:
@@ -209,6 +203,7 @@ def _of_own_runs(interval: Interval, runs: int) -> Interval:
 def _row(
     name: str,
     records: Sequence[Record],
+    ranked_by: Column,
     rank: tuple[int, int] | None,
     intervals: Mapping[str, Interval],
     choice: Choice | None,
@@ -222,8 +217,17 @@ def _row(
         model=_distinct(record["test"]["role"] for record in records),
         rank=rank,
         intervals=intervals,
+        other_models=_other_models(records, ranked_by.name),
         fixed=choice.fixed if choice else (),
     )
+
+
+def _other_models(records: Sequence[Record], metric: str) -> dict[str, Interval]:
+    roles = dict.fromkeys(role for record in records for role in record["test"]["roles"])
+    return {
+        role: mean_interval([scored(one, role).metrics.get(metric) for one in records if role in one["test"]["roles"]])
+        for role in roles
+    }
 
 
 def _distinct(texts: Iterable[str]) -> str:

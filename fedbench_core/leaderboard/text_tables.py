@@ -62,12 +62,13 @@ def _chosen(choice: Choice) -> list[str]:
 
 def model_table(table: Table) -> TextTable:
     """The ranked score of each model of the entries whose clients have several, such as a personal and a shared one."""
+    ranked = table.ranked_by
     rows = []
     for row in table.rows:
-        others = [column for column in table.other_models if row.intervals[column.name].count]
-        named = {f"{row.model} (ranked)": table.ranked_by, **{column.heading: column for column in others}}
-        rows += [[row.name, model, *_values(row, [column])] for model, column in named.items() if others]
-    return TextTable(["entry", "model", table.ranked_by.arrowed], rows, frozenset({"entry", "model"}))
+        if row.other_models:
+            models = {f"{row.model} (ranked)": row.intervals[ranked.name], **row.other_models}
+            rows += [[row.name, model, interval_text(interval, ranked)] for model, interval in models.items()]
+    return TextTable(["entry", "model", ranked.arrowed], rows, frozenset({"entry", "model"}))
 
 
 def pair_table(table: Table, pairs: Iterable[Pair]) -> TextTable:
