@@ -1,6 +1,6 @@
 """Tables in other documents than the pages, such as the READMEs of plugins, rendered from the records of a suite.
 
-A document holds lines `<!-- fedbench {"suite": "methods", "entries": ["local"], "columns": ["auc"]} -->`, the
+A document holds lines `<!-- fedbench {"suite": "fifteen", "entries": ["local"], "columns": ["auc"]} -->`, the
 table, and `<!-- /fedbench -->`. What is between the two comments is replaced.
 """
 
