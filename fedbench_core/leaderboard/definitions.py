@@ -65,7 +65,7 @@ def _definitions(leaderboard: Leaderboard) -> Iterator[str]:
     if any(row.other_models for table in leaderboard.tables for row in table.rows):
         yield (
             "Models: where the clients of an entry have several, such as a personal and a shared one, that with which "
-            "its method predicts is ranked, and a table has the scores of the others."
+            "its method predicts is ranked, and a table has the scores of all of them."
         )
     if any(row.fidelity != "full" for table in leaderboard.tables for row in table.rows):
         yield "† Reconstruction: details that the paper leaves open are inferred; the plugin's README lists them."

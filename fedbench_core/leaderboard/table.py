@@ -133,13 +133,11 @@ def build_table(
     kept, left_out = within_budgets(runs, budgets)
     images = images_of(kept, ranked_by.name)
     pairs = compare(_scores(kept, ranked_by), images, planned)
-    ranks = rank_intervals(kept, pairs, more_is_better=ranked_by.more_is_better)
+    ranks = {} if why_unranked else rank_intervals(kept, pairs, more_is_better=ranked_by.more_is_better)
     harmed = hurt(runs[alone]) if alone is not None and alone in runs else None
     intervals = _intervals(kept, (*_with_selected(_scored(kept, ranked_by, harmed)), *COSTS))
     rows = [
-        _row(
-            name, list(own.values()), ranked_by, None if why_unranked else ranks[name], intervals[name], tuned.get(name)
-        )
+        _row(name, list(own.values()), ranked_by, ranks.get(name), intervals[name], tuned.get(name))
         for name, own in kept.items()
     ]
     rows.sort(key=lambda row: _sort_key(row.intervals[order.name].mean, order))
