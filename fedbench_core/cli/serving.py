@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fedbench_core.garbage import importing
+
 
 @contextmanager
 def serving(*further: str, processes: bool = True) -> Iterator[None]:
@@ -14,7 +16,8 @@ def serving(*further: str, processes: bool = True) -> Iterator[None]:
     importing torch.
     """
     fresh = "torch" not in sys.modules
-    from fedbench_core.federation.executors import fork_server  # noqa: PLC0415  # not for --help
+    with importing():
+        from fedbench_core.federation.executors import fork_server  # noqa: PLC0415  # not for --help
 
     signal.signal(signal.SIGTERM, _interrupt)
     if processes and fresh and sys.platform == "linux":

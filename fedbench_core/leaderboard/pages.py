@@ -1,9 +1,8 @@
 """The pages and figures in the folder `leaderboards/`: rendered from suites and records, written, and checked."""
 
-import gc
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fedbench_core.api import RequestError, RunError
 from fedbench_core.federation.files import make_folder, replace_file
+from fedbench_core.garbage import uncollected
 from fedbench_core.leaderboard.budget import Budget
 from fedbench_core.leaderboard.documents import document, documents
 from fedbench_core.leaderboard.index import Leaderboards, index_page
@@ -59,14 +59,14 @@ def suite_files(folder: Path) -> list[Path]:
 
 def read_leaderboard(file: Path, sort: str | None = None, budgets: Sequence[Budget] = ()) -> Leaderboard:
     """The leaderboard of one suite; errors as in `read_suite` and `build_leaderboard`."""
-    with _no_garbage_collection():
+    with uncollected():
         return build_leaderboard(read_suite(file), read_folder(records_folder(file)), sort, budgets)
 
 
 def read_leaderboards(folder: Path) -> Iterator[tuple[Suite, Leaderboard | UnusableError | None]]:
     """Each suite of a folder with its leaderboard, None without records, or UnusableError if none can be ranked."""
     for file in suite_files(folder):
-        with _no_garbage_collection():
+        with uncollected():
             suite, filed = read_suite(file), read_folder(records_folder(file))
             leaderboard = _built(suite, filed) if filed.by_key or filed.refused else None
         yield suite, leaderboard
@@ -77,18 +77,6 @@ def _built(suite: Suite, filed: Filed) -> Leaderboard | UnusableError:
         return build_leaderboard(suite, filed)
     except UnusableError as error:  # the other suites are ranked
         return error
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Records hold millions of values, none of them garbage: collecting takes as long as reading them."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def render(folder: Path, only: str | None = None) -> Rendered:

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from fedbench_core.garbage import importing
+
 CONTEXT = multiprocessing.get_context("forkserver")
 _PRELOAD = "fedbench_core.federation.executors.preload"
 _IMPORTED = "fedbench_core.federation.executors.imported"
@@ -31,8 +33,9 @@ def start_server_as_copy(*modules: str) -> None:
 
     For a process that has computed nothing yet. It needs the same modules, and to import them twice takes seconds.
     """
-    for module in (_IMPORTED, *modules):
-        import_module(module)
+    with importing():  # ends before the copy is made, in which no block ends
+        for module in (_IMPORTED, *modules):
+            import_module(module)
     before = util.spawnv_passfds
     util.spawnv_passfds = _forked  # type: ignore[assignment]  # what it is called with
     try:

@@ -1,6 +1,7 @@
 """An executor on a pool of workers."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 
 from fedbench_core.api import RunError
 from fedbench_core.federation.blame import label
@@ -9,11 +10,17 @@ from fedbench_core.federation.executors import Tell
 from fedbench_core.federation.executors.scheduler import ATTEMPTS, LostError, Pool, Scheduler
 from fedbench_core.federation.resolved import ResolvedRun
 
+Unpack = Callable[[Done], AbstractContextManager[Done]]
+
 
 class Pooled:
-    """Computes calls in a pool. unpack: makes the outcome of what a worker returned; batches: as for `Scheduler`."""
+    """Computes calls in a pool.
 
-    def __init__(self, run: ResolvedRun, pool: Pool, unpack: Callable[[Done], Done], *, batches: bool) -> None:
+    unpack: the outcome of what a worker returned, whose blobs can be read until its context ends; batches: as for
+    `Scheduler`.
+    """
+
+    def __init__(self, run: ResolvedRun, pool: Pool, unpack: Unpack, *, batches: bool) -> None:
         self.workers = pool.workers
         self.tell: Tell = lambda _calls: None
         self._run = run
@@ -28,7 +35,8 @@ class Pooled:
                 raise RunError(f"{call.label}: {value} in {_part(self._run, call)}, {ATTEMPTS} times.")
             if isinstance(value, Exception):
                 raise value
-            yield self._unpack(value)
+            with self._unpack(value) as done:
+                yield done
 
     def close(self) -> None:
         """End all workers."""

@@ -8,4 +8,7 @@ _PR_SET_PDEATHSIG = 1
 with suppress(OSError, AttributeError):  # elsewhere than on Linux the server ends after its imports
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
-import fedbench_core.federation.executors.imported  # noqa: E402, F401
+from fedbench_core.garbage import importing  # noqa: E402
+
+with importing():
+    import fedbench_core.federation.executors.imported  # noqa: F401

@@ -1,31 +1,24 @@
 """Calls in worker processes of this machine."""
 
-import itertools
-import mmap
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fedbench_core.api import DataRequest, RunError
+from fedbench_core.api import DataRequest
 from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.blame import MisfitError
 from fedbench_core.federation.calls import Call, Done, ScoreDone
+from fedbench_core.federation.executors.blob_files import BlobWriter, reading
 from fedbench_core.federation.executors.pooled import Pooled
 from fedbench_core.federation.executors.process_pool import ProcessPool
-from fedbench_core.federation.files import Blob, replace_file
 from fedbench_core.federation.partition import Partition, load, load_public, make_partition
 from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.spec import RunSpec
-from fedbench_core.federation.store import SUFFIX
 from fedbench_core.federation.torch_settings import set_up_torch, use_gpu
 from fedbench_core.federation.worker import Worker
-
-_INLINE_BYTES = 2**16
-"""Longer blobs go through a file: a pipe would copy them four times."""
-_numbers = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -73,12 +66,14 @@ def processes(
 
 def _begin(factory: WorkerFactory, folder: Path, _tell: Callable[[Any], None], number: int) -> Callable[[Call], Done]:
     use_gpu(factory.spec, number)
-    worker = factory.worker()
-    return lambda call: with_blobs(worker.do(call), partial(_to_file, folder))
+    worker, blobs = factory.worker(), BlobWriter(folder)
+    return lambda call: with_blobs(worker.do(call), blobs.write)
 
 
-def _unpacked(done: Done) -> Done:
-    return with_blobs(done, _from_file)
+@contextmanager
+def _unpacked(done: Done) -> Iterator[Done]:
+    with ExitStack() as stack:
+        yield with_blobs(done, lambda blob: stack.enter_context(reading(blob)))
 
 
 def with_blobs(done: Done, change: Callable[[Any], Any]) -> Done:
@@ -86,24 +81,3 @@ def with_blobs(done: Done, change: Callable[[Any], Any]) -> Done:
     if isinstance(done, ScoreDone):
         return done
     return replace(done, encoded={way: replace(one, blob=change(one.blob)) for way, one in done.encoded.items()})
-
-
-def _to_file(folder: Path, blob: Blob) -> Blob | Path:
-    if len(blob) <= _INLINE_BYTES:
-        return blob
-    path = folder / f"message-{os.getpid()}-{next(_numbers)}{SUFFIX}"
-    replace_file(path, blob)
-    return path
-
-
-def _from_file(blob: Blob | Path) -> Blob:
-    """The blob, mapped from its file, which is removed."""
-    if not isinstance(blob, Path):
-        return blob
-    try:
-        with blob.open("rb") as stream:
-            view = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-        blob.unlink()
-    except OSError as error:
-        raise RunError(f"{blob} could not be read: {error.strerror}.") from error
-    return view

@@ -3,7 +3,7 @@
 import faulthandler
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def on_ray(run: ResolvedRun, source: WorkerSource, request: Request) -> Pooled:
     with ExitStack() as stack:
         cluster = stack.enter_context(connected(request, source.versions))
         pool = RayPool(cluster, _compute, _Packer(source).pack, _unpacked, stack.pop_all(), late)
-    return Pooled(run, pool, lambda done: done, batches=False)
+    return Pooled(run, pool, nullcontext, batches=False)
 
 
 class _Packer:
