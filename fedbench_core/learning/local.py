@@ -53,16 +53,17 @@ def fit(
     terms: dict[str, Tensor] = {}
     seen = steps = 0
     net.train()
+    precision = autocast(ctx)
     with _frozen(frozen):
         step = step or optimizer(net.parameters() if parameters is None else parameters, ctx)
         for batch in batches(data, ctx, who):
-            with autocast(ctx):
+            with precision:
                 losses = _losses(net, batch, loss, ctx)
             step.zero_grad()
             reduce(add, losses.values()).backward()  # type: ignore[no-untyped-call]  # torch's gap
             if on_gradients is not None:
                 on_gradients(net)
-            clip([parameter for group in step.param_groups for parameter in group["params"]], ctx)
+            clip((parameter for group in step.param_groups for parameter in group["params"]), ctx)
             step.step()
             for name, value in losses.items():
                 terms[name] = terms.get(name, 0) + value.detach() * len(batch.images)
