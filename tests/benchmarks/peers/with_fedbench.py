@@ -1,10 +1,11 @@
-"""fedbench: FedAvg with two worker processes, from settings to the record, with the fork server of `fedbench run`."""
+"""fedbench: FedAvg with two worker processes, from settings to the record; starts and ends as `fedbench run` does."""
 
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fedbench_core
+from fedbench_core.cli.ending import AtOnce
 from fedbench_core.cli.serving import serving
 from tests.benchmarks.peers.loads import BATCH, CLIENTS, PRESENT, SGD, STEPS, Clock, Load
 
@@ -34,7 +35,7 @@ def settings(load: Load, data: Path) -> dict[str, object]:
 
 def run(load: Load, data: Path) -> dict[str, float]:
     """A run of all clients."""
-    clock = Clock()
+    clock, ending = Clock(), AtOnce()
 
     def watch(event: "Event") -> None:
         if event.done > len(clock.marks):
@@ -48,6 +49,7 @@ def run(load: Load, data: Path) -> dict[str, float]:
         )
         steps = int(finished.clients["steps"].sum())
     assert steps == load.rounds * STEPS
+    ending.status = 0
     return {
         "seconds": clock.seconds(),
         "steps": steps,
