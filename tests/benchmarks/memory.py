@@ -3,13 +3,14 @@
     python -m tests.benchmarks.memory [--clients 10000] [--present 10] [--rounds 5] [--workers 2] [--executor processes]
 
 Each client owns a ResNet-18 once it has taken part; as many are present in each round of both runs. A run is
-interrupted after its last round, because scoring private models is not what is measured, and resumed until its next
-turn is done. Pages that processes share are counted once (proportional set size).
+interrupted after the commit of its last round, because scoring private models is not what is measured, and resumed
+until its next turn is done. Pages that processes share are counted once (proportional set size).
 """
 
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -18,6 +19,7 @@ import click
 import psutil
 
 from fedbench_core import RunSpec, run
+from fedbench_core.federation.progress import Event
 from fedbench_core.runner import How
 from tests.benchmarks.engine import make_images
 
@@ -64,11 +66,11 @@ class Peak(threading.Thread):
         self.join()
 
 
-def until(spec: RunSpec, how: How, rounds: int, turns: int = 0) -> None:
-    """Run until so many rounds are over and so many turns of the next one."""
+def until(spec: RunSpec, how: How, reached: Callable[[Event], bool]) -> None:
+    """Run until an event has `reached` something."""
 
-    def watch(event: object) -> None:
-        if event.done >= rounds and event.turns >= turns and not event.stage:  # type: ignore[attr-defined]
+    def watch(event: Event) -> None:
+        if reached(event):
             raise KeyboardInterrupt
 
     try:
@@ -86,10 +88,10 @@ def measure(clients: int, present: int, rounds: int, data: Path, **how: object) 
     with tempfile.TemporaryDirectory() as out:
         where = How(out=Path(out), **how)
         with Peak() as peak:
-            until(spec, where, rounds)
+            until(spec, where, lambda event: event.committed >= rounds)
         disk = sum(path.stat().st_size for path in Path(out).rglob("*") if path.is_file())
         start = time.monotonic()
-        until(spec, where, rounds, turns=1)
+        until(spec, where, lambda event: event.round == rounds and event.turns > 0)
         return Measured(peak.bytes, disk, time.monotonic() - start)
 
 
