@@ -15,7 +15,7 @@ CORE = "fedbench_core"
 # A package imports from floors below its own; the packages of one floor don't import each other.
 FLOORS = (
     {"api"},
-    {"data", "models", "registry", "learning", "statistics", "escapes"},
+    {"data", "models", "registry", "learning", "statistics", "escapes", "garbage"},
     {"parts"},
     {"federation"},
     {"records"},
