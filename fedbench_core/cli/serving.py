@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from fedbench_core.garbage import importing
 
@@ -16,7 +16,7 @@ def serving(*further: str, processes: bool = True) -> Iterator[None]:
     importing torch.
     """
     fresh = "torch" not in sys.modules
-    with importing():
+    with importing() if fresh else nullcontext():
         from fedbench_core.federation.executors import fork_server  # noqa: PLC0415  # not for --help
 
     signal.signal(signal.SIGTERM, _interrupt)

@@ -49,6 +49,15 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """An OSError in the block becomes a RunError that names `path` and the reason."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path} could not be read: {error.strerror}.") from error
+
+
+@contextmanager
 def files_named() -> Iterator[None]:
     """An OSError in the block that is about a file becomes a RunError that names it, with the reason."""
     try:
@@ -80,7 +89,7 @@ def write(path: Path, blob: Blob) -> File:
 
 def read(file: File) -> bytes:
     """The contents of a file; RunError if it is missing or damaged."""
-    with _reading(file):
+    with reading(file.path):
         blob = file.path.read_bytes()
         _check(file, hashlib.sha256(blob).hexdigest())
     return blob
@@ -95,19 +104,11 @@ def damage_of(files: Collection[File]) -> dict[File, RunError]:
 
 def _damage(file: File) -> RunError | None:
     try:
-        with _reading(file), file.path.open("rb") as stream:
+        with reading(file.path), file.path.open("rb") as stream:
             _check(file, hashlib.file_digest(stream, "sha256").hexdigest())
     except RunError as error:
         return error
     return None
-
-
-@contextmanager
-def _reading(file: File) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunError(f"{file.path} could not be read: {error.strerror}.") from error
 
 
 def _check(file: File, digest: str) -> None:

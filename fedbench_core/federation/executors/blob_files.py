@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedbench_core.api import RunError
-from fedbench_core.federation.files import Blob, writing
+from fedbench_core.federation import files
+from fedbench_core.federation.files import Blob
 from fedbench_core.federation.store import SUFFIX
 
 _INLINE_BYTES = 2**16
@@ -44,12 +44,12 @@ class BlobWriter:
         """What to send in place of a blob: itself, or its file. OSError becomes a RunError."""
         if len(blob) <= _INLINE_BYTES:
             return blob
-        files = [self._file(number, len(blob)) for number in range(self._count)]
-        file = next((file for file in files if file.unused.exists()), None)
+        made = [self._file(number, len(blob)) for number in range(self._count)]
+        file = next((file for file in made if file.unused.exists()), None)
         if file is None:
             file = self._file(self._count, len(blob))
             self._count += 1
-        with writing(file.path):
+        with files.writing(file.path):
             with os.fdopen(os.open(file.unused, _REUSE, 0o666), "wb") as stream:
                 stream.write(blob)
             file.unused.rename(file.path)
@@ -65,11 +65,8 @@ def reading(sent: Blob | BlobFile) -> Iterator[Blob]:
     if not isinstance(sent, BlobFile):
         yield sent
         return
-    try:
-        with sent.path.open("rb") as stream:
-            mapped = mmap.mmap(stream.fileno(), sent.size, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise RunError(f"{sent.path} could not be read: {error.strerror}.") from error
+    with files.reading(sent.path), sent.path.open("rb") as stream:
+        mapped = mmap.mmap(stream.fileno(), sent.size, access=mmap.ACCESS_READ)
     view = memoryview(mapped)
     try:
         yield view
