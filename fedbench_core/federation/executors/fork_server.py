@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from fedbench_core.garbage import importing
+from fedbench_core.registry import registry
 
 CONTEXT = multiprocessing.get_context("forkserver")
 _PRELOAD = "fedbench_core.federation.executors.preload"
@@ -32,16 +33,26 @@ def start_server_as_copy(*modules: str) -> None:
     """Import what workers need and `modules`, then start the fork server as a copy of this process.
 
     For a process that has computed nothing yet. It needs the same modules, and to import them twice takes seconds.
+    Plugins are imported, too, unless one starts a thread: a copy has none.
     """
     with importing():  # ends before the copy is made, in which no block ends
         for module in (_IMPORTED, *modules):
             import_module(module)
-    before = util.spawnv_passfds
+        before = _num_threads()
+        registry()
+    if _num_threads() > before:
+        start_server(*modules)
+        return
+    spawn = util.spawnv_passfds
     util.spawnv_passfds = _forked  # type: ignore[assignment]  # what it is called with
     try:
         start_server(*modules)
     finally:
-        util.spawnv_passfds = before
+        util.spawnv_passfds = spawn
+
+
+def _num_threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
 
 
 def _forked(_executable: object, command: Sequence[Any], inherited: Sequence[int]) -> int:

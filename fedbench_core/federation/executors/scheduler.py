@@ -109,7 +109,8 @@ class Scheduler:
         while queue.waiting and self._pool.room(self._depth) > 0 and (queue.unfinished < most or not queue.out):
             if len(queue.waiting) <= most:
                 queue.longest_first()
-            batch = queue.take_out(length)
+            share = len(queue.waiting) // (2 * self._pool.workers)  # smaller and smaller, so that workers end together
+            batch = queue.take_out(max(1, min(length, share)))
             try:
                 self._pool.send(batch)
             except FedbenchError as error:

@@ -50,6 +50,7 @@ import colorsys, os, signal, sys
 from fedbench_core.federation.executors import fork_server
 
 sys.modules[fork_server._IMPORTED] = colorsys  # what workers need takes seconds
+fork_server.registry = lambda: PLUGINS
 colorsys.marker = "of the first process"
 signal.signal(signal.SIGTERM, lambda *_: None)
 fork_server.start_server_as_copy()
@@ -64,12 +65,26 @@ END
 
 @pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), signal.SIGKILL)"])
 def test_server_is_a_copy_of_the_process_that_starts_it_and_ends_with_it(end: str) -> None:
-    code = COPY.replace("END", end)
+    status, server = _started("None", end)
+    assert status == 7
+    assert _ends(server)
+
+
+def test_server_is_no_copy_where_a_plugin_started_a_thread() -> None:
+    """The copy would be without the thread, and might wait for it."""
+    thread = "__import__('threading').Thread(target=signal.pause, daemon=True).start()"
+    status, server = _started(thread, "")
+    assert status == 1
+    assert _ends(server)
+
+
+def _started(plugins: str, end: str) -> tuple[int, int]:
+    """The status of a worker, 7 in a copy, and the process id of its server."""
+    code = COPY.replace("PLUGINS", plugins).replace("END", end)
     command = [sys.executable, "-c", code]
     printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=120).stdout
     status, server = map(int, printed.split())
-    assert status == 7
-    assert _ends(server)
+    return status, server
 
 
 def _ends(pid: int) -> bool:

@@ -72,3 +72,15 @@ def test_last_tasks_are_sent_longest_first() -> None:
     window = 2 * Pool.workers + 2
     assert order[: 20 - window] == list(range(20 - window)), "the others in order, so that few results wait"
     assert order[20 - window :] == list(reversed(range(20 - window, 20)))
+
+
+def test_last_batches_are_short_so_that_workers_end_together() -> None:
+    class Noting(Pool):
+        def send(self, batch) -> None:
+            lengths.append(len(batch))
+            super().send(batch)
+
+    lengths: list[int] = []
+    list(Scheduler(Noting(-1), batches=True).run(range(100)))
+    assert max(lengths) == 8
+    assert lengths[-4:] == [1, 1, 1, 1]
