@@ -12,7 +12,7 @@ from fedbench_core.api.examples import scaled
 from fedbench_core.federation.architectures import architecture_of_weights
 from fedbench_core.federation.keeper import LAST, SELECTED
 from fedbench_core.federation.kept import load
-from fedbench_core.federation.scoring import logits
+from fedbench_core.federation.predictor import logits
 from fedbench_core.records.kept_models import MODELS, Index, KeptEntry, KeptPart, read_index, read_model
 from fedbench_core.registry import registry
 

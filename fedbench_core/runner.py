@@ -17,6 +17,7 @@ import pandas as pd
 
 from fedbench_core.api import DataRequest, RequestError, RunError, Splits
 from fedbench_core.api.folders import default_cache
+from fedbench_core.api.metrics import import_in_background
 from fedbench_core.federation.assembly import assemble, resolve
 from fedbench_core.federation.checks import check
 from fedbench_core.federation.costs import Probe
@@ -32,7 +33,7 @@ from fedbench_core.federation.progress import Event, Progress, Watch
 from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.spec import RunSpec
 from fedbench_core.federation.store import Store, clear, read_journal, was_begun
-from fedbench_core.federation.torch_settings import bf16_note, default_workers
+from fedbench_core.federation.torch_settings import bf16_note, default_workers, torch_set_up
 from fedbench_core.federation.worker import Worker
 from fedbench_core.records.contents import build, versions
 from fedbench_core.records.differences import differences
@@ -196,7 +197,7 @@ def partition_of(run: ResolvedRun, how: How, say: Say | None = None, splits: Spl
 def _run(run: ResolvedRun, folder: Path, how: How, watch: Watch, say: Say, splits: Splits | None = None) -> Finished:
     if note := bf16_note(run.spec):
         say(note)
-    with claimed(folder, wait=how.wait):
+    with claimed(folder, wait=how.wait), torch_set_up(run.spec):  # all of it must give a worker's bits
         watch(_stage(run, folder, f"loading {run.spec.dataset}"))
         splits = splits or load(run, how, say)
         partition = partition_of(run, how, say, splits)
@@ -261,6 +262,8 @@ def _train(
     stamp = _stamp(run, partition, how)
     progress = _progress(stamp, store)
     executor = _executor(run, partition, folder / "state", how)
+    if how.executor != "serial":
+        import_in_background()  # the first evaluation needs torchmetrics
     workers = f"{executor.workers} workers" if executor.workers > 1 else "1 worker"
     watch(_stage(run, folder, f"training on {workers}"))
     try:

@@ -11,9 +11,10 @@ from scipy import stats
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import Examples, RoundContext, Splits, Task, Training
-from fedbench_core.federation.calls import ModelScore, ScoreCall, ScoreDone
+from fedbench_core.federation.calls import ScoreCall
 from fedbench_core.federation.evaluation import evaluate
 from fedbench_core.federation.partition import Partition
+from fedbench_core.federation.scoring import ModelScore, Scored
 from fedbench_core.learning import batches
 from fedbench_core.runner import How
 from fedbench_core.statistics.friedman import dataset_means, rank_over_datasets
@@ -101,9 +102,9 @@ def _scores_of_clients(scores) -> tuple[float, int]:
     return found["metrics"]["auc"], found["undefined"]["auc"]
 
 
-def _done(client, score, own) -> ScoreDone:
+def _done(client, score, own) -> Scored:
     call = ScoreCall("client", client, "net", (client,), 0, "test", 1, 0, None, None)
-    return ScoreDone(call, {"model": score}, {"model": own})
+    return Scored(call, {"model": score}, {"model": own})
 
 
 def _shares(labels, clients, classes) -> Partition:

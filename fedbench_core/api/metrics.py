@@ -1,11 +1,14 @@
 """Per-class scores that are NaN where they are undefined, and a mean that leaves those out.
 
 All scores are computed by torchmetrics for each class, because its macro averages count absent classes as zero. It is
-imported on first use, which takes seconds.
+imported on first use, which takes a second.
 """
 
 import math
+import sys
 from collections.abc import Callable
+from importlib import import_module
+from threading import Thread
 
 import torch
 from torch import Tensor
@@ -14,6 +17,12 @@ THRESHOLD = 0.5
 """The probability from which a label is predicted."""
 BINS = 15
 """Bins of the expected calibration error."""
+
+
+def import_in_background() -> None:
+    """Import torchmetrics in another thread, for a process that has other things to wait for first."""
+    if "torch._dynamo" in sys.modules:  # its modules import each other: two threads might see half of one
+        Thread(target=import_module, args=("torchmetrics",), daemon=True).start()
 
 
 def mean(values: Tensor) -> float | None:

@@ -179,19 +179,11 @@ class ScoreCall:
 
 
 @dataclass(frozen=True)
-class ModelScore:
-    """The scores of one model on a whole split."""
+class Predictions:
+    """What a model predicts for a whole split. digest: of the model; probabilities: (images, classes)."""
 
     digest: str
-    scores: Mapping[str, float | None]
-    recalls: npt.NDArray[np.float64]
-    """(classes,), NaN where the split has no image of a class."""
-    correct: npt.NDArray[np.uint8]
-    """Packed bits: right or wrong per image (multi-label: per image and label)."""
-    predicted: str = ""
-    """The predicted class of each image as `text_of_codes`; multi-label: bits per image and label."""
-    auc_images: npt.NDArray[np.float64] | None = None
-    """What each image contributes to the AUC, (images,); None where it is undefined, and on validation images."""
+    probabilities: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -206,15 +198,14 @@ class KeptModel:
 
 @dataclass(frozen=True)
 class ScoreDone:
-    """Scores by role, and probabilities (images, classes) for the local images of the call's clients, in order.
+    """The predictions of models by role.
 
     kept: the models that were written, by role; empty if none were to be. made_from_received: the roles of models that
     were made from the received payload, and that the client does not have without it.
     """
 
     call: ScoreCall
-    scores: Mapping[str, ModelScore]
-    local: Mapping[str, npt.NDArray[np.float32]]
+    predictions: Mapping[str, Predictions]
     forwards: Forwards = field(default_factory=dict)
     kept: Mapping[str, KeptModel] = field(default_factory=dict)
     made_from_received: frozenset[str] = frozenset()

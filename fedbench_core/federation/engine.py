@@ -23,7 +23,6 @@ from fedbench_core.federation.progress import Event, Progress, Watch
 from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.store import Store
 from fedbench_core.federation.tables import CLIENT_COLUMNS, MESSAGE_COLUMNS, NEW, Table
-from fedbench_core.federation.torch_settings import torch_set_up
 from fedbench_core.federation.worker import base_context
 
 CLIENT = "client"
@@ -65,23 +64,22 @@ class Engine:
 
     def run(self, watch: Watch, checkpoint_every: int = 1) -> dict[str, Any]:
         """Run the rounds that are left; returns the evaluation of the last round, or period, on the test split."""
-        with torch_set_up(self._run.spec):  # aggregation and encoding in this process must give a worker's bits
-            rounds = self._run.spec.rounds
-            self._executor.tell = partial(self._tell_working, watch)
-            if not self._store.begun:
+        rounds = self._run.spec.rounds
+        self._executor.tell = partial(self._tell_working, watch)
+        if not self._store.begun:
+            self._commit()
+        for round_ in range(self.progress.round, rounds):
+            self._round(round_, watch)
+            point = self._evaluator.after_round(round_)
+            self.progress.round = round_ + 1
+            self._tell(watch, self._event(round_, 1, 1, point))
+            if self.progress.round % checkpoint_every == 0 or self.progress.round == rounds:
                 self._commit()
-            for round_ in range(self.progress.round, rounds):
-                self._round(round_, watch)
-                point = self._evaluator.after_round(round_)
-                self.progress.round = round_ + 1
-                self._tell(watch, self._event(round_, 1, 1, point))
-                if self.progress.round % checkpoint_every == 0 or self.progress.round == rounds:
-                    self._commit()
-                    self._tell(watch, replace(self._news, point=None, committed=self.progress.round))
-            test, missing = self._evaluator.finish()
-            self._download(missing)
-            self._commit(last=True)
-            return test
+                self._tell(watch, replace(self._news, point=None, committed=self.progress.round))
+        test, missing = self._evaluator.finish()
+        self._download(missing)
+        self._commit(last=True)
+        return test
 
     def _download(self, missing: Mapping[int, Stored]) -> None:
         """Count the download after the last round of clients whose scored model needs it."""

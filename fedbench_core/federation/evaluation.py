@@ -15,9 +15,9 @@ import torch
 
 from fedbench_core.api import Indices, RunError, Task
 from fedbench_core.federation.bits import text_of_bits, text_of_codes, text_of_floats
-from fedbench_core.federation.calls import ModelScore, ScoreDone
 from fedbench_core.federation.matrix import Matrix, divided, expanded, mean_of_defined, read_matrix
 from fedbench_core.federation.partition import Counts, Partition
+from fedbench_core.federation.scoring import ModelScore, Scored
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -38,7 +38,7 @@ class _Role:
         return [score for score in self.scores if score is not None]
 
 
-def evaluate(done: Sequence[ScoreDone], partition: Partition, split: str, by: str) -> dict[str, Any]:
+def evaluate(done: Sequence[Scored], partition: Partition, split: str, by: str) -> dict[str, Any]:
     """Everything measured on one split: the summary of the headline role, and that of each further role in `roles`.
 
     Clients that are held out are tested on the test split only. unseen_role: the role whose score for them counts, of a
@@ -69,18 +69,18 @@ def _auc_images(models: _Role) -> dict[str, str]:
     return {"auc_images": text_of_floats(np.mean(known, axis=0))}
 
 
-def _common(done: Sequence[ScoreDone]) -> str:
+def _common(done: Sequence[Scored]) -> str:
     """The first role of a model that clients have in common, or that the server keeps; "" if there is none."""
     of = {role: one.call.of for one in sorted(done, key=_order) for role in one.scores}
     return next((role for role, whose in of.items() if whose != "client"), "")
 
 
-def _order(done: ScoreDone) -> int:
+def _order(done: Scored) -> int:
     """Clients' own models come first, then models in common, then the server's."""
     return ("client", "received", "server").index(done.call.of)
 
 
-def _by_role(done: Sequence[ScoreDone], partition: Partition, split: str) -> dict[str, _Role]:
+def _by_role(done: Sequence[Scored], partition: Partition, split: str) -> dict[str, _Role]:
     """The scores by role: clients' own models first, then models in common, then the server's."""
     sizes = [len(rows) for rows in partition.indices[split]]
     roles: dict[str, _Role] = {}

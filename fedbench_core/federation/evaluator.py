@@ -14,6 +14,7 @@ from fedbench_core.federation.partition import Partition
 from fedbench_core.federation.periods import Metrics, mean_metrics, window, windows
 from fedbench_core.federation.progress import Progress
 from fedbench_core.federation.resolved import ResolvedRun
+from fedbench_core.federation.scoring import Scored, Scorer
 from fedbench_core.federation.store import Store
 from fedbench_core.federation.worker import base_context
 
@@ -41,6 +42,7 @@ class Evaluator:
         self._store = store
         self._progress = progress
         self._keeper = Keeper(store, progress, keep)
+        self._scorer = Scorer(partition)
         self._context = base_context(run, partition)
         spec = run.spec
         self._in_curve = windows(spec.rounds, spec.evaluate_every, run.period)
@@ -83,7 +85,7 @@ class Evaluator:
             if (stored := received[client]) is not None and stored.file.digest != downloaded.get(client)
         }
 
-    def _tested_models(self, round_: int, which: str) -> list[ScoreDone]:
+    def _tested_models(self, round_: int, which: str) -> list[Scored]:
         """Score on the test split; models are kept if it is `which`, the last or the selected round."""
         if which:
             self._keeper.start(which, round_)
@@ -138,22 +140,21 @@ class Evaluator:
         most: int = max(self._values("undefined", round_))
         return most
 
-    def _evaluate(self, done: Sequence[ScoreDone], split: str) -> dict[str, Any]:
+    def _evaluate(self, done: Sequence[Scored], split: str) -> dict[str, Any]:
         return evaluate(done, self._partition, split, self._run.partitioner.by)
 
-    def _done(self, round_: int, split: str, keep: str = "") -> list[ScoreDone]:
+    def _done(self, round_: int, split: str, keep: str = "") -> list[Scored]:
         """The outcomes of scoring all models."""
         done = list(self._scored(self._calls(round_, split), keep))
         if not any(one.scores for one in done):
             name = self._run.method.local_update
             raise RunError(f"local update {name} returned no model. predictors or global_predictors must return one.")
-        self._progress.totals.prediction.clear()
-        for one in done:
-            self._progress.totals.count_prediction(one.forwards)
         return done
 
-    def _scored(self, calls: Iterable[ScoreCall], keep: str) -> Iterator[ScoreDone]:
+    def _scored(self, calls: Iterable[ScoreCall], keep: str) -> Iterator[Scored]:
         """The outcomes of calls; their models are kept if `keep` names a round."""
+        totals = self._progress.totals
+        totals.prediction.clear()
         if keep:
             calls = (replace(call, keep=self._keeper.path(keep, number)) for number, call in enumerate(calls))
         for number, done in enumerate(self._executor.run(calls)):
@@ -161,7 +162,8 @@ class Evaluator:
                 raise TypeError(type(done))
             if keep:
                 self._keeper.take(keep, number, done)
-            yield replace(done, kept={})
+            totals.count_prediction(done.forwards)
+            yield self._scorer.scored(done)
 
     def _calls(self, round_: int, split: str) -> Iterator[ScoreCall]:
         """Clients' own models, then each model that clients have in common, then the server's own."""

@@ -57,7 +57,7 @@ class Keeper:
             if self._kept[which]["reason"]:
                 _remove(model)
                 continue
-            digest = done.scores[role].digest
+            digest = done.predictions[role].digest
             self._take_file((which, f"{number} {role}", ""), digest, model)
             entry: dict[str, Any] = {"role": role, "of": done.call.of, "clients": list(done.call.clients)}
             entry |= {"digest": digest, "network": dict(model.network), "reason": model.reason}

@@ -1,62 +1,93 @@
-"""Models scored on a whole split, each distinct one once."""
+"""Scores of what models predicted, each distinct model scored once. Workers predict, and the engine's process scores.
 
-import hashlib
+So only this process imports torchmetrics, which takes a second, while workers train.
+"""
+
 from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fedbench_core.api import Examples, Images, RunError, Splits, Task
+from fedbench_core.api import Task
 from fedbench_core.api.metrics import THRESHOLD
 from fedbench_core.federation.bits import text_of_bits, text_of_codes
-from fedbench_core.federation.calls import ModelScore
+from fedbench_core.federation.calls import Predictions, ScoreCall, ScoreDone
+from fedbench_core.federation.partition import Partition
 from fedbench_core.statistics.contributions import auc_contributions
 
 _KEPT = 8
-_BATCH_BYTES = 2**24
+
+
+@dataclass(frozen=True)
+class ModelScore:
+    """The scores of one model on a whole split."""
+
+    digest: str
+    scores: Mapping[str, float | None]
+    recalls: npt.NDArray[np.float64]
+    """(classes,), NaN where the split has no image of a class."""
+    correct: npt.NDArray[np.uint8]
+    """Packed bits: right or wrong per image (multi-label: per image and label)."""
+    predicted: str = ""
+    """The predicted class of each image as `text_of_codes`; multi-label: bits per image and label."""
+    auc_images: npt.NDArray[np.float64] | None = None
+    """What each image contributes to the AUC, (images,); None where it is undefined, and on validation images."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores by role, and probabilities (images, classes) for the local images of the call's clients, in order.
+
+    made_from_received: as in `ScoreDone`.
+    """
+
+    call: ScoreCall
+    scores: Mapping[str, ModelScore]
+    local: Mapping[str, npt.NDArray[np.float32]]
+    made_from_received: frozenset[str] = frozenset()
 
 
 class Scorer:
-    """Scores models on the splits of a dataset; a model that was scored before (by digest) is not run again."""
+    """Scores predictions for the splits of a partitioned dataset."""
 
-    def __init__(self, device: str, splits: Splits) -> None:
-        self._device = device
-        self._splits = splits
-        self._seen: OrderedDict[tuple[str, str], tuple[Tensor, ModelScore]] = OrderedDict()
+    def __init__(self, partition: Partition) -> None:
+        self._partition = partition
+        self._seen: OrderedDict[tuple[str, str], ModelScore] = OrderedDict()
 
-    def score(self, net: nn.Module, split: str) -> tuple[Tensor, ModelScore]:
-        """Class probabilities (images, classes) of `net` on the whole split, and its scores."""
-        key = (digest(net), split)
+    def scored(self, done: ScoreDone) -> Scored:
+        """The scores of the models of a call, and what is needed of their predictions."""
+        split = done.call.split
+        own = [self._partition.indices[split][client] for client in done.call.clients]
+        rows = np.concatenate([np.empty(0, np.int64), *own])
+        scores = {role: self._score(made, split) for role, made in done.predictions.items()}
+        local = {role: made.probabilities[rows] for role, made in done.predictions.items()}
+        return Scored(done.call, scores, local, done.made_from_received)
+
+    def _score(self, made: Predictions, split: str) -> ModelScore:
+        key = (made.digest, split)
         if key not in self._seen:
-            self._seen[key] = self._run(net, key[0], split)
+            self._seen[key] = self._computed(made, split)
         self._seen.move_to_end(key)
         if len(self._seen) > _KEPT:
             self._seen.popitem(last=False)
         return self._seen[key]
 
-    def _run(self, net: nn.Module, digest: str, split: str) -> tuple[Tensor, ModelScore]:
-        task, examples = self._splits.task, getattr(self._splits, split)
-        raw = logits(net, examples.on(self._device))
-        _check(raw, (len(examples), task.outputs))
-        probabilities = task.probabilities(raw).cpu()
-        labels = examples.targets()
-        recalls = task.recalls(probabilities, labels).double().numpy()
-        correct = np.packbits(task.correct(probabilities, labels).numpy())
-        predicted = _text(task, probabilities)
+    def _computed(self, made: Predictions, split: str) -> ModelScore:
+        task = self._partition.splits.task
+        probabilities, labels = torch.tensor(made.probabilities), getattr(self._partition.splits, split).targets()
         members = task.members(labels).numpy()
-        auc_images = auc_contributions(probabilities.numpy(), members) if split == "test" else None
-        scores = task.scores(probabilities, labels)
-        return probabilities, ModelScore(digest, scores, recalls, correct, predicted, auc_images)
-
-
-def logits(net: nn.Module, examples: Examples | Images) -> Tensor:
-    """The outputs of `net` in evaluation mode for all examples, (n, outputs), on the examples' device."""
-    size = max(1, _BATCH_BYTES // (4 * int(np.prod(examples.images.shape[1:]))))
-    net.eval()
-    with torch.inference_mode():
-        rows = np.arange(len(examples)), max(1, -(-len(examples) // size))
-        return torch.cat([net(examples.tensors(batch)[0]) for batch in np.array_split(*rows)])
+        return ModelScore(
+            made.digest,
+            task.scores(probabilities, labels),
+            task.recalls(probabilities, labels).double().numpy(),
+            np.packbits(task.correct(probabilities, labels).numpy()),
+            _text(task, probabilities),
+            auc_contributions(made.probabilities, members) if split == "test" else None,
+        )
 
 
 def _text(task: Task, probabilities: Tensor) -> str:
@@ -64,22 +95,3 @@ def _text(task: Task, probabilities: Tensor) -> str:
     if task.kind == "multi-label":
         return text_of_bits(np.packbits((probabilities >= THRESHOLD).numpy()))
     return text_of_codes(probabilities.argmax(dim=1).numpy(), task.outputs)
-
-
-def _check(raw: Tensor, shape: tuple[int, int]) -> None:
-    if tuple(raw.shape) != shape:
-        raise RunError(f"its predictor returned {tuple(raw.shape)} for {shape[0]} images; expected logits {shape}")
-    if not raw.isfinite().all():
-        raise RunError(
-            "its predictor returned NaN or infinity: training diverged. "
-            "Try a smaller --lr, or --optimizer adam --lr 0.001."
-        )
-
-
-def digest(net: nn.Module) -> str:
-    """sha256 of a model's class and every parameter and buffer, which identifies a model."""
-    hasher = hashlib.sha256(f"{type(net).__qualname__} {getattr(net, 'name', '')}".encode())
-    for name, value in net.state_dict().items():
-        hasher.update(name.encode())
-        hasher.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return hasher.hexdigest()

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from fedbench_core.api import (
@@ -28,6 +27,7 @@ from fedbench_core.federation.calls import (
     Done,
     Encoded,
     KeptModel,
+    Predictions,
     ScoreCall,
     ScoreDone,
     Stored,
@@ -40,10 +40,10 @@ from fedbench_core.federation.kept import keep
 from fedbench_core.federation.networks import Networks
 from fedbench_core.federation.node_state import NodeState, check_memory, copied
 from fedbench_core.federation.partition import Partition, training_partition
+from fedbench_core.federation.predictor import Predictor
 from fedbench_core.federation.recent_states import RecentStates
 from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.returned import checked_predictors, trained, watched_tensors
-from fedbench_core.federation.scoring import Scorer
 from fedbench_core.federation.wire import receive, send
 
 
@@ -60,7 +60,7 @@ class Worker:
         self._partition = partition
         self._training = training_partition(run, partition)
         self._networks = networks_of(run, partition)
-        self._scorer = Scorer(spec.device, partition.splits)
+        self._predictor = Predictor(spec.device, partition.splits)
         self._received: tuple[str, Payload] = ("", Payload({}))
         self._recent = RecentStates(spare_bytes(spec.device))
         self._base = base_context(run, partition, self._networks)
@@ -136,18 +136,15 @@ class Worker:
         ctx = replace(self._base, round=call.round) if call.of == "server" else self._of_client(call)
         nets, made = self._predictors(call, ctx)
         forwards = self._networks.forwards()  # what it takes to predict; scoring itself is no cost of the method
-        scores, local = {}, {}
+        predictions: dict[str, Predictions] = {}
         kept: dict[str, KeptModel] = {}
-        own = [self._partition.indices[call.split][client] for client in call.clients]
-        rows = np.concatenate([np.empty(0, np.int64), *own])
         for role, net in nets.items():
             with self._run.blaming("aggregator" if call.of == "server" else "local_update"):
-                probabilities, scores[role] = self._scorer.score(net, call.split)
-            local[role] = probabilities.numpy()[rows]
+                predictions[role] = self._predictor.predict(net, call.split)
             if call.keep is not None:
                 path = call.keep.with_name(f"{len(kept)}-{call.keep.name}")
                 kept[role] = keep(net, self._networks, self._run.modules, self._storage, path)
-        return ScoreDone(call, scores, local, forwards, kept, made)
+        return ScoreDone(call, predictions, forwards, kept, made)
 
     def _predictors(self, call: ScoreCall, ctx: RoundContext) -> tuple[Mapping[str, nn.Module], frozenset[str]]:
         """The models of a call by role, and the roles of those that were made from the received payload."""

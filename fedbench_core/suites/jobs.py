@@ -6,6 +6,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torchmetrics  # noqa: F401 - the processes of runs are forked from one that has imported this module
+
 from fedbench_core.api import FedbenchError, RequestError
 from fedbench_core.federation.executors.process_pool import ProcessPool
 from fedbench_core.federation.executors.scheduler import LostError, News, Pool, Scheduler
@@ -15,8 +17,6 @@ from fedbench_core.federation.torch_settings import default_workers, use_gpu
 from fedbench_core.records.folder import InUseError
 from fedbench_core.runner import How, run
 
-PRELOAD = "fedbench_core.suites.jobs"
-"""What the fork server imports for runs."""
 _NEWS_SECONDS = 0.5
 """Between two reports of progress: turns may take milliseconds."""
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fedbench_core.api import Client, Dataset, LocalUpdate, Payload, Task, Update
 from fedbench_core.federation.assembly import resolve
-from fedbench_core.federation.scoring import digest
+from fedbench_core.federation.predictor import digest
 from fedbench_core.federation.worker import networks_of
 from fedbench_core.registry import registry
 from fedbench_core.testing import turn

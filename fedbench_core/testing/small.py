@@ -39,6 +39,7 @@ from fedbench_core.federation.plans import planned
 from fedbench_core.federation.progress import Progress
 from fedbench_core.federation.resolved import ResolvedRun
 from fedbench_core.federation.store import Store
+from fedbench_core.federation.torch_settings import torch_set_up
 from fedbench_core.federation.wire import decode, encode
 from fedbench_core.federation.worker import Worker, base_context, networks_of
 from fedbench_core.registry import registry
@@ -260,4 +261,5 @@ def run_reversed(run: ResolvedRun, partition: Partition, folder: Path) -> tuple[
     folder.mkdir()
     executor = Reversed(Worker(run, partition))
     engine = Engine(run, partition, executor, Store(folder / "state"), folder, Progress(), {})
-    return executor.observed, engine.run(lambda _event: None)
+    with torch_set_up(run.spec):
+        return executor.observed, engine.run(lambda _event: None)

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from fedbench_core.api import Examples, Splits, Task
-from fedbench_core.federation.calls import ModelScore, ScoreCall, ScoreDone
+from fedbench_core.federation.calls import ScoreCall
 from fedbench_core.federation.evaluation import evaluate
 from fedbench_core.federation.partition import HeldOut, Partition
+from fedbench_core.federation.scoring import ModelScore, Scored
 
 
 def _examples(labels) -> Examples:
@@ -40,12 +41,12 @@ def _score(shares, predicted) -> tuple[ModelScore, np.ndarray]:
     return score, probabilities.numpy()
 
 
-def _done(shares, clients, of="client", **roles) -> ScoreDone:
+def _done(shares, clients, of="client", **roles) -> Scored:
     """The outcome of scoring models, by role, that these clients have."""
     scores = {role: _score(shares, predicted) for role, predicted in roles.items()}
     rows = np.concatenate([shares.indices["test"][client] for client in clients])
     call = ScoreCall(of, clients[0], "net", tuple(clients), 0, "test", 1, 0, None, None)
-    return ScoreDone(call, {r: s for r, (s, _) in scores.items()}, {r: p[rows] for r, (_, p) in scores.items()})
+    return Scored(call, {r: s for r, (s, _) in scores.items()}, {r: p[rows] for r, (_, p) in scores.items()})
 
 
 def _evaluate(shares, predictions, by="labels"):

@@ -2,54 +2,52 @@ import numpy as np
 import pytest
 import torch
 
-from fedbench_core.federation import scoring
+from fedbench_core.api import Task
 from fedbench_core.federation.assembly import resolve
-from fedbench_core.federation.networks import Networks
+from fedbench_core.federation.calls import Predictions, ScoreCall, ScoreDone
 from fedbench_core.federation.scoring import Scorer
-from fedbench_core.runner import How, load
+from fedbench_core.runner import How, partition_of
 
 
 @pytest.fixture
 def scene(spec):
-    """A scorer, what it scores on, and a network that is not as it started."""
-    setting = resolve(spec("local"))
-    splits = load(setting, How())
-    net = Networks(setting.architectures, {}, splits, 0, "cpu").backbone("tiny")
-    for _ in range(5):
-        net(splits.train.tensors()[0])  # moves the running statistics
-    return Scorer("cpu", splits), splits, net
+    """A partition, and random probabilities for its test images."""
+    partition = partition_of(resolve(spec("local")), How())
+    logits = torch.randn(len(partition.splits.test), partition.splits.task.outputs)
+    return partition, logits.softmax(dim=1).numpy()
 
 
-def test_a_predictor_is_scored_in_evaluation_mode_on_the_whole_split(scene) -> None:
-    scorer, splits, net = scene
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    got, score = scorer.score(net.train(), "test")
-    images, labels = splits.test.tensors()
-    with torch.no_grad():
-        probabilities = net.eval()(images).softmax(dim=1)
-    right = probabilities.argmax(dim=1) == labels
-    assert score.scores["accuracy"] == pytest.approx(right.double().mean().item())
-    assert np.unpackbits(score.correct, count=len(labels)).tolist() == right.int().tolist()
-    torch.testing.assert_close(got, probabilities)
-    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+def _done(split: str, clients: tuple[int, ...], **predictions: Predictions) -> ScoreDone:
+    return ScoreDone(ScoreCall("client", 0, "tiny", clients, 3, split, 1, 2, None, None), predictions)
 
 
-def test_batches_change_nothing(scene, monkeypatch) -> None:
-    scorer, splits, net = scene
-    whole, _ = scorer.score(net, "test")
-    monkeypatch.setattr(scoring, "_BATCH_BYTES", 4 * 8 * 8 * 3 * 4)
-    torch.testing.assert_close(Scorer("cpu", splits).score(net, "test")[0], whole)
+def test_predictions_are_scored_on_the_whole_split_and_kept_for_the_clients_images(scene) -> None:
+    partition, probabilities = scene
+    scored = Scorer(partition).scored(_done("test", (2, 0), model=Predictions("one", probabilities)))
+    labels = partition.splits.test.targets().numpy()
+    right = probabilities.argmax(axis=1) == labels
+    score = scored.scores["model"]
+    assert score.scores["accuracy"] == pytest.approx(right.mean())
+    assert np.unpackbits(score.correct, count=len(labels)).tolist() == right.astype(int).tolist()
+    assert score.digest == "one"
+    rows = np.concatenate([partition.indices["test"][client] for client in (2, 0)])
+    np.testing.assert_array_equal(scored.local["model"], probabilities[rows])
 
 
-def test_equal_predictors_share_a_digest_and_run_once(scene) -> None:
-    scorer, _, net = scene
-    runs = []
-    net.register_forward_hook(lambda *_: runs.append(1))
-    _, first = scorer.score(net, "test")
-    assert scorer.score(net, "test")[1].digest == first.digest
-    assert len(runs) == 1
-    scorer.score(net, "val")
-    with torch.no_grad():
-        net.norm.running_mean.add_(1e-3)
-    assert scorer.score(net, "test")[1].digest != first.digest
-    assert len(runs) == 3
+def test_models_of_nobody_have_no_local_predictions(scene) -> None:
+    partition, probabilities = scene
+    scored = Scorer(partition).scored(_done("test", (), model=Predictions("one", probabilities)))
+    assert scored.local["model"].shape == (0, partition.splits.task.outputs)
+
+
+def test_equal_models_are_scored_once_per_split(scene, monkeypatch) -> None:
+    partition, probabilities = scene
+    counted, scores = [], Task.scores
+    monkeypatch.setattr(Task, "scores", lambda *args: counted.append(1) or scores(*args))
+    scorer, predictions = Scorer(partition), Predictions("one", probabilities)
+    scorer.scored(_done("test", (0,), a=predictions, b=predictions))
+    scorer.scored(_done("test", (1,), a=predictions))
+    assert len(counted) == 1
+    scorer.scored(_done("val", (1,), a=Predictions("one", probabilities[: len(partition.splits.val)])))
+    scorer.scored(_done("test", (1,), a=Predictions("two", probabilities)))
+    assert len(counted) == 3

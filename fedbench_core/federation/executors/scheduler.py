@@ -99,6 +99,7 @@ class Scheduler:
                         self._learn(received.seconds / len(batch))
                     queue.take_in(batch, received)
                 if queue.ready:
+                    self._send(queue)  # so that no worker waits while the caller works
                     yield queue.ready.popleft()
         finally:
             self._pool.discard()
