@@ -197,27 +197,33 @@ def partition_of(run: ResolvedRun, how: How, say: Say | None = None, splits: Spl
 def _run(run: ResolvedRun, folder: Path, how: How, watch: Watch, say: Say, splits: Splits | None = None) -> Finished:
     if note := bf16_note(run.spec):
         say(note)
-    with claimed(folder, wait=how.wait), torch_set_up(run.spec):  # all of it must give a worker's bits
+    with claimed(folder, wait=how.wait):
         watch(_stage(run, folder, f"loading {run.spec.dataset}"))
         splits = splits or load(run, how, say)
         partition = partition_of(run, how, say, splits)
         if is_done(folder):
             return _same(_finished(folder), run, partition)
-        watch(_stage(run, folder, f"building {', '.join(dict.fromkeys(run.backbones))}"))
-        probe = Probe(run, partition)
-        notes = [*probe.check(), *_period_note(run)]
-        store = Store(folder / "state")
-        check_models_folder(folder, run)
-        try:
-            progress, test, made = _train(run, partition, store, folder, how, watch)
-            record = build(run, partition, progress, test, probe, notes, made)
-            write_models(folder, store, progress, run, partition)
-            write_record(folder / RECORD, record)
-        except KeyboardInterrupt:
-            command = f"fedbench resume {folder}" if was_begun(folder / "state") else "the same command"
-            raise KeyboardInterrupt(f"Continue with: {command}") from None
-        store.clear()
-    return Finished(folder, record)
+        with torch_set_up(run.spec):  # aggregation and encoding in this process must give a worker's bits
+            return Finished(folder, _compute(run, partition, folder, how, watch))
+
+
+def _compute(run: ResolvedRun, partition: Partition, folder: Path, how: How, watch: Watch) -> dict[str, Any]:
+    """Check, train and record; the record."""
+    watch(_stage(run, folder, f"building {', '.join(dict.fromkeys(run.backbones))}"))
+    probe = Probe(run, partition)
+    notes = [*probe.check(), *_period_note(run)]
+    store = Store(folder / "state")
+    check_models_folder(folder, run)
+    try:
+        progress, test, made = _train(run, partition, store, folder, how, watch)
+        record = build(run, partition, progress, test, probe, notes, made)
+        write_models(folder, store, progress, run, partition)
+        write_record(folder / RECORD, record)
+    except KeyboardInterrupt:
+        command = f"fedbench resume {folder}" if was_begun(folder / "state") else "the same command"
+        raise KeyboardInterrupt(f"Continue with: {command}") from None
+    store.clear()
+    return record
 
 
 def _finished(folder: Path) -> Finished:

@@ -7,6 +7,7 @@ imported on first use, which takes a second.
 import math
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from threading import Thread
 
@@ -17,12 +18,27 @@ THRESHOLD = 0.5
 """The probability from which a label is predicted."""
 BINS = 15
 """Bins of the expected calibration error."""
+_SWITCH_SECONDS = 0.0002
+"""How long other threads wait for one that imports: 5 ms by default, as long as a short turn takes."""
 
 
 def import_in_background() -> None:
-    """Import torchmetrics in another thread, for a process that has other things to wait for first."""
-    if "torch._dynamo" in sys.modules:  # its modules import each other: two threads might see half of one
-        Thread(target=import_module, args=("torchmetrics",), daemon=True).start()
+    """Import torchmetrics in another thread, if torch._dynamo is imported, for a process that waits for others first.
+
+    The modules of torch._dynamo import each other: if two threads did so, one might see half of a module.
+    """
+    if "torch._dynamo" in sys.modules:
+        Thread(target=_import, daemon=True).start()
+
+
+def _import() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    try:
+        with suppress(Exception):  # the first use raises it again
+            import_module("torchmetrics")
+    finally:
+        sys.setswitchinterval(before)
 
 
 def mean(values: Tensor) -> float | None:

@@ -12,8 +12,8 @@ from fedbench_core.garbage import importing
 def serving(*further: str, processes: bool = True) -> Iterator[None]:
     """Run a fork server, which also imports the modules `further`, as long as the context lasts.
 
-    On Linux it is a copy of this process, unless this process has computed something: enter the context before
-    importing torch.
+    On Linux it is a copy of this process with all plugins, unless this process has computed something: enter the
+    context before importing torch.
     """
     fresh = "torch" not in sys.modules
     with importing() if fresh else nullcontext():

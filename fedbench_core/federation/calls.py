@@ -137,9 +137,9 @@ class AggregateDone:
 
 @dataclass(frozen=True)
 class ScoreCall:
-    """Score models on one split: those of a client, those of all who received the same, or the server's own.
+    """Predict a split with models that are scored: those of a client, of all who received the same, or the server's.
 
-    backbone: of the clients; clients: whose local images the predictions are wanted for; keep: where the models are to
+    backbone: of the clients; clients: whose models they are; keep: where the models are to
     be written, with the number of the role added; None to write none.
     """
 

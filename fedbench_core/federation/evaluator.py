@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from fedbench_core.api import SERVER, Aggregator, LocalUpdate, RunError
+from fedbench_core.federation.blame import at
 from fedbench_core.federation.calls import ScoreCall, ScoreDone, Stored
 from fedbench_core.federation.evaluation import evaluate
 from fedbench_core.federation.executors import Executor
@@ -163,7 +164,9 @@ class Evaluator:
             if keep:
                 self._keeper.take(keep, number, done)
             totals.count_prediction(done.forwards)
-            yield self._scorer.scored(done)
+            with at(done.call.label):
+                scored = self._scorer.scored(done)
+            yield scored
 
     def _calls(self, round_: int, split: str) -> Iterator[ScoreCall]:
         """Clients' own models, then each model that clients have in common, then the server's own."""

@@ -135,7 +135,7 @@ class Worker:
     def _score(self, call: ScoreCall) -> ScoreDone:
         ctx = replace(self._base, round=call.round) if call.of == "server" else self._of_client(call)
         nets, made = self._predictors(call, ctx)
-        forwards = self._networks.forwards()  # what it takes to predict; scoring itself is no cost of the method
+        forwards = self._networks.forwards()  # of `predictors`; to run them on a split is no cost of the method
         predictions: dict[str, Predictions] = {}
         kept: dict[str, KeptModel] = {}
         for role, net in nets.items():

@@ -6,9 +6,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torchmetrics  # noqa: F401 - the processes of runs are forked from one that has imported this module
-
 from fedbench_core.api import FedbenchError, RequestError
+from fedbench_core.federation.executors.fork_server import start_server
 from fedbench_core.federation.executors.process_pool import ProcessPool
 from fedbench_core.federation.executors.scheduler import LostError, News, Pool, Scheduler
 from fedbench_core.federation.progress import Event
@@ -53,6 +52,7 @@ class Report:
 def compute(jobs: Sequence[Job], workers: int | None) -> Generator[Report, None, None]:
     """Compute the runs, `workers` at a time or by `default_workers`. Close the generator to stop them."""
     workers = workers or min(default_workers(job.spec.device) for job in jobs)
+    start_server("torchmetrics")  # each run is scored in its own process, which should not have to import it
     pool = ProcessPool(_begin, min(workers, len(jobs)), reuse=False)
     return reports(jobs, pool, attempts=1)
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
+
 from fedbench_core.garbage import importing
 from fedbench_core.registry import registry
 
@@ -33,11 +35,12 @@ def start_server_as_copy(*modules: str) -> None:
     """Import what workers need and `modules`, then start the fork server as a copy of this process.
 
     For a process that has computed nothing yet. It needs the same modules, and to import them twice takes seconds.
-    Plugins are imported, too, unless one starts a thread: a copy has none.
+    Plugins are imported, too. If one starts a thread, which a copy would lack, or a GPU, the server is a new process.
     """
     with importing():  # ends before the copy is made, in which no block ends
         for module in (_IMPORTED, *modules):
             import_module(module)
+        import_module("scipy.linalg")  # the threads of its OpenBLAS, with which a process can be copied, don't count
         before = _num_threads()
         registry()
     if _num_threads() > before:
@@ -55,8 +58,11 @@ def _num_threads() -> int:
     return len(list(Path("/proc/self/task").iterdir()))
 
 
-def _forked(_executable: object, command: Sequence[Any], inherited: Sequence[int]) -> int:
-    """Run the Python code of `command` in a copy of this process instead of a new interpreter; its process id."""
+def _forked(executable: str, command: Sequence[Any], inherited: Sequence[int]) -> int:
+    """Run the Python code of `command` in a copy of this process instead of a new interpreter; its process id.
+
+    A new interpreter all the same if this process has started a GPU, which a copy can't use.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -64,6 +70,10 @@ def _forked(_executable: object, command: Sequence[Any], inherited: Sequence[int
         return pid
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if torch.cuda._is_in_bad_fork():  # noqa: SLF001  # only a copy can tell, and only so
+            for number in inherited:
+                os.set_inheritable(number, True)
+            os.execv(executable, list(command))  # noqa: S606  # the interpreter of this process
         forkserver._forkserver._lock = threading.Lock()  # type: ignore[attr-defined]  # noqa: SLF001  # it is held here
         _close_other_ends(inherited)
         exec(command[-1], {})  # noqa: S102  # what `python -c` would run

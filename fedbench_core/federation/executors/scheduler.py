@@ -100,6 +100,7 @@ class Scheduler:
                     queue.take_in(batch, received)
                 if queue.ready:
                     self._send(queue)  # so that no worker waits while the caller works
+                    tell(self._pool.working())
                     yield queue.ready.popleft()
         finally:
             self._pool.discard()

@@ -78,6 +78,12 @@ def test_server_is_no_copy_where_a_plugin_started_a_thread() -> None:
     assert _ends(server)
 
 
+def test_server_is_no_copy_where_a_gpu_was_started() -> None:
+    status, server = _started("setattr(fork_server.torch.cuda, '_is_in_bad_fork', lambda: True)", "")
+    assert status == 1
+    assert _ends(server)
+
+
 def _started(plugins: str, end: str) -> tuple[int, int]:
     """The status of a worker, 7 in a copy, and the process id of its server."""
     code = COPY.replace("PLUGINS", plugins).replace("END", end)

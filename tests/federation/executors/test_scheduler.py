@@ -74,6 +74,13 @@ def test_last_tasks_are_sent_longest_first() -> None:
     assert order[20 - window :] == list(reversed(range(20 - window, 20)))
 
 
+def test_a_worker_has_its_next_task_before_the_caller_gets_a_result() -> None:
+    pool = Pool(-1)
+    results = Scheduler(pool, in_order=False).run(range(20))
+    next(results)
+    assert len(pool.sent) >= pool.workers
+
+
 def test_last_batches_are_short_so_that_workers_end_together() -> None:
     class Noting(Pool):
         def send(self, batch) -> None:
