@@ -64,7 +64,7 @@ def command(
     for method in methods:
         check_names({"method": method})
     settings, several = given_settings(given, config), read_seeds(seeds)
-    with serving("fedbench_core.suites.jobs", "torchmetrics", processes=True):
+    with serving("fedbench_core.suites.imported", processes=True):
         from fedbench_core.suites.adhoc import adhoc_suite, suite_text  # noqa: PLC0415  # imports torch: slow
 
         trackers = trackers_of(track)

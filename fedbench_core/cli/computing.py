@@ -85,7 +85,7 @@ def compute(
 
     warn: prints what else is to be known, once the plan is found to be valid; track: names of trackers.
     """
-    with serving("fedbench_core.suites.jobs", "torchmetrics", processes=how["executor"] == "processes"):
+    with serving("fedbench_core.suites.imported", processes=how["executor"] == "processes"):
         from fedbench_core.runner import How  # noqa: PLC0415  # imports torch: slow, and --help does not need it
         from fedbench_core.suites.running import plan_runs  # noqa: PLC0415  # as above
 

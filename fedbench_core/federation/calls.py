@@ -139,8 +139,8 @@ class AggregateDone:
 class ScoreCall:
     """Predict a split with models that are scored: those of a client, of all who received the same, or the server's.
 
-    backbone: of the clients; clients: whose models they are; keep: where the models are to
-    be written, with the number of the role added; None to write none.
+    backbone: of the clients; clients: whose models they are; keep: where the models are to be written, with the number
+    of the role added; None to write none.
     """
 
     of: Literal["client", "received", "server"]

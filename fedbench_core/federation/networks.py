@@ -1,6 +1,5 @@
 """Networks for the length of a turn: built once per process, reused with other weights."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from fedbench_core.federation.blame import blamed, expect
 from fedbench_core.federation.flops import ForwardCounter
 from fedbench_core.federation.generators import own_generator
 from fedbench_core.federation.node_state import Tensors, Weights
+from fedbench_core.federation.recent import Recent
 from fedbench_core.models import pixel_statistics
 
 _INITIAL_KEPT = 8
@@ -70,7 +70,7 @@ class Networks:
         self._normalization = pixel_statistics(splits.train) if normalization == "dataset" else None
         self._free: dict[_Key, list[nn.Module]] = {}
         self._used: list[tuple[_Key, nn.Module]] = []
-        self._initial: OrderedDict[tuple[_Key, str], Tensors] = OrderedDict()
+        self._initial = Recent[tuple[_Key, str], Tensors](_INITIAL_KEPT)
         self._counter = ForwardCounter()
 
     def backbone(self, name: str, role: str = "") -> Backbone:
@@ -171,10 +171,4 @@ class Networks:
             return net.to(self._device)
 
     def _initial_tensors(self, key: _Key, role: str, make: Callable[[], nn.Module]) -> Tensors:
-        found = (key, role)
-        if found not in self._initial:
-            self._initial[found] = snapshot(make(), self._device)
-        self._initial.move_to_end(found)
-        if len(self._initial) > _INITIAL_KEPT:
-            self._initial.popitem(last=False)
-        return self._initial[found]
+        return self._initial.get((key, role), lambda: snapshot(make(), self._device))

@@ -1,7 +1,6 @@
 """What models predict for a whole split, each distinct one computed once."""
 
 import hashlib
-from collections import OrderedDict
 
 import numpy as np
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from fedbench_core.api import Examples, Images, RunError, Splits
 from fedbench_core.federation.calls import Predictions
+from fedbench_core.federation.recent import Recent
 
 _KEPT = 8
 _BATCH_BYTES = 2**24
@@ -20,17 +20,12 @@ class Predictor:
     def __init__(self, device: str, splits: Splits) -> None:
         self._device = device
         self._splits = splits
-        self._seen: OrderedDict[tuple[str, str], Predictions] = OrderedDict()
+        self._seen = Recent[tuple[str, str], Predictions](_KEPT)
 
     def predict(self, net: nn.Module, split: str) -> Predictions:
         """Class probabilities of `net` for the whole split; RunError if its outputs are no logits, or not finite."""
-        key = (digest(net), split)
-        if key not in self._seen:
-            self._seen[key] = Predictions(key[0], self._probabilities(net, split).numpy())
-        self._seen.move_to_end(key)
-        if len(self._seen) > _KEPT:
-            self._seen.popitem(last=False)
-        return self._seen[key]
+        model = digest(net)
+        return self._seen.get((model, split), lambda: Predictions(model, self._probabilities(net, split).numpy()))
 
     def _probabilities(self, net: nn.Module, split: str) -> Tensor:
         task, examples = self._splits.task, getattr(self._splits, split)

@@ -3,7 +3,6 @@
 So only this process imports torchmetrics, which takes a second, while workers train.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from fedbench_core.api.metrics import THRESHOLD
 from fedbench_core.federation.bits import text_of_bits, text_of_codes
 from fedbench_core.federation.calls import Predictions, ScoreCall, ScoreDone
 from fedbench_core.federation.partition import Partition
+from fedbench_core.federation.recent import Recent
 from fedbench_core.statistics.contributions import auc_contributions
 
 _KEPT = 8
@@ -56,7 +56,7 @@ class Scorer:
 
     def __init__(self, partition: Partition) -> None:
         self._partition = partition
-        self._seen: OrderedDict[tuple[str, str], ModelScore] = OrderedDict()
+        self._seen = Recent[tuple[str, str], ModelScore](_KEPT)
 
     def scored(self, done: ScoreDone) -> Scored:
         """The scores of the models of a call, and what is needed of their predictions."""
@@ -68,13 +68,7 @@ class Scorer:
         return Scored(done.call, scores, local, done.made_from_received)
 
     def _score(self, made: Predictions, split: str) -> ModelScore:
-        key = (made.digest, split)
-        if key not in self._seen:
-            self._seen[key] = self._computed(made, split)
-        self._seen.move_to_end(key)
-        if len(self._seen) > _KEPT:
-            self._seen.popitem(last=False)
-        return self._seen[key]
+        return self._seen.get((made.digest, split), lambda: self._computed(made, split))
 
     def _computed(self, made: Predictions, split: str) -> ModelScore:
         task = self._partition.splits.task

@@ -52,7 +52,7 @@ class Report:
 def compute(jobs: Sequence[Job], workers: int | None) -> Generator[Report, None, None]:
     """Compute the runs, `workers` at a time or by `default_workers`. Close the generator to stop them."""
     workers = workers or min(default_workers(job.spec.device) for job in jobs)
-    start_server("torchmetrics")  # each run is scored in its own process, which should not have to import it
+    start_server("fedbench_core.suites.imported")
     pool = ProcessPool(_begin, min(workers, len(jobs)), reuse=False)
     return reports(jobs, pool, attempts=1)
 

@@ -92,18 +92,20 @@ class Scheduler:
         queue = _Queue(tasks, self._attempts, cost, in_order=self._in_order)
         try:
             while queue.waiting or queue.out or queue.ready:
-                self._send(queue)
+                self._send(queue)  # first, so that no worker waits while the caller works
                 tell(self._pool.working())
-                for batch, received in self._pool.receive(wait=not queue.ready):
-                    if isinstance(received, Answers):
-                        self._learn(received.seconds / len(batch))
-                    queue.take_in(batch, received)
                 if queue.ready:
-                    self._send(queue)  # so that no worker waits while the caller works
-                    tell(self._pool.working())
                     yield queue.ready.popleft()
+                if queue.out:
+                    self._receive(queue)
         finally:
             self._pool.discard()
+
+    def _receive(self, queue: "_Queue[T]") -> None:
+        for batch, received in self._pool.receive(wait=not queue.ready):
+            if isinstance(received, Answers):
+                self._learn(received.seconds / len(batch))
+            queue.take_in(batch, received)
 
     def _send(self, queue: "_Queue[T]") -> None:
         length = 1 if queue.tries else self._batch_length  # after a loss one by one, to find the task that causes it
