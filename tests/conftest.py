@@ -43,6 +43,8 @@ def _install(site: Path, name: str, source: str, version: str, entry_points: str
 
 def _forget() -> None:
     """The registry reads anew what is installed."""
+    if trial := sys.modules.get("fedbench_core.registry.trial"):
+        trial.key_of_plugins.cache_clear()
     if catalog := sys.modules.get("fedbench_core.registry.catalog"):  # importing it takes seconds
         catalog.registry.cache_clear()
 

@@ -53,6 +53,7 @@ class SuiteFolder:
     def __init__(self, folder: Path, template: dict[str, Any]) -> None:
         self.folder = folder
         self.template = template
+        self._text = json.dumps(template)
 
     def suite(self, name: str = "small", **changes: Any) -> Path:
         """Write a suite and give its file; `changes` replace its keys, None removes one."""
@@ -102,7 +103,7 @@ class SuiteFolder:
 
     def record(self, grid_point: GridPoint, correct: int) -> dict[str, Any]:
         """A record of the grid point in which all clients predict the first `correct` images correctly."""
-        record = copy.deepcopy(self.template)
+        record = json.loads(self._text)  # several times as fast as a deep copy
         record["grid_point"] = grid_point.block
         record["spec"] = copy.deepcopy(expected_spec(grid_point)) or _spec(record["spec"], grid_point)
         backbones, clients = record["spec"]["backbones"], record["population"]["clients"]

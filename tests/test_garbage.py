@@ -45,6 +45,7 @@ with serving():
 """
 
 
+@pytest.mark.slow
 def test_imported_objects_are_not_looked_at_again_in_any_process(tmp_path) -> None:
     """All processes collect what they make themselves; nothing is reported as leaked when they end."""
     (tmp_path / "worker.py").write_text(WORKER)

@@ -12,6 +12,7 @@ from torch.optim.optimizer import ParamsT
 
 from fedbench_core.api import Backbone, Examples, Outputs, Payload, RoundContext
 from fedbench_core.api.seeds import Word
+from fedbench_core.learning.batch_means import BatchMeans
 from fedbench_core.learning.batches import BATCHES, Batch, Data, batches
 
 Loss = Callable[[Batch, Outputs, nn.Module], Tensor | Mapping[str, Tensor]]
@@ -50,8 +51,7 @@ def fit(
     networks. frozen: modules in evaluation mode that are not trained. step: an optimizer in place of a new
     one. on_gradients: called with `net` between the backward pass and the step, before gradients are clipped.
     """
-    terms: dict[str, Tensor] = {}
-    seen = steps = 0
+    means = BatchMeans()
     net.train()
     precision = autocast(ctx)
     with _frozen(frozen):
@@ -65,10 +65,8 @@ def fit(
                 on_gradients(net)
             clip((parameter for group in step.param_groups for parameter in group["params"]), ctx)
             step.step()
-            for name, value in losses.items():
-                terms[name] = terms.get(name, 0) + value.detach() * len(batch.images)
-            seen, steps = seen + len(batch.images), steps + 1
-    return {**{name: float(total) / max(1, seen) for name, total in terms.items()}, "steps": steps}
+            means.add(losses, len(batch.images))
+    return means.result()
 
 
 def _losses(net: nn.Module, batch: Batch, loss: Loss | None, ctx: RoundContext) -> Mapping[str, Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedbench_core.api import Backbone, Client, Outputs, RoundContext, RunError, torch_seed
+from fedbench_core.learning.batch_means import BatchMeans
 from fedbench_core.learning.batches import Batch, Data, batches
 from fedbench_core.learning.local import autocast, clip, optimizer, outputs_of
 
@@ -56,8 +57,7 @@ def fit_pair(first: Side, second: Side, data: Data, ctx: RoundContext, *, joint:
     """
     sides = first, second
     step = optimizer([{"params": _parameters([side]), "lr": ctx.lr * side.rate} for side in sides], ctx)
-    totals: dict[str, Tensor] = {}
-    seen = steps = 0
+    means = BatchMeans()
     for side in sides:
         side.net.train()
     for batch in batches(data, ctx):
@@ -70,11 +70,9 @@ def fit_pair(first: Side, second: Side, data: Data, ctx: RoundContext, *, joint:
         for side in sides:
             clip(_parameters([side]), ctx)
         step.step()
-        for name, value in (losses | _lengths(sides, passes)).items():
-            totals[name] = totals.get(name, 0) + value.detach() * len(batch.images)
-        seen, steps = seen + len(batch.images), steps + 1
-    means = {name: float(total) / max(1, seen) for name, total in totals.items()}
-    return {"loss": means.get(f"{first.role}_task", 0.0), **means, "steps": steps}
+        means.add(losses | _lengths(sides, passes), len(batch.images))
+    made = means.result()
+    return {"loss": made.get(f"{first.role}_task", 0.0), **made}
 
 
 def check_pair(

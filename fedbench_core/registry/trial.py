@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,8 +55,9 @@ def key_of(point: EntryPoint) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@cache  # what this process imports doesn't change when its files do
 def key_of_plugins() -> str:
-    """A digest of all installed plugins; "" if the files of one are not known."""
+    """A digest of all installed plugins as they were at the first call; "" if the files of one are not known."""
     points: list[EntryPoint] = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))
     if not all(map(files_of, points)):
         return ""

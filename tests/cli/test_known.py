@@ -47,6 +47,7 @@ def test_names_that_were_damaged_are_not_known(monkeypatch, tmp_path) -> None:
     assert known.known() is None
 
 
+@pytest.mark.slow
 def test_names_are_known_without_torch_until_a_plugin_changes(go, kit, environment) -> None:
     first, second = go("list", "methods"), go("list", "methods")
     assert (first["torch"], second["torch"]) == (True, False)

@@ -119,6 +119,7 @@ def test_filed_record_has_its_grid_point_and_no_path(go, suite) -> None:
     assert (own["how"]["executor"], own["spec"]["threads"]) == ("serial", 1)
 
 
+@pytest.mark.slow
 def test_failed_and_invalid_runs_are_named_and_stop_no_other_run(go, suite, tmp_path) -> None:
     tries = tmp_path / "tries"
     tries.mkdir()
@@ -222,6 +223,7 @@ def alter(file: Path, **blocks: object) -> dict:
     return record
 
 
+@pytest.mark.slow
 def test_outdated_records_are_named_and_replaced_only_with_fresh(go, suite) -> None:
     path = suite(TWO[0], seeds=1)
     go("suite", "run", path)
@@ -297,6 +299,7 @@ RUN = ("run", "--backbones", "tiny", "--dataset", "spots", "--clients", "3", "--
 RUN += ("--batch-size", "8", "--executor", "serial", "--out", "mine", "--seed", "1")
 
 
+@pytest.mark.slow
 def test_submitted_run_is_filed_like_a_run_of_the_suite(go, suite) -> None:
     path = suite(*TWO)
     go(*RUN, "--method", "fedavg")
@@ -397,6 +400,7 @@ def two_filed(go, suite, computed) -> list[Path]:
     return list(filed(path).values())
 
 
+@pytest.mark.slow
 def test_verification_is_signed_beside_the_record_and_shown_on_the_page(go, two_filed) -> None:
     assert "none of 2 records" in go("leaderboard", "small", "--notes").stdout
     first = two_filed[0]

@@ -70,6 +70,7 @@ def test_server_is_a_copy_of_the_process_that_starts_it_and_ends_with_it(end: st
     assert _ends(server)
 
 
+@pytest.mark.slow
 def test_server_is_no_copy_where_a_plugin_started_a_thread() -> None:
     """The copy would be without the thread, and might wait for it."""
     thread = "__import__('threading').Thread(target=signal.pause, daemon=True).start()"
@@ -78,6 +79,7 @@ def test_server_is_no_copy_where_a_plugin_started_a_thread() -> None:
     assert _ends(server)
 
 
+@pytest.mark.slow
 def test_server_is_no_copy_where_a_gpu_was_started() -> None:
     status, server = _started("setattr(fork_server.torch.cuda, '_is_in_bad_fork', lambda: True)", "")
     assert status == 1
