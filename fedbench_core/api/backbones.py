@@ -88,13 +88,13 @@ def _enter(net: Backbone, call: Callable[..., Any], *args: Any, **kwargs: Any) -
     if observer is not None:
         observer.observe(net, images)
         observer.active = True
-    net._entered = True  # noqa: SLF001  # as above
+    object.__setattr__(net, "_entered", True)  # a module's own takes 5 µs
     try:
         images = images if net.normalization is None else net.normalization(images)
         named = dict(zip(kwargs, (images, *rest)[len(args) :], strict=True))
         return call(*(images, *rest)[: len(args)], **named)
     finally:
-        net._entered = False  # noqa: SLF001  # as above
+        object.__setattr__(net, "_entered", False)  # as above
         if observer is not None:
             observer.active = False
 
