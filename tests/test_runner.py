@@ -104,7 +104,9 @@ def newest(folder: Path, key: str) -> Path:
     return next(folder / "state" / name for a, b, _, name, _ in journal["files"] if (a, b) == (kind, node))
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    "damage", ["flipped", *(pytest.param(name, marks=pytest.mark.slow) for name in ("truncated", "missing"))]
+)
 @pytest.mark.parametrize("what", ["client-2", "inbox-1", "journal"])
 def test_damage_falls_back_to_the_commit_before(damage, what, stopped, whole) -> None:
     DAMAGE[damage](stopped / "state" / "journal.json" if what == "journal" else newest(stopped, what))

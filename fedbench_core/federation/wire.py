@@ -1,5 +1,7 @@
 """What happens to a payload between two nodes. Bytes are counted on the blob that is sent and then decoded."""
 
+import math
+
 import torch
 
 from fedbench_core.api import NOTED, Compressor, Memory, Payload, RoundContext, RunError
@@ -66,8 +68,8 @@ def _check_form(sent: Form, got: Form) -> None:
 def check_finite(payload: Payload, whose: str, hint: str = "") -> None:
     """RunError that names the first tensor with NaN or infinity."""
     for name, tensor in payload.tensors.items():
-        if not tensor.is_floating_point() or tensor.sum().isfinite():  # a sum is 40 times faster, and may overflow
-            continue
+        if not tensor.is_floating_point() or math.isfinite(tensor.sum().item()):
+            continue  # a sum is 40 times as fast as a look at every number, and may overflow
         if not torch.isfinite(tensor).all():
             bad = "NaN" if torch.isnan(tensor).any() else "infinity"
             raise RunError(f"tensor {name!r} of {whose} holds {bad}.{hint and ' '}{hint}")

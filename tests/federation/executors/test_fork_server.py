@@ -63,7 +63,7 @@ END
 """
 
 
-@pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), signal.SIGKILL)"])
+@pytest.mark.parametrize("end", ["", pytest.param("os.kill(os.getpid(), signal.SIGKILL)", marks=pytest.mark.slow)])
 def test_server_is_a_copy_of_the_process_that_starts_it_and_ends_with_it(end: str) -> None:
     status, server = _started("None", end)
     assert status == 7
