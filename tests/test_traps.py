@@ -11,7 +11,7 @@ from scipy import stats
 
 from fedbench_core import RunSpec, run
 from fedbench_core.api import Examples, RoundContext, Splits, Task, Training
-from fedbench_core.federation.calls import ScoreCall
+from fedbench_core.federation.calls import PredictCall
 from fedbench_core.federation.evaluation import evaluate
 from fedbench_core.federation.partition import Partition
 from fedbench_core.federation.scoring import ModelScore, Scored
@@ -103,7 +103,7 @@ def _scores_of_clients(scores) -> tuple[float, int]:
 
 
 def _done(client, score, own) -> Scored:
-    call = ScoreCall("client", client, "net", (client,), 0, "test", 1, 0, None, None)
+    call = PredictCall("client", client, "net", (client,), 0, "test", 1, 0, None, None)
     return Scored(call, {"model": score}, {"model": own})
 
 

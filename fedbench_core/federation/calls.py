@@ -136,7 +136,7 @@ class AggregateDone:
 
 
 @dataclass(frozen=True)
-class ScoreCall:
+class PredictCall:
     """Predict a split with models that are scored: those of a client, of all who received the same, or the server's.
 
     backbone: of the clients; clients: whose models they are; keep: where the models are to be written, with the number
@@ -197,14 +197,14 @@ class KeptModel:
 
 
 @dataclass(frozen=True)
-class ScoreDone:
+class PredictDone:
     """The predictions of models by role.
 
     kept: the models that were written, by role; empty if none were to be. made_from_received: the roles of models that
     were made from the received payload, and that the client does not have without it.
     """
 
-    call: ScoreCall
+    call: PredictCall
     predictions: Mapping[str, Predictions]
     forwards: Forwards = field(default_factory=dict)
     kept: Mapping[str, KeptModel] = field(default_factory=dict)
@@ -216,8 +216,8 @@ class ScoreDone:
         return {}
 
 
-Call = TurnCall | AggregateCall | ScoreCall
-Done = TurnDone | AggregateDone | ScoreDone
+Call = TurnCall | AggregateCall | PredictCall
+Done = TurnDone | AggregateDone | PredictDone
 
 
 def node_name(node: Node) -> str:

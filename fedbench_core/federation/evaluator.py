@@ -6,7 +6,7 @@ from typing import Any
 
 from fedbench_core.api import SERVER, Aggregator, LocalUpdate, RunError
 from fedbench_core.federation.blame import at
-from fedbench_core.federation.calls import ScoreCall, ScoreDone, Stored
+from fedbench_core.federation.calls import PredictCall, PredictDone, Stored
 from fedbench_core.federation.evaluation import evaluate
 from fedbench_core.federation.executors import Executor
 from fedbench_core.federation.keeper import LAST, SELECTED, Keep, Keeper
@@ -152,14 +152,14 @@ class Evaluator:
             raise RunError(f"local update {name} returned no model. predictors or global_predictors must return one.")
         return done
 
-    def _scored(self, calls: Iterable[ScoreCall], keep: str) -> Iterator[Scored]:
+    def _scored(self, calls: Iterable[PredictCall], keep: str) -> Iterator[Scored]:
         """The outcomes of calls; their models are kept if `keep` names a round."""
         totals = self._progress.totals
         totals.prediction.clear()
         if keep:
             calls = (replace(call, keep=self._keeper.path(keep, number)) for number, call in enumerate(calls))
         for number, done in enumerate(self._executor.run(calls)):
-            if not isinstance(done, ScoreDone):
+            if not isinstance(done, PredictDone):
                 raise TypeError(type(done))
             if keep:
                 self._keeper.take(keep, number, done)
@@ -168,7 +168,7 @@ class Evaluator:
                 scored = self._scorer.scored(done)
             yield scored
 
-    def _calls(self, round_: int, split: str) -> Iterator[ScoreCall]:
+    def _calls(self, round_: int, split: str) -> Iterator[PredictCall]:
         """Clients' own models, then each model that clients have in common, then the server's own."""
         update, aggregator = type(self._run.local_update), type(self._run.aggregator)
         received = self._received(round_)
@@ -179,7 +179,7 @@ class Evaluator:
         if aggregator.predictors is not Aggregator.predictors:
             yield self._call("server", SERVER, self._all_clients, round_, split, None)
 
-    def _of_clients(self, round_: int, split: str, received: list[Stored | None]) -> Iterator[ScoreCall]:
+    def _of_clients(self, round_: int, split: str, received: list[Stored | None]) -> Iterator[PredictCall]:
         keeps = type(self._run.local_update).setup is not LocalUpdate.setup
         clients = [client for client in range(self._run.trained) if not keeps or client in self._progress.turns]
         for client in clients:
@@ -191,7 +191,7 @@ class Evaluator:
         if not clients:  # the roles are known from a client that has not trained; its scores count for nobody
             yield self._call("client", 0, (), round_, split, received[0])
 
-    def _in_common(self, round_: int, split: str, received: list[Stored | None]) -> Iterator[ScoreCall]:
+    def _in_common(self, round_: int, split: str, received: list[Stored | None]) -> Iterator[PredictCall]:
         groups: dict[tuple[str, str], list[int]] = {}
         for client, stored in enumerate(received):
             digest = "" if stored is None else stored.file.digest
@@ -223,7 +223,7 @@ class Evaluator:
         split: str,
         received: Stored | None,
         trained: int | None = None,
-    ) -> ScoreCall:
+    ) -> PredictCall:
         """The call for a client. trained: the client that trained its model, if that was another."""
         trained = client if trained is None else trained
         key = (STATE, str(SERVER), "") if of == "server" else ("client", str(trained), "")
@@ -231,4 +231,4 @@ class Evaluator:
         backbone = "" if of == "server" else self._run.backbone(client)
         state = None if of == "received" else self._store.get(key)
         published = self._nodes.published(SERVER) if of == "server" else {}
-        return ScoreCall(of, client, backbone, clients, round_, split, turns, last_round, state, received, published)
+        return PredictCall(of, client, backbone, clients, round_, split, turns, last_round, state, received, published)

@@ -6,7 +6,7 @@ The selected round is the one with the best validation score; test scores choose
 from pathlib import Path
 from typing import Any, Literal
 
-from fedbench_core.federation.calls import KeptModel, ScoreDone
+from fedbench_core.federation.calls import KeptModel, PredictDone
 from fedbench_core.federation.progress import Progress
 from fedbench_core.federation.store import Key, Store
 
@@ -51,7 +51,7 @@ class Keeper:
             return None
         return self._store.path((which, str(number), ""), self._kept[which]["round"], 0)
 
-    def take(self, which: str, number: int, done: ScoreDone) -> None:
+    def take(self, which: str, number: int, done: PredictDone) -> None:
         """Take over the models that were written in a call."""
         for role, model in done.kept.items():
             if self._kept[which]["reason"]:

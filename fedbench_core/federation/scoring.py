@@ -14,7 +14,7 @@ from torch import Tensor
 from fedbench_core.api import Task
 from fedbench_core.api.metrics import THRESHOLD
 from fedbench_core.federation.bits import text_of_bits, text_of_codes
-from fedbench_core.federation.calls import Predictions, ScoreCall, ScoreDone
+from fedbench_core.federation.calls import PredictCall, PredictDone, Predictions
 from fedbench_core.federation.partition import Partition
 from fedbench_core.federation.recent import Recent
 from fedbench_core.statistics.contributions import auc_contributions
@@ -42,10 +42,10 @@ class ModelScore:
 class Scored:
     """Scores by role, and probabilities (images, classes) for the local images of the call's clients, in order.
 
-    made_from_received: as in `ScoreDone`.
+    made_from_received: as in `PredictDone`.
     """
 
-    call: ScoreCall
+    call: PredictCall
     scores: Mapping[str, ModelScore]
     local: Mapping[str, npt.NDArray[np.float32]]
     made_from_received: frozenset[str] = frozenset()
@@ -58,7 +58,7 @@ class Scorer:
         self._partition = partition
         self._seen = Recent[tuple[str, str], ModelScore](_KEPT)
 
-    def scored(self, done: ScoreDone) -> Scored:
+    def scored(self, done: PredictDone) -> Scored:
         """The scores of the models of a call, and what is needed of their predictions."""
         split = done.call.split
         own = [self._partition.indices[split][client] for client in done.call.clients]

@@ -27,9 +27,9 @@ from fedbench_core.federation.calls import (
     Done,
     Encoded,
     KeptModel,
+    PredictCall,
+    PredictDone,
     Predictions,
-    ScoreCall,
-    ScoreDone,
     Stored,
     TurnCall,
     TurnDone,
@@ -78,7 +78,7 @@ class Worker:
                 self._networks.forwards()
                 if isinstance(call, TurnCall):
                     return self._turn(call)
-                return self._aggregate(call) if isinstance(call, AggregateCall) else self._score(call)
+                return self._aggregate(call) if isinstance(call, AggregateCall) else self._predict(call)
         finally:
             self._networks.recall()
 
@@ -132,7 +132,7 @@ class Worker:
         payload = receive(self._run, "compressor", blob, form) if stored.encoded else Payload.from_bytes(blob)
         return self._on_device(payload)
 
-    def _score(self, call: ScoreCall) -> ScoreDone:
+    def _predict(self, call: PredictCall) -> PredictDone:
         ctx = replace(self._base, round=call.round) if call.of == "server" else self._of_client(call)
         nets, made = self._predictors(call, ctx)
         forwards = self._networks.forwards()  # of `predictors`; to run them on a split is no cost of the method
@@ -144,9 +144,9 @@ class Worker:
             if call.keep is not None:
                 path = call.keep.with_name(f"{len(kept)}-{call.keep.name}")
                 kept[role] = keep(net, self._networks, self._run.modules, self._storage, path)
-        return ScoreDone(call, predictions, forwards, kept, made)
+        return PredictDone(call, predictions, forwards, kept, made)
 
-    def _predictors(self, call: ScoreCall, ctx: RoundContext) -> tuple[Mapping[str, nn.Module], frozenset[str]]:
+    def _predictors(self, call: PredictCall, ctx: RoundContext) -> tuple[Mapping[str, nn.Module], frozenset[str]]:
         """The models of a call by role, and the roles of those that were made from the received payload."""
         if call.of == "server":
             published = Published(self._run, call.published, self._storage)
@@ -167,17 +167,17 @@ class Worker:
         made = {role for role, net in nets.items() if watched.read and not any(net is one for one in own)}
         return nets, frozenset(made)
 
-    def _of_client(self, call: TurnCall | ScoreCall, **changes: Any) -> RoundContext:
+    def _of_client(self, call: TurnCall | PredictCall, **changes: Any) -> RoundContext:
         """The moment of a call as its client sees it, with the class weights of the client's training images."""
         ctx = replace(self._base, round=call.round, node=call.client, **changes)
         return with_class_weights(ctx, self._images(call).examples("train", call.client))
 
-    def _images(self, call: TurnCall | ScoreCall) -> Partition:
+    def _images(self, call: TurnCall | PredictCall) -> Partition:
         """The partition of a call's client: where clients personalize a model that was trained centrally, their own."""
-        own = isinstance(call, ScoreCall) and self._run.local_update.personalizes
+        own = isinstance(call, PredictCall) and self._run.local_update.personalizes
         return self._partition if own else self._training
 
-    def _client(self, call: TurnCall | ScoreCall, kept: NodeState | None, ctx: RoundContext) -> Client:
+    def _client(self, call: TurnCall | PredictCall, kept: NodeState | None, ctx: RoundContext) -> Client:
         """The client as its last turn left it, or set up for its first."""
         images = self._images(call)
         train, val = (images.examples(split, call.client).on(ctx.device) for split in ("train", "val"))

@@ -15,7 +15,7 @@ import torch
 
 from fedbench_core.api import SERVER, Method, Payload, RequestError
 from fedbench_core.federation.assembly import assemble, resolve
-from fedbench_core.federation.calls import PEER_WAY, SERVER_WAY, ScoreDone, TurnCall, TurnDone
+from fedbench_core.federation.calls import PEER_WAY, SERVER_WAY, PredictDone, TurnCall, TurnDone
 from fedbench_core.federation.controls import control_of
 from fedbench_core.federation.participation import participating
 from fedbench_core.federation.partition import Partition
@@ -72,8 +72,8 @@ class ReversedRun:
     @property
     def last_downloads(self) -> set[int]:
         """The sizes of what was published at the end and read by models that are scored on test images."""
-        scored = [one for one in self.observed if isinstance(one.done, ScoreDone) and one.done.call.split == "test"]
-        made = [one for one in scored if isinstance(one.done, ScoreDone) and one.done.made_from_received]
+        scored = [one for one in self.observed if isinstance(one.done, PredictDone) and one.done.call.split == "test"]
+        made = [one for one in scored if isinstance(one.done, PredictDone) and one.done.made_from_received]
         return {len(one.received) for one in made if one.received is not None}
 
 

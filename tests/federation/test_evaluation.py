@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fedbench_core.api import Examples, Splits, Task
-from fedbench_core.federation.calls import ScoreCall
+from fedbench_core.federation.calls import PredictCall
 from fedbench_core.federation.evaluation import evaluate
 from fedbench_core.federation.partition import HeldOut, Partition
 from fedbench_core.federation.scoring import ModelScore, Scored
@@ -45,7 +45,7 @@ def _done(shares, clients, of="client", **roles) -> Scored:
     """The outcome of scoring models, by role, that these clients have."""
     scores = {role: _score(shares, predicted) for role, predicted in roles.items()}
     rows = np.concatenate([shares.indices["test"][client] for client in clients])
-    call = ScoreCall(of, clients[0], "net", tuple(clients), 0, "test", 1, 0, None, None)
+    call = PredictCall(of, clients[0], "net", tuple(clients), 0, "test", 1, 0, None, None)
     return Scored(call, {r: s for r, (s, _) in scores.items()}, {r: p[rows] for r, (_, p) in scores.items()})
 
 

@@ -4,7 +4,7 @@ import torch
 
 from fedbench_core.api import Task
 from fedbench_core.federation.assembly import resolve
-from fedbench_core.federation.calls import Predictions, ScoreCall, ScoreDone
+from fedbench_core.federation.calls import PredictCall, PredictDone, Predictions
 from fedbench_core.federation.scoring import Scorer
 from fedbench_core.runner import How, partition_of
 
@@ -19,8 +19,8 @@ def scene(spec):
     return partition, probabilities
 
 
-def _done(split: str, clients: tuple[int, ...], **predictions: Predictions) -> ScoreDone:
-    return ScoreDone(ScoreCall("client", 0, "tiny", clients, 3, split, 1, 2, None, None), predictions)
+def _done(split: str, clients: tuple[int, ...], **predictions: Predictions) -> PredictDone:
+    return PredictDone(PredictCall("client", 0, "tiny", clients, 3, split, 1, 2, None, None), predictions)
 
 
 def test_predictions_are_scored_on_the_whole_split_and_kept_for_the_clients_images(scene) -> None:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 
 from fedbench_core.api import RunError
 from fedbench_core.federation.blame import label
-from fedbench_core.federation.calls import AggregateCall, Call, Done, ScoreCall, TurnCall
+from fedbench_core.federation.calls import AggregateCall, Call, Done, PredictCall, TurnCall
 from fedbench_core.federation.executors import Tell
 from fedbench_core.federation.executors.scheduler import ATTEMPTS, LostError, Pool, Scheduler
 from fedbench_core.federation.resolved import ResolvedRun
@@ -49,7 +49,7 @@ def _cost(call: Call) -> float:
 
 def _part(run: ResolvedRun, call: Call) -> str:
     """The part whose code a call runs."""
-    of_server = isinstance(call, AggregateCall) or (isinstance(call, ScoreCall) and call.of == "server")
+    of_server = isinstance(call, AggregateCall) or (isinstance(call, PredictCall) and call.of == "server")
     if of_server:
         return label("aggregator", run.spec.aggregator or run.method.aggregator)
     return label("local_update", run.method.local_update)

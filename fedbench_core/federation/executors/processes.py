@@ -10,7 +10,7 @@ from typing import Any
 from fedbench_core.api import DataRequest
 from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.blame import MisfitError
-from fedbench_core.federation.calls import Call, Done, ScoreDone
+from fedbench_core.federation.calls import Call, Done, PredictDone
 from fedbench_core.federation.executors.blob_files import BlobWriter, reading
 from fedbench_core.federation.executors.pooled import Pooled
 from fedbench_core.federation.executors.process_pool import ProcessPool
@@ -78,6 +78,6 @@ def _unpacked(done: Done) -> Iterator[Done]:
 
 def with_blobs(done: Done, change: Callable[[Any], Any]) -> Done:
     """The outcome with another form of its blobs."""
-    if isinstance(done, ScoreDone):
+    if isinstance(done, PredictDone):
         return done
     return replace(done, encoded={way: replace(one, blob=change(one.blob)) for way, one in done.encoded.items()})
