@@ -105,7 +105,7 @@ def newest(folder: Path, key: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    "damage", ["flipped", *(pytest.param(name, marks=pytest.mark.slow) for name in ("truncated", "missing"))]
+    "damage", [pytest.param(name, marks=() if name == "flipped" else pytest.mark.slow) for name in DAMAGE]
 )
 @pytest.mark.parametrize("what", ["client-2", "inbox-1", "journal"])
 def test_damage_falls_back_to_the_commit_before(damage, what, stopped, whole) -> None:

@@ -11,17 +11,20 @@ _BLOCK_STEPS = 256
 
 
 class BatchMeans:
-    """Means over images of values of batches. Every 256 steps the values are added up: no step waits for a GPU."""
+    """Means over images of values of batches.
+
+    Values stay on their device and are added up every 256 steps, so that a step need not wait for a GPU.
+    """
 
     def __init__(self) -> None:
         self._images = self._steps = 0
         self._totals: dict[str, np.floating] = {}
-        self._recent: defaultdict[str, list[tuple[Tensor, int]]] = defaultdict(list)
+        self._recent: defaultdict[str, list[Tensor]] = defaultdict(list)
 
     def add(self, values: Mapping[str, Tensor], images: int) -> None:
-        """The values of one step, each a mean over `images`."""
+        """The values of one step, each a mean over `images`: tensors of one number."""
         for name, value in values.items():
-            self._recent[name].append((value.detach(), images))
+            self._recent[name].append(value.detach() * images)
         self._images += images
         self._steps += 1
         if self._steps % _BLOCK_STEPS == 0:
@@ -35,11 +38,9 @@ class BatchMeans:
 
     def _add_up(self) -> None:
         """One addition after another, in single precision at least: a sum in another order would have other bits."""
-        for name, recent in self._recent.items():
-            values, images = zip(*recent, strict=True)
-            stacked = torch.stack(values)
-            exact = stacked.to(torch.promote_types(stacked.dtype, torch.float32)).cpu().numpy()
-            products = exact * np.array(images, exact.dtype)
-            total = self._totals.get(name, exact.dtype.type(0))
-            self._totals[name] = np.add.accumulate([total, *products])[-1]
+        with np.errstate(all="ignore"):  # a loss may grow to infinity
+            for name, products in self._recent.items():
+                exact = np.float64 if products[0].dtype == torch.float64 else np.float32
+                values = [exact(product.item()) for product in products]
+                self._totals[name] = np.add.accumulate([self._totals.get(name, exact(0)), *values])[-1]
         self._recent.clear()

@@ -56,16 +56,14 @@ def fit(
     precision = autocast(ctx)
     with _frozen(frozen):
         step = step or optimizer(net.parameters() if parameters is None else parameters, ctx)
-        trained = [parameter for group in step.param_groups for parameter in group["params"]]
         for batch in batches(data, ctx, who):
             with precision:
                 losses = _losses(net, batch, loss, ctx)
-            for parameter in trained:  # as step.zero_grad() does, which takes 50 µs
-                parameter.grad = None
+            step.zero_grad()
             reduce(add, losses.values()).backward()  # type: ignore[no-untyped-call]  # torch's gap
             if on_gradients is not None:
                 on_gradients(net)
-            clip(trained, ctx)
+            clip((parameter for group in step.param_groups for parameter in group["params"]), ctx)
             step.step()
             means.add(losses, len(batch.images))
     return means.result()

@@ -55,7 +55,7 @@ def key_of(point: EntryPoint) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@cache  # what this process imports doesn't change when its files do
+@cache  # a process imports plugins once: later changes of their files don't concern it
 def key_of_plugins() -> str:
     """A digest of all installed plugins as they were at the first call; "" if the files of one are not known."""
     points: list[EntryPoint] = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))

@@ -96,7 +96,7 @@ def _sweep(name: str, folder: Path, examples: int, *, random: bool) -> None:
 
 @pytest.mark.parametrize("name", wrong_inputs.FAMILIES)
 def test_wrong_input_is_refused_in_one_sentence_and_changes_no_file(folder, name) -> None:
-    _sweep(name, folder, 6, random=False)
+    _sweep(name, folder, 10, random=False)
 
 
 def test_name_that_is_too_long_for_a_file_is_refused_in_one_sentence(folder) -> None:
