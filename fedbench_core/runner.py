@@ -17,7 +17,6 @@ import pandas as pd
 
 from fedbench_core.api import DataRequest, RequestError, RunError, Splits
 from fedbench_core.api.folders import default_cache
-from fedbench_core.api.metrics import import_in_background
 from fedbench_core.federation.assembly import assemble, resolve
 from fedbench_core.federation.checks import check
 from fedbench_core.federation.costs import Probe
@@ -268,8 +267,6 @@ def _train(
     stamp = _stamp(run, partition, how)
     progress = _progress(stamp, store)
     executor = _executor(run, partition, folder / "state", how)
-    if how.executor != "serial":
-        import_in_background()  # the first evaluation needs torchmetrics
     workers = f"{executor.workers} workers" if executor.workers > 1 else "1 worker"
     watch(_stage(run, folder, f"training on {workers}"))
     try:

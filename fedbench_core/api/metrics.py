@@ -5,11 +5,7 @@ imported on first use, which takes a second.
 """
 
 import math
-import sys
 from collections.abc import Callable
-from contextlib import suppress
-from importlib import import_module
-from threading import Thread
 
 import torch
 from torch import Tensor
@@ -18,36 +14,6 @@ THRESHOLD = 0.5
 """The probability from which a label is predicted."""
 BINS = 15
 """Bins of the expected calibration error."""
-_SWITCH_SECONDS = 0.0002
-"""How long other threads wait for one that imports: 5 ms by default, as long as a short turn takes."""
-_importing: list[Thread] = []
-
-
-def import_in_background() -> None:
-    """Import torchmetrics in another thread, if torch._dynamo is imported, for a process that waits for others first.
-
-    The modules of torch._dynamo import each other: if two threads did so, one might see half of a module.
-    """
-    if "torch._dynamo" in sys.modules:
-        thread = Thread(target=_import, daemon=True)
-        _importing.append(thread)
-        thread.start()
-
-
-def _wait_for_import() -> None:
-    """Wait for the other thread: if its import fails while this one waits inside its own, both fail."""
-    while _importing:
-        _importing.pop().join()
-
-
-def _import() -> None:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    try:
-        with suppress(Exception):  # the first use raises it again
-            import_module("torchmetrics")
-    finally:
-        sys.setswitchinterval(before)
 
 
 def mean(values: Tensor) -> float | None:
@@ -62,7 +28,6 @@ def recalls(predicted: Tensor, members: Tensor) -> Tensor:
 
     predicted, members: bool (n, classes). On the complements, this gives the specificities.
     """
-    _wait_for_import()
     from torchmetrics.functional.classification import multilabel_recall  # noqa: PLC0415  # slow to import
 
     return _per_class(multilabel_recall, predicted, members)
@@ -70,7 +35,6 @@ def recalls(predicted: Tensor, members: Tensor) -> Tensor:
 
 def f1s(predicted: Tensor, members: Tensor) -> Tensor:
     """The F1 score of each class, (classes,); NaN for a class without an image. Both are bool (n, classes)."""
-    _wait_for_import()
     from torchmetrics.functional.classification import multilabel_f1_score  # noqa: PLC0415  # slow to import
 
     return _per_class(multilabel_f1_score, predicted, members)
@@ -81,7 +45,6 @@ def aucs(probabilities: Tensor, members: Tensor) -> Tensor:
 
     probabilities, members (bool): (n, classes).
     """
-    _wait_for_import()
     from torchmetrics.functional.classification import binary_auroc  # noqa: PLC0415  # slow to import
 
     areas = torch.full((members.shape[1],), math.nan)
@@ -95,7 +58,6 @@ def ece(probabilities: Tensor, labels: Tensor) -> float | None:
 
     labels (n,): of the predicted class. labels (n, L): of all n * L probabilities, against how often the label holds.
     """
-    _wait_for_import()
     from torchmetrics.functional.classification import (  # noqa: PLC0415  # slow to import
         binary_calibration_error,
         multiclass_calibration_error,

@@ -1,6 +1,6 @@
 """Scores of what models predicted, each distinct model scored once. Workers predict, and the engine's process scores.
 
-So only this process imports torchmetrics, which takes a second, while workers train.
+So only this process imports torchmetrics, which takes a second.
 """
 
 from collections.abc import Mapping
