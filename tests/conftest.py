@@ -49,6 +49,14 @@ def _forget() -> None:
         catalog.registry.cache_clear()
 
 
+@pytest.fixture
+def fresh_registry() -> Iterator[None]:
+    """The registry reads what is installed at its first use in the test, and again after the test."""
+    _forget()
+    yield
+    _forget()
+
+
 @contextmanager
 def _site(folder: Path) -> Iterator[Distribution]:
     """A folder on the path, and what installs distributions there."""

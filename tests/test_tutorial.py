@@ -12,8 +12,6 @@ import pytest
 from click.testing import CliRunner
 
 from fedbench_core.cli import fedbench
-from fedbench_core.registry import registry
-from fedbench_core.registry.trial import key_of_plugins
 
 TUTORIAL = (Path(__file__).parents[1] / "plugins" / "TUTORIAL.md").read_text(encoding="utf-8")
 FILE = re.compile(r"^(?:Add [^`]*)?`([\w./]+)`:\n\n```\w+\n(.*?)```", re.DOTALL | re.MULTILINE)
@@ -62,14 +60,10 @@ def site(package, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def installed(site, monkeypatch):
+def installed(site, monkeypatch, fresh_registry):  # noqa: ARG001  # of plugins
     """The package on this process's path."""
     monkeypatch.syspath_prepend(site)
-    registry.cache_clear()
-    key_of_plugins.cache_clear()
     yield
-    registry.cache_clear()
-    key_of_plugins.cache_clear()
     for name in [name for name in sys.modules if name.split(".")[0] == "fedbench_first"]:
         del sys.modules[name]
 
