@@ -18,6 +18,7 @@ SLOW = {
     "test_one_client_alone",
     "test_order_of_clients_is_irrelevant",
     "test_record_counts_its_messages",
+    "test_recorded_bytes_are_the_blobs",
     "test_mixed_backbones_exactly_where_declared",
     "test_absence_exactly_where_declared",
     "test_published_payload_changes",

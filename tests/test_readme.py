@@ -57,6 +57,7 @@ def test_package_lists_its_public_names() -> None:
     assert public == ["RunSpec", "compare", "load_model", "records", "run"]
 
 
+@pytest.mark.slow
 def test_python_of_the_readme_runs(kit, tmp_path, monkeypatch) -> None:  # noqa: ARG001  # the tiny network is installed
     monkeypatch.chdir(tmp_path)
     code = block("python", "load_model").replace("rounds=10", "rounds=1, dataset='spots'").replace("resnet18", "tiny")

@@ -18,6 +18,7 @@ def go(kit, tmp_path, monkeypatch):  # noqa: ARG001  # its parts must be install
     return lambda *arguments: CliRunner().invoke(fedbench, ["compare", *arguments], prog_name="fedbench")
 
 
+@pytest.mark.slow
 def test_comparison_is_run_once_shown_kept_and_saved(go, tmp_path) -> None:
     arguments = ("local", "fedavg", "--seeds", "2", "--workers", "2", *SMALL)
     result = go(*arguments, "--save", "mine.toml", "--track", "kit-lines,kit-failing")

@@ -42,6 +42,7 @@ def go(kit, tmp_path, monkeypatch):  # noqa: ARG001  # its parts must be install
     return lambda *arguments: CliRunner().invoke(fedbench, [str(one) for one in arguments], prog_name="fedbench")
 
 
+@pytest.mark.slow
 def test_suite_is_tuned_verified_and_run_with_what_was_chosen(go, tmp_path) -> None:
     suite, path = "leaderboards/suites/small.toml", tmp_path / "leaderboards/suites/small.tuned.json"
     first = go("suite", "tune", suite, "--workers", "2")
