@@ -107,7 +107,7 @@ def _own_randomness() -> Iterator[None]:
     kept = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002  # as below
     random.seed(20_201_120)
     np.random.seed(20_201_120)  # noqa: NPY002  # as below
-    torch.manual_seed(20_201_120)
+    torch.default_generator.manual_seed(20_201_120)
     try:
         yield
     finally:

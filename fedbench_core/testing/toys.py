@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from fedbench_core.api import (
@@ -28,6 +27,7 @@ from fedbench_core.api import (
     stream,
     torch_seed,
 )
+from fedbench_core.federation.generators import own_generator
 from fedbench_core.parts.aggregators import Mean
 from fedbench_core.parts.compressors import Dense
 from fedbench_core.testing.examples import moment, versions
@@ -67,15 +67,13 @@ class ToyBuilder:
 
     def backbone(self, name: str, role: str = "") -> ToyNet:
         """A backbone with the initial weights of its stream."""
-        with torch.random.fork_rng():
-            torch.manual_seed(torch_seed(self.seed, "init", name, role))
+        with own_generator(torch_seed(self.seed, "init", name, role), "cpu"):
             return ToyNet(int(name.removeprefix("toy")))
 
     def module(self, name: str, role: str, sizes: Mapping[str, int]) -> nn.Module:
         """A module with the initial weights of its stream."""
-        with torch.random.fork_rng():
-            words = [f"{size}={value}" for size, value in sorted(sizes.items())]
-            torch.manual_seed(torch_seed(self.seed, "init", name, role, *words))
+        words = [f"{size}={value}" for size, value in sorted(sizes.items())]
+        with own_generator(torch_seed(self.seed, "init", name, role, *words), "cpu"):
             return self.modules[name](**sizes)
 
 

@@ -73,8 +73,8 @@ class Builder:
     """Builds net4, net6, ..., dull4 and point, from the stream (0, "init", name, role)."""
 
     def backbone(self, name, role):
-        with torch.random.fork_rng():
-            torch.manual_seed(torch_seed(0, "init", name, role))
+        with torch.random.fork_rng(devices=[]):  # asking every kind of device takes a millisecond
+            torch.default_generator.manual_seed(torch_seed(0, "init", name, role))
             if name == "point":
                 return Point(name)
             kind = Dull if name.startswith("dull") else Net
