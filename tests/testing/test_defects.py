@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from contextlib import chdir
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ PLUGIN = "parts"
 Found = dict[str, list[str]]
 
 
+@cache
 def _table(kind: str) -> dict[str, tuple[object, ...]]:
     """A table of defects, read without installing them; the last item of each entry is a part of the message."""
     name = f"defects_{kind}"
