@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Final
 
 from fedbench_core.escapes import markdown
@@ -74,7 +75,7 @@ def _candidates(table: Table) -> list[str]:
     first = "; ".join(_in_short(table, row) for row in rows[:_MOST_CANDIDATES])
     more = len(rows) - _MOST_CANDIDATES
     others = f"; and {more} more" if more > 0 else ""
-    but, least = _excluded(table), min(rows, key=_megabytes)
+    but, least = _excluded(table), min(rows, key=attrgetter("megabytes"))
     cheapest = f" Of these, {_names([least.entry])} sends the least." if len(rows) > 1 else ""
     return [
         f"No entry{but} is significantly better than these (score; MB per client and round): {first}{others}.{cheapest}"
@@ -83,12 +84,7 @@ def _candidates(table: Table) -> list[str]:
 
 def _in_short(table: Table, row: Row) -> str:
     score = interval_text(row.intervals[table.ranked_by.name], table.ranked_by)
-    return f"{_names([row.entry])} ({score}; {round_significant(_megabytes(row))} MB)"
-
-
-def _megabytes(row: Row) -> float:
-    """MB per client and round."""
-    return sum(row.intervals[f"mb_{way}"].mean for way in ("up", "down", "peer"))
+    return f"{_names([row.entry])} ({score}; {round_significant(row.megabytes)} MB)"
 
 
 def _above(table: Table, baselines: Baselines) -> list[str]:

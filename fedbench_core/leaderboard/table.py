@@ -50,6 +50,11 @@ class Row:
         marks = [mark for mark, given in (("†", self.fidelity != "full"), ("‡", self.fixed)) if given]
         return " ".join([self.entry, *marks])
 
+    @property
+    def megabytes(self) -> float:
+        """MB per client and round, up, down and between peers; each message is counted once."""
+        return sum(self.intervals[f"mb_{way}"].mean for way in ("up", "down", "peer"))
+
 
 @dataclass(frozen=True)
 class Table:

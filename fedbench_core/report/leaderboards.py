@@ -22,7 +22,7 @@ from fedbench_core.leaderboard.table import Table
 from fedbench_core.leaderboard.text_tables import TextTable, mean_rank_table, model_table, pair_table, text_tables
 from fedbench_core.records.scored import scored
 from fedbench_core.report.heat import Heat, cross_evaluation, partition
-from fedbench_core.report.table_charts import first_run, megabytes, table_charts
+from fedbench_core.report.table_charts import first_run, table_charts
 from fedbench_core.report.vega import Chart
 from fedbench_core.suites.filed_records import records_folder
 
@@ -240,7 +240,7 @@ def _lines(table: Table, sheets: Sequence[TextTable], commands: Mapping[str, str
         ]
         lines.append(
             Line(
-                *(row.entry, row.method, row.fidelity, megabytes(table, row), row.rank, cells),
+                *(row.entry, row.method, row.fidelity, row.megabytes, row.rank, cells),
                 *(better[row.entry], worse[row.entry], commands[first_run(table, row)["grid_point"]["key"]]),
             )
         )

@@ -6,7 +6,6 @@ from dataclasses import astuple
 from typing import Any
 
 from fedbench_core.escapes import line
-from fedbench_core.leaderboard.budget import bytes_per_turn
 from fedbench_core.leaderboard.columns import COSTS, Column, personalization_by_client
 from fedbench_core.leaderboard.curves import band_text, learning_curve
 from fedbench_core.leaderboard.leaderboard import Leaderboard
@@ -50,7 +49,7 @@ def _point(table: Table, row: Row, quality: Sequence[Column]) -> dict[str, Any]:
     records = list(table.runs[row.entry].values())
     reference = all(record["population"]["trained"] < record["population"]["clients"] for record in records)
     costs = {cost.name: _known(row.intervals[cost.name].mean) for cost in COSTS}
-    sent = megabytes(table, row)
+    sent = row.megabytes
     rounds = defined_mean([record["spec"]["rounds"] for record in records])[0]
     costs |= {"mb": sent, "transfer": sent * 8 * rounds}
     ends = {
@@ -104,11 +103,6 @@ def _strips(table: Table, alone: str | None) -> tuple[list[dict[str, Any]], str,
         f"Left of zero (red): the client is hurt. Diamonds are means.{fewer}"
     )
     return rows, "gain of a client over local training", text
-
-
-def megabytes(table: Table, row: Row) -> float:
-    """What a client of an entry sends and receives in a round, in MB."""
-    return defined_mean([bytes_per_turn(record) for record in table.runs[row.entry].values()])[0] / 1e6
 
 
 def first_run(table: Table, row: Row) -> Record:
