@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from fedbench_core.federation.node_state import Tensors, Weights
 from fedbench_core.federation.recent import Recent
 from fedbench_core.models import pixel_statistics
 
+Make = Callable[[str], nn.Module]
+"""Builds a network with the initial weights of a role."""
 _INITIAL_KEPT = 8
 _DECLARE = {
     "backbone": "Further backbones are declared in the local update's `backbones`.",
@@ -75,15 +78,19 @@ class Networks:
 
     def backbone(self, name: str, role: str = "") -> Backbone:
         """A backbone with the initial weights of (seed, "init", name, role), in training mode, until `recall`."""
+        key = _Key(self._architecture(name).name)
+        initial = self._initial_tensors(key, role, partial(self._make_backbone, name))
         net = self._backbone(name)
-        load(net, self._initial_tensors(_Key(net.name), role, lambda: self._make_backbone(name, role)))
+        load(net, initial)
         return net
 
     def module(self, name: str, role: str, sizes: Mapping[str, int]) -> nn.Module:
         """A declared module with the initial weights of (seed, "init", name, role, sizes), until `recall`."""
         key = self._module_key(name, sizes)
-        net = self._take(key, lambda: self._make_module(key, ""))
-        load(net, self._initial_tensors(key, role, lambda: self._make_module(key, role)))
+        make = partial(self._make_module, key)
+        initial = self._initial_tensors(key, role, make)
+        net = self._take(key, make)
+        load(net, initial)
         return net
 
     def load_backbones(self, weights: Mapping[str, Weights]) -> dict[str, Backbone]:
@@ -98,7 +105,7 @@ class Networks:
         nets = {}
         for role, one in weights.items():
             key = self._module_key(one.name, one.sizes or {})
-            nets[role] = self._take(key, lambda key=key: self._make_module(key, ""))  # type: ignore[misc]  # bound now
+            nets[role] = self._take(key, partial(self._make_module, key))
             load(nets[role], one.tensors)
         return nets
 
@@ -128,14 +135,14 @@ class Networks:
 
     def _backbone(self, name: str) -> Backbone:
         key = _Key(self._architecture(name).name)
-        net = self._take(key, lambda: self._make_backbone(name, ""))
+        net = self._take(key, partial(self._make_backbone, name))
         assert isinstance(net, Backbone)  # noqa: S101  # what _make_backbone checks
         return net
 
-    def _take(self, key: _Key, make: Callable[[], nn.Module]) -> nn.Module:
+    def _take(self, key: _Key, make: Make) -> nn.Module:
         """A network with the weights that its last user left: load others."""
         free = self._free.setdefault(key, [])
-        net = free.pop() if free else self._counter.watch(make(), key.name, key.sizes)
+        net = free.pop() if free else self._new(key, make)
         self._used.append((key, net))
         net.train()
         net.requires_grad_(requires_grad=True)
@@ -170,5 +177,16 @@ class Networks:
             expect(net, nn.Module, f"what the factory of module {key.name!r} returned")
             return net.to(self._device)
 
-    def _initial_tensors(self, key: _Key, role: str, make: Callable[[], nn.Module]) -> Tensors:
-        return self._initial.get((key, role), lambda: snapshot(make(), self._device))
+    def _new(self, key: _Key, make: Make) -> nn.Module:
+        """A network to lend, always built for one role: what `load` does not set is the same in every process."""
+        return self._counter.watch(make(""), key.name, key.sizes)
+
+    def _initial_tensors(self, key: _Key, role: str, make: Make) -> Tensors:
+        return self._initial.get((key, role), lambda: self._draw(key, role, make))
+
+    def _draw(self, key: _Key, role: str, make: Make) -> Tensors:
+        if role or self._free.get(key):
+            return snapshot(make(role), self._device)
+        net = self._new(key, make)
+        self._free[key] = [net]  # the one that will be lent first
+        return snapshot(net, self._device)

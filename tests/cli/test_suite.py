@@ -65,6 +65,7 @@ def go(kit, tmp_path, monkeypatch):  # noqa: ARG001  # its parts must be install
     return lambda *arguments: CliRunner().invoke(fedbench, [str(a) for a in arguments], prog_name="fedbench")
 
 
+SMALL = "leaderboards/suites/small.toml"
 TWO = ('method = "local"', 'method = "fedavg"')
 
 
@@ -260,30 +261,6 @@ def test_run_begun_by_other_versions_is_refused_and_repeated_only_with_fresh(go,
     assert read_record(run) == old
 
 
-def test_records_of_one_grid_point_that_disagree_are_both_named(go, suite) -> None:
-    path = suite(TWO[0], seeds=1)
-    go("suite", "run", path)
-    (file,) = filed(path).values()
-    other = file.with_name("other.json")
-    other.write_bytes(file.read_bytes())
-    assert len(read_filed_records(file.parent)) == 1
-    alter(other, notes=["another"])
-    for command in (("run", path), ("status", path)):
-        result = go("suite", *command)
-        assert result.exit_code == 1
-        assert all(text in result.stderr for text in (str(file), str(other), "notes"))
-
-
-def test_damaged_record_is_named(go, suite) -> None:
-    path = suite(TWO[0], seeds=1)
-    go("suite", "run", path)
-    (file,) = filed(path).values()
-    file.write_text(file.read_text().replace('"clients":3', '"clients":4'))
-    result = go("suite", "run", path)
-    assert result.exit_code == 1
-    assert str(file) in result.stderr
-
-
 @pytest.mark.slow
 def test_folder_that_cannot_be_made_is_named(go, suite) -> None:
     path = suite(TWO[0], seeds=1)
@@ -418,6 +395,26 @@ def test_verification_is_signed_beside_the_record_and_shown_on_the_page(go, two_
     assert "none of 2 records" in go("leaderboard", "small", "--notes").stdout, "it is about another record"
 
 
+def test_records_of_one_grid_point_that_disagree_are_both_named(go, two_filed) -> None:
+    file = two_filed[0]
+    other = file.with_name("other.json")
+    other.write_bytes(file.read_bytes())
+    assert len(read_filed_records(file.parent)) == 2
+    alter(other, notes=["another"])
+    for command in ("run", "status"):
+        result = go("suite", command, SMALL)
+        assert result.exit_code == 1
+        assert all(text in result.stderr for text in (str(file), str(other), "notes"))
+
+
+def test_damaged_record_is_named(go, two_filed) -> None:
+    file = two_filed[0]
+    file.write_text(file.read_text().replace('"clients":3', '"clients":4'))
+    result = go("suite", "run", SMALL)
+    assert result.exit_code == 1
+    assert str(file) in result.stderr
+
+
 def test_record_that_is_not_reproduced_is_not_signed(go, two_filed) -> None:
     refused = go("verify", two_filed[0], "--sign", "A" * 201)
     assert (refused.exit_code, "200 characters" in refused.stderr) == (2, True)
@@ -444,7 +441,7 @@ def test_sample_of_a_suite_is_drawn_again_with_its_seed(go, two_filed) -> None:
     [value] = json.loads(once.stdout)
     assert value["agrees"]
     assert Path(value["record"]).name in {path.name for path in two_filed}
-    again = go("verify", "leaderboards/suites/small.toml", "--sample", 1, "--seed", 3, "--json", "--workers", 1)
+    again = go("verify", SMALL, "--sample", 1, "--seed", 3, "--json", "--workers", 1)
     assert json.loads(again.stdout)[0]["record"] == str(Path(value["record"]).resolve())
     alter(two_filed[0], notes=["x"])
     everything = go("verify", "small", "--sample", 9, "--workers", 1)

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -8,14 +10,16 @@ from fedbench_core.federation.assembly import resolve
 from fedbench_core.federation.networks import Networks, snapshot
 from fedbench_core.runner import How, load
 
+SIZES = {"in_features": 4, "out_features": 2}
+
 
 @pytest.fixture
 def lender(spec):
     """A lender for the backbones tiny and wide."""
 
-    def make(seed=0, **settings):
+    def make(seed=0, head=nn.Linear, **settings):
         setting = resolve(spec("local", backbones="tiny,wide", **settings))
-        return Networks(setting.architectures, {"head": nn.Linear}, load(setting, How()), seed, "cpu")
+        return Networks(setting.architectures, {"head": head}, load(setting, How()), seed, "cpu")
 
     return make
 
@@ -79,18 +83,46 @@ def test_many_roles_stay_the_same_however_often_they_are_asked_for(lender) -> No
     assert len(set(expected)) == 20
 
 
+@pytest.fixture
+def random_buffers(lender):
+    """A function that makes a lender of heads with random values outside their state, and a list of those built."""
+    built = []
+
+    class Projection(nn.Linear):
+        def __init__(self, in_features: int, out_features: int) -> None:
+            super().__init__(in_features, out_features)
+            self.register_buffer("random", torch.rand(3), persistent=False)
+            built.append(self)
+
+    return partial(lender, head=Projection), built
+
+
+def test_first_network_is_built_once(random_buffers) -> None:
+    make, built = random_buffers
+    nets = make()
+    first = nets.module("head", "", SIZES)
+    assert [id(net) for net in built] == [id(first)]
+    assert _weights(nets.module("head", "", SIZES)) == _weights(first)
+
+
+def test_values_outside_the_state_do_not_depend_on_what_was_built_before(random_buffers) -> None:
+    make, _ = random_buffers
+    first, other = make(), make()
+    expected = first.module("head", "", SIZES).random
+    assert torch.equal(other.module("head", "teacher", SIZES).random, expected)
+
+
 def test_module_weights_depend_on_seed_name_role_and_sizes(lender) -> None:
-    sizes = {"in_features": 4, "out_features": 2}
     first, again = lender(), lender()
-    weights = _weights(first.module("head", "", sizes))
-    assert _weights(again.module("head", "", dict(reversed(sizes.items())))) == weights
-    assert _weights(first.module("head", "other", sizes)) != weights
-    assert _weights(lender(seed=1).module("head", "", sizes)) != weights
+    weights = _weights(first.module("head", "", SIZES))
+    assert _weights(again.module("head", "", dict(reversed(SIZES.items())))) == weights
+    assert _weights(first.module("head", "other", SIZES)) != weights
+    assert _weights(lender(seed=1).module("head", "", SIZES)) != weights
 
 
 def test_stored_networks_come_back_with_their_weights(lender) -> None:
     nets = lender()
-    net, head = nets.backbone("tiny"), nets.module("head", "", {"in_features": 4, "out_features": 2})
+    net, head = nets.backbone("tiny"), nets.module("head", "", SIZES)
     with torch.no_grad():
         net.head.weight.add_(1)
         head.weight.add_(1)

@@ -47,7 +47,7 @@ def test_channel_that_no_client_reads_is_refused(go) -> None:
         go("s-per-client", **{"aggregator.publish": "nobody"})
 
 
-@pytest.mark.parametrize("executor", ["serial", "processes"])
+@pytest.mark.parametrize("executor", ["serial", pytest.param("processes", marks=pytest.mark.slow)])
 def test_server_that_trains_keeps_its_networks_and_gives_the_same_bits(spec, tmp_path, executor) -> None:
     """Also when it is stopped after each round and resumed."""
     whole = run(spec("s-learning", rounds=4), How(out=tmp_path / "whole", executor="serial"))

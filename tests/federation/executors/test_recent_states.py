@@ -40,8 +40,9 @@ def test_state_larger_than_the_limit_is_not_kept() -> None:
     assert recent.get("b") is not None
 
 
-@pytest.mark.parametrize("limit_bytes", [4000, pytest.param(10**9, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("limit_bytes", [4000, 10**9])
+@pytest.mark.parametrize("kind", KINDS)
 def test_run_has_the_same_bits(kind, limit_bytes, small, scientific, undisturbed, tmp_path, monkeypatch) -> None:
     settings = small(kind) if kind != "stateful, absent clients" else small(kind, **ERROR_FEEDBACK)
     wanted = undisturbed(settings)

@@ -13,12 +13,12 @@ from fedbench_core import RunSpec, run
 from fedbench_core.api import RequestError, RunError
 from fedbench_core.runner import How, resume
 
-STRICTEST = ("stateful, absent clients", "server with a memory", "server that trains", "ring, a full circle")
-KINDS = ("stateless", "absent clients", "stateful", "ring", "centralized", *STRICTEST)
+KINDS = ("stateless", "absent clients", "stateful", "ring", "centralized", "server with a memory", "server that trains")
 WORKERS = ({"workers": 1}, {"workers": 2}, {"workers": 3, "checkpoint_every": 3})
+STRICTEST = ("stateful, absent clients", "ring, a full circle")
 CASES = [
     pytest.param(kind, how, marks=() if kind in STRICTEST and how == WORKERS[-1] else pytest.mark.slow)
-    for kind in KINDS
+    for kind in (*KINDS, *STRICTEST)
     for how in WORKERS
 ]
 
@@ -36,7 +36,8 @@ def test_workers_do_not_change_a_bit(kind, how, small, scientific, undisturbed, 
     ]
 
 
-@pytest.mark.parametrize("executor", ["serial", pytest.param("processes", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["serial", "processes"])
 def test_threads_that_torch_is_left_with_change_nothing(
     executor, small, scientific, undisturbed, tmp_path, monkeypatch
 ) -> None:
