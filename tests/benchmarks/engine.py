@@ -1,10 +1,10 @@
 """What the harness adds to training: seconds and CPU seconds per round, against a floor, in one interleaved run.
 
-    python -m tests.benchmarks.engine [A] [B] [C] [--repeats 5] [--limit 6000] [--executor processes --executor ray]
+    python -m tests.benchmarks.engine [A] [B] [C] [--repeats 5] [--npz FILE] [--limit 6000] [--executor processes]
 
 The floor is two plain processes, one thread each, that do the same gradient steps on the same tensors and nothing else.
 Load A: 1,000 clients of 50 images of 28x28x3, 50 present per round, batch 10, a CNN of 1.2 M parameters, 20 rounds.
-Load B: the same with 12 thousand parameters, 40 rounds. Load C: an npz file given by FEDBENCH_TISSUE, 10 clients,
+Load B: the same with 12 thousand parameters, 40 rounds. Load C: an npz file of small images, 10 clients,
 timm's test_resnet with its own stem, batch 64, 3 rounds of `--limit` images. The first round is left out: it builds the
 models.
 """
@@ -167,12 +167,14 @@ def measure(settings: dict[str, object], site: Path, executors: tuple[str, ...])
 @click.command()
 @click.argument("loads", nargs=-1)
 @click.option("--repeats", default=5)
+@click.option("--npz", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="images of load C")
 @click.option("--limit", default=6000, help="training images of load C")
 @click.option("--executor", "executors", multiple=True, default=["processes"], help="repeatable")
 @click.option("--child", "child_settings", nargs=2, help="used by this file itself")
 def main(
     loads: tuple[str, ...],
     repeats: int,
+    npz: Path | None,
     limit: int,
     executors: tuple[str, ...],
     child_settings: tuple[str, str] | None,
@@ -182,12 +184,15 @@ def main(
         (what, which), settings = child_settings[0].split(), json.loads(child_settings[1])
         click.echo(json.dumps(engine(settings, which) if what == "engine" else floor(settings, int(which))))
         return
+    loads = loads or tuple(LOADS)
+    if "C" in loads and npz is None:
+        raise click.UsageError("load C needs --npz FILE; name A and B to leave it out")
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder)
         install(site)
         make_images(site / "bench.npz")
-        for name in loads or LOADS:
-            data = Path(os.environ["FEDBENCH_TISSUE"]) if name == "C" else site / "bench.npz"
+        for name in loads:
+            data = npz.resolve() if npz and name == "C" else site / "bench.npz"
             pairs = [measure(spec(name, data, limit), site, executors) for _ in range(repeats)]
             for number, clock in product(range(len(executors)), ("wall", "cpu")):
                 floors, engines = ([pair[i][clock] for pair in pairs] for i in (0, number + 1))
