@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from fedbench_core.leaderboard.budget import bytes_per_turn
 from fedbench_core.leaderboard.misfits import Record, Runs
-from fedbench_core.records.costs import gflops
+from fedbench_core.records.costs import bytes_per_turn, gflops
 from fedbench_core.records.scored import scored
 from fedbench_core.statistics.intervals import defined_mean
 from fedbench_core.suites.controls import Controls, EntryControl, suite_controls

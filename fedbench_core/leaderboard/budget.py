@@ -9,14 +9,10 @@ from fedbench_core.api import RequestError
 from fedbench_core.leaderboard.columns import COSTS
 from fedbench_core.leaderboard.misfits import Record, Runs
 from fedbench_core.leaderboard.rounding import round_significant
+from fedbench_core.records.costs import bytes_per_turn
 from fedbench_core.statistics.intervals import defined_mean
 
 _COSTS = {column.name: column for column in COSTS}
-
-
-def bytes_per_turn(record: Record) -> float:
-    """Bytes per client and round, up, down and between peers; each message is counted once."""
-    return sum(1e6 * (_COSTS[f"mb_{way}"].read(record) or 0.0) for way in ("up", "down", "peer"))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fedbench_core.api.errors import unknown
 from fedbench_core.leaderboard.misfits import Record
-from fedbench_core.records.costs import gflops
+from fedbench_core.records.costs import gflops, turns
 from fedbench_core.records.scored import scored
 from fedbench_core.suites.suite import LESS_IS_BETTER
 
@@ -38,8 +38,7 @@ def _per_turn(way: str) -> Callable[[Record], float]:
     """Megabytes per client and round."""
 
     def read(record: Record) -> float:
-        turns = int(record["population"]["trained"] * record["spec"]["rounds"])
-        return float(record["costs"][f"bytes_{way}"]) / turns / MEGA
+        return float(record["costs"][f"bytes_{way}"]) / turns(record) / MEGA
 
     return read
 

@@ -4,7 +4,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,19 +14,18 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fedbench_core.escapes import line
-from fedbench_core.leaderboard.budget import bytes_per_turn
 from fedbench_core.leaderboard.columns import Column
 from fedbench_core.leaderboard.curves import band_text, learning_curve
 from fedbench_core.leaderboard.leaderboard import Leaderboard
 from fedbench_core.leaderboard.misfits import Record, Runs, all_records
-from fedbench_core.leaderboard.table import Table
+from fedbench_core.leaderboard.table import Row, Table
 from fedbench_core.plots.curves import draw_curves
 from fedbench_core.plots.partition import draw_partition
 from fedbench_core.plots.ranks import draw_ranks
 from fedbench_core.plots.style import DPI, drawn, save
 from fedbench_core.plots.tradeoff import Point, draw_tradeoff
 from fedbench_core.statistics.friedman import nemenyi
-from fedbench_core.statistics.intervals import Interval, defined_mean
+from fedbench_core.statistics.intervals import Interval
 
 _LONGEST_STEM = 180
 FOLDER = "pictures"
@@ -111,7 +110,7 @@ def dataset_figures(leaderboard: Leaderboard) -> list[PageFigure]:
 def tradeoff_figure(table: Table, entries: Sequence[str] = ()) -> PageFigure:
     """The ranked score of each entry against its bytes per client and round."""
     points = [
-        _point(row.entry, table.runs[row.entry], score, reference=row.entry in table.references)
+        _point(row, score, reference=row.entry in table.references)
         for row in table.rows
         if not math.isnan((score := row.intervals[table.ranked_by.name]).mean)
     ]
@@ -123,10 +122,9 @@ def tradeoff_figure(table: Table, entries: Sequence[str] = ()) -> PageFigure:
     return PageFigure("bytes", f"{column.heading} against bytes", points, draw)
 
 
-def _point(name: str, own: Mapping[int, Record], score: Interval, *, reference: bool) -> Point:
+def _point(row: Row, score: Interval, *, reference: bool) -> Point:
     """reference: whether the score is a line, because the entry is no federated method."""
-    sent = defined_mean([bytes_per_turn(record) for record in own.values()])[0]
-    return Point(name, sent, score.mean, _defined(score.low), _defined(score.high), reference)
+    return Point(row.entry, row.bytes_per_turn, score.mean, _defined(score.low), _defined(score.high), reference)
 
 
 def curves_figure(runs: Runs, column: Column, case: str = "", entries: Sequence[str] = ()) -> PageFigure | None:

@@ -4,14 +4,16 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from statistics import fmean
 
 import numpy as np
 
 from fedbench_core.leaderboard.budget import Budget, OverBudget, within_budgets
-from fedbench_core.leaderboard.columns import COSTS, Column, hurt, scores, selected
+from fedbench_core.leaderboard.columns import COSTS, MEGA, Column, hurt, scores, selected
 from fedbench_core.leaderboard.grouping import Case
 from fedbench_core.leaderboard.image_check import images_of
 from fedbench_core.leaderboard.misfits import Record, Runs, all_records
+from fedbench_core.records.costs import bytes_per_turn
 from fedbench_core.records.schema import LIBRARIES
 from fedbench_core.records.scored import scored
 from fedbench_core.statistics.intervals import Interval, mean_interval, mean_intervals
@@ -28,9 +30,9 @@ _NO_PLUGINS = (_CORE, *LIBRARIES, "python")
 class Row:
     """An entry: its origin, its rank interval, and the mean and interval over seeds of each column by name.
 
-    rank: None in a table that is not ranked. model: the role of the models that are ranked; other_models: the
-    ranked score of the clients' other models, by role. fixed: settings that the entry sets itself and that others were
-    tuned in.
+    rank: None in a table that is not ranked. bytes_per_turn: per client and round, mean over runs. model: the role of
+    the models that are ranked; other_models: the ranked score of the clients' other models, by role. fixed: settings
+    that the entry sets itself and that others were tuned in.
     """
 
     entry: str
@@ -41,6 +43,7 @@ class Row:
     model: str
     rank: tuple[int, int] | None
     intervals: Mapping[str, Interval]
+    bytes_per_turn: float
     other_models: Mapping[str, Interval]
     fixed: tuple[str, ...] = ()
 
@@ -53,7 +56,7 @@ class Row:
     @property
     def megabytes(self) -> float:
         """MB per client and round, up, down and between peers; each message is counted once."""
-        return sum(self.intervals[f"mb_{way}"].mean for way in ("up", "down", "peer"))
+        return self.bytes_per_turn / MEGA
 
 
 @dataclass(frozen=True)
@@ -220,6 +223,7 @@ def _row(
         model=_distinct(record["test"]["role"] for record in records),
         rank=rank,
         intervals=intervals,
+        bytes_per_turn=fmean(map(bytes_per_turn, records)),
         other_models=_other_models(records, ranked_by.name),
         fixed=choice.fixed if choice else (),
     )

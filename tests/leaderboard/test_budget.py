@@ -3,7 +3,8 @@ import re
 import pytest
 
 from fedbench_core.api import RequestError
-from fedbench_core.leaderboard.budget import bytes_per_turn, read_budget, within_budgets
+from fedbench_core.leaderboard.budget import read_budget, within_budgets
+from fedbench_core.records.costs import bytes_per_turn
 
 
 def record(up=0, down=0, peer=0, gflops=1.0, seconds=2.0, clients=2, rounds=5) -> dict:

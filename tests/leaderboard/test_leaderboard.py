@@ -339,6 +339,18 @@ def test_megabytes_are_per_client_and_round(suite_folder) -> None:
     assert values["mb_up"].low == values["mb_up"].high == 1.0
 
 
+def test_megabytes_of_all_directions_are_not_rounded_on_the_way(suite_folder) -> None:
+    """The sum of the floats 1.827 and 1.86 exceeds 3.687, a budget that this entry meets exactly."""
+
+    def change(record, _) -> None:
+        if record["costs"]["bytes_up"]:
+            record["costs"] |= {"bytes_up": 6 * 1_827_000, "bytes_down": 6 * 1_860_000, "bytes_dense": 10**9}
+
+    file = suite_folder.suite()
+    suite_folder.fill(file, change=change)
+    assert rows(file)["fedavg"].megabytes == 3.687
+
+
 def test_row_has_method_plugin_fidelity_and_backbones(suite_folder) -> None:
     file = suite_folder.suite()
     suite_folder.fill(file)
