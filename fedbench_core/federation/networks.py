@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from fedbench_core.federation.node_state import Tensors, Weights
 from fedbench_core.federation.recent import Recent
 from fedbench_core.models import pixel_statistics
 
-Make = Callable[[str], nn.Module]
+_Make = Callable[[str], nn.Module]
 """Builds a network with the initial weights of a role."""
 _INITIAL_KEPT = 8
 _DECLARE = {
@@ -78,36 +79,19 @@ class Networks:
 
     def backbone(self, name: str, role: str = "") -> Backbone:
         """A backbone with the initial weights of (seed, "init", name, role), in training mode, until `recall`."""
-        key = _Key(self._architecture(name).name)
-        initial = self._initial_tensors(key, role, partial(self._make_backbone, name))
-        net = self._backbone(name)
-        load(net, initial)
-        return net
+        return cast("Backbone", self._with_initial_weights(*self._backbone(name), role))
 
     def module(self, name: str, role: str, sizes: Mapping[str, int]) -> nn.Module:
         """A declared module with the initial weights of (seed, "init", name, role, sizes), until `recall`."""
-        key = self._module_key(name, sizes)
-        make = partial(self._make_module, key)
-        initial = self._initial_tensors(key, role, make)
-        net = self._take(key, make)
-        load(net, initial)
-        return net
+        return self._with_initial_weights(*self._module(name, sizes), role)
 
     def load_backbones(self, weights: Mapping[str, Weights]) -> dict[str, Backbone]:
         """Stored backbones, by role."""
-        nets = {role: self._backbone(one.name) for role, one in weights.items()}
-        for role, net in nets.items():
-            load(net, weights[role].tensors)
-        return nets
+        return {role: cast("Backbone", self._stored(*self._backbone(one.name), one)) for role, one in weights.items()}
 
     def load_modules(self, weights: Mapping[str, Weights]) -> dict[str, nn.Module]:
         """Stored modules, by role."""
-        nets = {}
-        for role, one in weights.items():
-            key = self._module_key(one.name, one.sizes or {})
-            nets[role] = self._take(key, partial(self._make_module, key))
-            load(nets[role], one.tensors)
-        return nets
+        return {role: self._stored(*self._module(one.name, one.sizes or {}), one) for role, one in weights.items()}
 
     def weights(self, net: nn.Module, device: str = "cpu") -> Weights:
         """What to store of a network that was built here, on `device`; RunError for another one."""
@@ -133,13 +117,27 @@ class Networks:
         """The inputs that went through networks since the last call, by the key of `flops`."""
         return self._counter.take()
 
-    def _backbone(self, name: str) -> Backbone:
-        key = _Key(self._architecture(name).name)
-        net = self._take(key, partial(self._make_backbone, name))
-        assert isinstance(net, Backbone)  # noqa: S101  # what _make_backbone checks
+    def _backbone(self, name: str) -> tuple[_Key, _Make]:
+        return _Key(self._architecture(name).name), partial(self._make_backbone, name)
+
+    def _module(self, name: str, sizes: Mapping[str, int]) -> tuple[_Key, _Make]:
+        if name not in self._modules:
+            raise unknown("module in this run", name, self._modules, _DECLARE["module"])
+        key = _Key(name, tuple(sorted(sizes.items())))
+        return key, partial(self._make_module, key)
+
+    def _with_initial_weights(self, key: _Key, make: _Make, role: str) -> nn.Module:
+        initial = self._initial.get((key, role), lambda: self._draw(key, make, role))
+        net = self._take(key, make)
+        load(net, initial)
         return net
 
-    def _take(self, key: _Key, make: Make) -> nn.Module:
+    def _stored(self, key: _Key, make: _Make, weights: Weights) -> nn.Module:
+        net = self._take(key, make)
+        load(net, weights.tensors)
+        return net
+
+    def _take(self, key: _Key, make: _Make) -> nn.Module:
         """A network with the weights that its last user left: load others."""
         free = self._free.setdefault(key, [])
         net = free.pop() if free else self._new(key, make)
@@ -153,11 +151,6 @@ class Networks:
         if name not in self._architectures:
             raise unknown("backbone in this run", name, self._architectures, _DECLARE["backbone"])
         return self._architectures[name]
-
-    def _module_key(self, name: str, sizes: Mapping[str, int]) -> _Key:
-        if name not in self._modules:
-            raise unknown("module in this run", name, self._modules, _DECLARE["module"])
-        return _Key(name, tuple(sorted(sizes.items())))
 
     def _make_backbone(self, name: str, role: str) -> Backbone:
         architecture = self._architecture(name)
@@ -177,14 +170,12 @@ class Networks:
             expect(net, nn.Module, f"what the factory of module {key.name!r} returned")
             return net.to(self._device)
 
-    def _new(self, key: _Key, make: Make) -> nn.Module:
-        """A network to lend, always built for one role: what `load` does not set is the same in every process."""
+    def _new(self, key: _Key, make: _Make) -> nn.Module:
+        """A network to lend. All are built for one role: what `load` does not set begins the same in every process."""
         return self._counter.watch(make(""), key.name, key.sizes)
 
-    def _initial_tensors(self, key: _Key, role: str, make: Make) -> Tensors:
-        return self._initial.get((key, role), lambda: self._draw(key, role, make))
-
-    def _draw(self, key: _Key, role: str, make: Make) -> Tensors:
+    def _draw(self, key: _Key, make: _Make, role: str) -> Tensors:
+        """The initial weights of a role."""
         if role or self._free.get(key):
             return snapshot(make(role), self._device)
         net = self._new(key, make)

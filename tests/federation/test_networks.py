@@ -105,6 +105,17 @@ def test_first_network_is_built_once(random_buffers) -> None:
     assert _weights(nets.module("head", "", SIZES)) == _weights(first)
 
 
+def test_first_backbone_is_built_once(lender, spec, monkeypatch) -> None:
+    built = []
+    kind = type(resolve(spec("local", backbones="tiny")).architectures["tiny"])
+    build = kind.build
+    monkeypatch.setattr(kind, "build", lambda *arguments: built.append(build(*arguments)) or built[-1])
+    nets = lender()
+    first = nets.backbone("tiny")
+    assert [id(net) for net in built] == [id(first)]
+    assert _weights(nets.backbone("tiny")) == _weights(first)
+
+
 def test_values_outside_the_state_do_not_depend_on_what_was_built_before(random_buffers) -> None:
     make, _ = random_buffers
     first, other = make(), make()
