@@ -165,7 +165,7 @@ def measure(settings: dict[str, object], site: Path, executors: tuple[str, ...])
 
 
 @click.command()
-@click.argument("loads", nargs=-1)
+@click.argument("loads", nargs=-1, type=click.Choice(list(LOADS)))
 @click.option("--repeats", default=5)
 @click.option("--npz", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="images of load C")
 @click.option("--limit", default=6000, help="training images of load C")
@@ -179,19 +179,18 @@ def main(
     executors: tuple[str, ...],
     child_settings: tuple[str, str] | None,
 ) -> None:
-    """Measure the loads that are named, all by default."""
+    """Measure the loads that are named, A and B by default."""
     if child_settings:
         (what, which), settings = child_settings[0].split(), json.loads(child_settings[1])
         click.echo(json.dumps(engine(settings, which) if what == "engine" else floor(settings, int(which))))
         return
-    loads = loads or tuple(LOADS)
     if "C" in loads and npz is None:
-        raise click.UsageError("load C needs --npz FILE; name A and B to leave it out")
+        raise click.UsageError("load C needs --npz FILE")
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder)
         install(site)
         make_images(site / "bench.npz")
-        for name in loads:
+        for name in loads or ("A", "B"):
             data = npz.resolve() if npz and name == "C" else site / "bench.npz"
             pairs = [measure(spec(name, data, limit), site, executors) for _ in range(repeats)]
             for number, clock in product(range(len(executors)), ("wall", "cpu")):
