@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 
 from fedbench_core import RunSpec, run
 from fedbench_core.cli import fedbench
+from fedbench_core.escapes import lines
 from fedbench_core.runner import How
 
 _spec = importlib.util.spec_from_file_location("wrong_inputs", Path(__file__).parent / "wrong_inputs.py")
@@ -32,8 +33,8 @@ def folder(finished, kit, tmp_path, monkeypatch) -> Path:  # noqa: ARG001  # ins
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "record.json").write_bytes(finished)
     (tmp_path / "suites").mkdir()
-    lines = [f"{key} = {wrong_inputs.toml(value)}" for key, value in wrong_inputs.SUITE.items()]
-    (tmp_path / "suites" / "small.toml").write_text("\n".join(lines))
+    text = [f"{key} = {wrong_inputs.toml(value)}" for key, value in wrong_inputs.SUITE.items()]
+    (tmp_path / "suites" / "small.toml").write_text("\n".join(text))
     (tmp_path / "precious.txt").write_text("precious")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FEDBENCH_CACHE", str(tmp_path.parent / f"{tmp_path.name}-cache"))
@@ -66,7 +67,7 @@ def _check_refusal(result: Result, arguments: list[str]) -> None:
         return
     sentence = result.stderr.partition("Error: ")[2].rstrip("\n")
     assert sentence, (arguments, result.stderr)
-    for word in arguments:  # a line break that was typed is shown as it was typed
+    for word in map(lines, arguments):  # a line break that was typed is shown as it was typed
         sentence = sentence.replace(word, word.replace("\n", " "))
     assert "\n" not in sentence.replace("\n\t", ""), (arguments, result.stderr)  # click indents the choices
 
@@ -101,6 +102,12 @@ def test_wrong_input_is_refused_in_one_sentence_and_changes_no_file(folder, name
 
 def test_name_that_is_too_long_for_a_file_is_refused_in_one_sentence(folder) -> None:
     before, words = _contents(folder), ["plugin", "new", "a" * 5000]
+    _check_refusal(CliRunner().invoke(fedbench, words, prog_name="fedbench"), words)
+    assert _contents(folder) == before
+
+
+def test_control_characters_and_line_breaks_that_were_typed_are_not_the_messages_own(folder) -> None:
+    before, words = _contents(folder), ["suite", "status", "\x8c \nrw"]
     _check_refusal(CliRunner().invoke(fedbench, words, prog_name="fedbench"), words)
     assert _contents(folder) == before
 
