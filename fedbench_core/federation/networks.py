@@ -87,11 +87,15 @@ class Networks:
 
     def load_backbones(self, weights: Mapping[str, Weights]) -> dict[str, Backbone]:
         """Stored backbones, by role."""
-        return {role: cast("Backbone", self._stored(*self._backbone(one.name), one)) for role, one in weights.items()}
+        return {
+            role: cast("Backbone", self._lend(*self._backbone(one.name), one.tensors)) for role, one in weights.items()
+        }
 
     def load_modules(self, weights: Mapping[str, Weights]) -> dict[str, nn.Module]:
         """Stored modules, by role."""
-        return {role: self._stored(*self._module(one.name, one.sizes or {}), one) for role, one in weights.items()}
+        return {
+            role: self._lend(*self._module(one.name, one.sizes or {}), one.tensors) for role, one in weights.items()
+        }
 
     def weights(self, net: nn.Module, device: str = "cpu") -> Weights:
         """What to store of a network that was built here, on `device`; RunError for another one."""
@@ -128,23 +132,17 @@ class Networks:
 
     def _with_initial_weights(self, key: _Key, make: _Make, role: str) -> nn.Module:
         initial = self._initial.get((key, role), lambda: self._draw(key, make, role))
-        net = self._take(key, make)
-        load(net, initial)
-        return net
+        return self._lend(key, make, initial)
 
-    def _stored(self, key: _Key, make: _Make, weights: Weights) -> nn.Module:
-        net = self._take(key, make)
-        load(net, weights.tensors)
-        return net
-
-    def _take(self, key: _Key, make: _Make) -> nn.Module:
-        """A network with the weights that its last user left: load others."""
+    def _lend(self, key: _Key, make: _Make, tensors: Tensors) -> nn.Module:
+        """A network with these tensors, in training mode."""
         free = self._free.setdefault(key, [])
         net = free.pop() if free else self._new(key, make)
         self._used.append((key, net))
         net.train()
         net.requires_grad_(requires_grad=True)
         net.zero_grad()
+        load(net, tensors)
         return net
 
     def _architecture(self, name: str) -> Architecture:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from statistics import fmean
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from fedbench_core.leaderboard.misfits import Record, Runs, all_records
 from fedbench_core.records.costs import bytes_per_turn
 from fedbench_core.records.schema import LIBRARIES
 from fedbench_core.records.scored import scored
-from fedbench_core.statistics.intervals import Interval, mean_interval, mean_intervals
+from fedbench_core.statistics.intervals import Interval, defined_mean, mean_interval, mean_intervals
 from fedbench_core.statistics.pairs import Pair, compare, minimum_detectable_difference
 from fedbench_core.statistics.ranks import rank_intervals
 from fedbench_core.suites.choices import Choice
@@ -223,7 +222,7 @@ def _row(
         model=_distinct(record["test"]["role"] for record in records),
         rank=rank,
         intervals=intervals,
-        bytes_per_turn=fmean(map(bytes_per_turn, records)),
+        bytes_per_turn=defined_mean(list(map(bytes_per_turn, records)))[0],
         other_models=_other_models(records, ranked_by.name),
         fixed=choice.fixed if choice else (),
     )

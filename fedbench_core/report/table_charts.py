@@ -47,7 +47,6 @@ _COSTS = {
 
 def _point(table: Table, row: Row, quality: Sequence[Column]) -> dict[str, Any]:
     records = list(table.runs[row.entry].values())
-    reference = all(record["population"]["trained"] < record["population"]["clients"] for record in records)
     costs = {cost.name: _known(row.intervals[cost.name].mean) for cost in COSTS}
     sent = row.megabytes
     rounds = defined_mean([record["spec"]["rounds"] for record in records])[0]
@@ -57,7 +56,7 @@ def _point(table: Table, row: Row, quality: Sequence[Column]) -> dict[str, Any]:
         for column in quality
         for end, part in (("", "mean"), ("_low", "low"), ("_high", "high"))
     }
-    return {"entry": line(row.entry), "reference": reference, **costs, **ends}
+    return {"entry": line(row.entry), "reference": row.entry in table.references, **costs, **ends}
 
 
 def _curves(table: Table) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
